@@ -1,0 +1,2 @@
+//! The program `polyport`.
+fn main() {}

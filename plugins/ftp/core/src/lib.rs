@@ -1,0 +1,1 @@
+//! FTP server engine without I/O.

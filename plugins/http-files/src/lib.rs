@@ -1,0 +1,1 @@
+//! HTTP file server plugin.

@@ -1,0 +1,1 @@
+//! The frozen contract between polyport and its plugins.

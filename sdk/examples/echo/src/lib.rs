@@ -1,0 +1,1 @@
+//! A complete third-party plugin: it sends back what it receives.

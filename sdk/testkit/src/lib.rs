@@ -1,0 +1,1 @@
+//! Runs the real polyport host on real sockets for tests.
