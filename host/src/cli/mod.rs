@@ -1,0 +1,156 @@
+//! The command line: what may be typed, which command it means, how an outcome becomes an exit
+//! code. One file per command holds its arguments and what it does.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod check;
+mod diff;
+mod plugin;
+mod reload;
+mod restart;
+mod run;
+mod status;
+mod stop;
+mod user;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What a command comes to; the error's chain is printed once, by [`main`].
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// The configuration read when `-c` is not given: the first that exists, else the second.
+const DEFAULT_CONFIG: [&str; 2] = ["config/polyport.toml", "/etc/polyport/polyport.toml"];
+
+/// One server process for MQTT, HTTP, FTP and whatever else its plugins speak.
+#[derive(Debug, Parser)]
+#[command(
+    name = "polyport",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command understands, before or after its name.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Configuration file [default: config/polyport.toml, else /etc/polyport/polyport.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override one configuration key with a TOML value, e.g. --set 'services.mqtt.listen=["127.0.0.1:1884"]'
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the plugin libraries, instead of the configuration's `host.plugins`
+    #[arg(long, global = true, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Control socket of the running host, instead of the configuration's `host.control`
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host in the foreground
+    Run(run::Command),
+    /// Check the configuration, the accounts and the plugins' settings; change nothing
+    Check(check::Command),
+    /// Show what a reload would change in the running host
+    Diff(diff::Command),
+    /// Make the running host read its configuration, accounts and libraries again
+    Reload(reload::Command),
+    /// Show the running host's services
+    Status(status::Command),
+    /// Stop the running host: drain, then exit
+    Stop(stop::Command),
+    /// Start one service of the running host anew, or all of them
+    Restart(restart::Command),
+    /// Edit accounts.ini, keeping its comments and order
+    #[command(subcommand)]
+    User(user::Command),
+    /// Look at plugin libraries without running their code
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+}
+
+impl Options {
+    /// The configuration file that is meant, whether it exists or not.
+    pub fn config_file(&self) -> PathBuf {
+        if let Some(file) = &self.config {
+            return file.clone();
+        }
+        let [near, system] = DEFAULT_CONFIG.map(PathBuf::from);
+        if near.exists() { near } else { system }
+    }
+}
+
+/// Parses the command line, does the command and prints the chain of causes if it fails.
+pub fn main() -> ExitCode {
+    let CommandLine { options, command } = CommandLine::parse(); // exits with 2 on wrong usage
+    let outcome = match command {
+        Command::Run(command) => command.run(&options),
+        Command::Check(command) => command.run(&options),
+        Command::Diff(command) => command.run(&options),
+        Command::Reload(command) => command.run(&options),
+        Command::Status(command) => command.run(&options),
+        Command::Stop(command) => command.run(&options),
+        Command::Restart(command) => command.run(&options),
+        Command::User(command) => command.run(&options),
+        Command::Plugin(command) => command.run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_chain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `polyport: outer: inner: innermost`, on standard error.
+fn print_chain(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    eprintln!("polyport: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_taken_before_and_after_the_command() {
+        let before = CommandLine::try_parse_from(["polyport", "-c", "a.toml", "run"]).unwrap();
+        let after = CommandLine::try_parse_from(["polyport", "run", "-c", "a.toml"]).unwrap();
+        assert_eq!(before.options.config, after.options.config);
+        assert_eq!(before.options.config_file(), PathBuf::from("a.toml"));
+    }
+
+    #[test]
+    fn overrides_add_up() {
+        let line =
+            CommandLine::try_parse_from(["polyport", "check", "--set", "a=1", "--set", "b=2"])
+                .unwrap();
+        assert_eq!(line.options.set, ["a=1", "b=2"]);
+    }
+}

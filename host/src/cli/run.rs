@@ -1,0 +1,16 @@
+//! `polyport run`: the host in the foreground.
+
+use clap::Args;
+
+use super::{Options, Outcome};
+
+/// Arguments of `polyport run`.
+#[derive(Debug, Args)]
+pub struct Command {}
+
+impl Command {
+    /// Runs until SIGTERM, SIGINT or `polyport stop`.
+    pub fn run(self, _options: &Options) -> Outcome {
+        Err("run is not available yet".into())
+    }
+}
