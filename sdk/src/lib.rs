@@ -1,1 +1,38 @@
-//! Write a polyport plugin.
+//! Write a polyport plugin: a configuration struct, one trait, [`export_plugin!`].
+//!
+//! The host owns the sockets, the accounts and the log; a plugin gets a tokio runtime of its own, one task
+//! for each connection, and is told when to drain. Five names stand here at the root; the modules hold what
+//! they lead to.
+
+pub mod accounts;
+pub mod config;
+mod connection;
+mod context;
+mod error;
+mod export;
+pub mod files;
+mod instance;
+mod logging;
+pub mod metrics;
+pub mod net;
+mod plugin;
+
+pub use connection::Connection;
+pub use context::Context;
+pub use error::Error;
+pub use plugin::Plugin;
+
+#[doc(hidden)]
+pub mod glue {
+    //! What `export_plugin!` expands to; not for use by hand.
+    pub use crate::export::{configure, describe, drain, reload, start, stop};
+    pub use polyport_abi::export::{
+        CheckTypeLayout, LibHeader, PrefixTypeTrait, RootModuleResult, call_root_module_loader,
+    };
+    pub use polyport_abi::manifest::{joined, joined_len};
+    pub use polyport_abi::plugin::PluginV1;
+    pub use polyport_abi::{ABI_VERSION, HostQuery, Interface, InterfaceTable, ROption, RStr, Root, RootRef, offer};
+
+    /// Version of this SDK, for the manifest.
+    pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,182 @@
+//! A file being received: under a temporary name until it is whole.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fsync, linkat, openat,
+    renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::path::UPLOAD_PREFIX;
+use super::{Error, Metadata};
+
+/// Permission bits of new files before the process' umask.
+pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// Whether an upload may take the place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// A file of that name is replaced, and keeps its permission bits.
+    Allowed,
+    /// The name must be free, at the start and at the commit.
+    Forbidden,
+}
+
+/// A file being received, from [`Jail::upload`](super::Jail::upload).
+///
+/// The bytes go to a hidden name in the target's folder. [`commit`](Upload::commit) makes them
+/// the target at once and durably; a dropped upload leaves nothing behind. The temporary file is
+/// locked while it is written, which tells it from one that a crash left.
+#[derive(Debug)]
+pub struct Upload {
+    folder: OwnedFd,
+    temporary: OsString,
+    name: OsString,
+    file: File,
+    replace: Replace,
+    committed: bool,
+}
+
+impl Upload {
+    pub(super) fn new(
+        folder: OwnedFd,
+        name: OsString,
+        replace: Replace,
+        mode: Option<u32>,
+    ) -> Result<Self, Error> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (temporary, file) = loop {
+            // Every RandomState has keys of its own.
+            let unique = RandomState::new().build_hasher().finish();
+            let temporary = OsString::from(format!("{UPLOAD_PREFIX}{unique:016x}"));
+            match openat(&folder, &temporary, flags, FILE_MODE) {
+                Ok(file) => break (temporary, File::from(file)),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        let upload = Self {
+            folder,
+            temporary,
+            name,
+            file,
+            replace,
+            committed: false,
+        };
+        flock(&upload.file, FlockOperation::NonBlockingLockExclusive)?;
+        if let Some(mode) = mode {
+            fchmod(&upload.file, Mode::from_raw_mode(mode & 0o777))?;
+        }
+        Ok(upload)
+    }
+
+    /// The temporary file, for writing by other means than [`Write`] (splice, preallocation) and
+    /// for reading back.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes what was written the target: syncs the file, renames it, syncs the folder.
+    /// When this fails the target is as it was.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where replacing is forbidden and the name was taken meanwhile,
+    /// [`Error::IsADirectory`] where it is a folder, [`Error::NoSpace`].
+    pub fn commit(self) -> Result<Metadata, Error> {
+        let replace = self.replace;
+        self.commit_as(replace)
+    }
+
+    /// Like [`commit`](Self::commit), but never in place of another file. For a protocol whose
+    /// clients resume a broken upload: a part may take a free name, not that of a whole file.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit); [`Error::Exists`] where the name is taken.
+    pub fn commit_if_new(self) -> Result<Metadata, Error> {
+        self.commit_as(Replace::Forbidden)
+    }
+
+    fn commit_as(mut self, replace: Replace) -> Result<Metadata, Error> {
+        fsync(&self.file)?;
+        match replace {
+            Replace::Allowed => renameat(&self.folder, &self.temporary, &self.folder, &self.name)?,
+            Replace::Forbidden => {
+                rename_new(&self.folder, &self.temporary, &self.folder, &self.name)?
+            }
+        }
+        self.committed = true;
+        sync_folder(&self.folder)?;
+        Metadata::of(self.file.as_fd(), None)
+    }
+}
+
+impl Write for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nobody is left to tell; the next start sweeps what could not be removed.
+            let _ = unlinkat(&self.folder, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// Renames to a name that must be free, without a moment in which it could be taken.
+pub(super) fn rename_new(
+    from_folder: &OwnedFd,
+    from: &OsString,
+    to_folder: &OwnedFd,
+    to: &OsString,
+) -> Result<(), Error> {
+    match renameat_with(from_folder, from, to_folder, to, RenameFlags::NOREPLACE) {
+        // File systems without the flag (NFS, some FUSE) have hard links, which never replace.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            linkat(from_folder, from, to_folder, to, AtFlags::empty())?;
+            Ok(unlinkat(from_folder, from, AtFlags::empty())?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Makes names in a folder durable. A folder that may be written but not read cannot be synced.
+pub(super) fn sync_folder(folder: &OwnedFd) -> Result<(), Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat(folder, c".", flags, Mode::empty()) {
+        Ok(folder) => match fsync(&folder) {
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        },
+        Err(Errno::ACCESS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Removes `name` from `folder` if it is an upload that nobody is writing any more.
+pub(super) fn remove_if_stale(folder: &OwnedFd, name: &std::ffi::CStr) -> Result<bool, Error> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(folder, name, flags, Mode::empty())?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            unlinkat(folder, name, AtFlags::empty())?;
+            Ok(true)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
