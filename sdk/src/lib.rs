@@ -31,7 +31,9 @@ pub mod glue {
     };
     pub use polyport_abi::manifest::{joined, joined_len};
     pub use polyport_abi::plugin::PluginV1;
-    pub use polyport_abi::{ABI_VERSION, HostQuery, Interface, InterfaceTable, ROption, RStr, Root, RootRef, offer};
+    pub use polyport_abi::{
+        ABI_VERSION, HostQuery, Interface, InterfaceTable, ROption, RStr, Root, RootRef, offer,
+    };
 
     /// Version of this SDK, for the manifest.
     pub const SDK_VERSION: &str = env!("CARGO_PKG_VERSION");

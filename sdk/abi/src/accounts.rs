@@ -12,7 +12,12 @@ pub struct AccountsV1 {
     /// First argument of the functions.
     pub ctx: *const (),
     /// Checks a password on the host's pool and calls `done.call(user_data, answer)` once, from any thread.
-    pub login: extern "C" fn(ctx: *const (), request: LoginRequest<'_>, user_data: *mut (), done: LoginDone),
+    pub login: extern "C" fn(
+        ctx: *const (),
+        request: LoginRequest<'_>,
+        user_data: *mut (),
+        done: LoginDone,
+    ),
     /// The account of a client that gives no name, if there is one for its address.
     pub anonymous: extern "C" fn(ctx: *const (), peer: RStr<'_>) -> ROption<AccountHandle>,
     /// JSON of an account: `name` (login), `id` (section), `home` (absolute path or null).

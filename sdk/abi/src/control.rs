@@ -7,7 +7,7 @@ use crate::InterfaceTable;
 
 /// Reports the state of an instance.
 #[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ControlV1 {
     /// First argument of the functions.
     pub ctx: *const (),

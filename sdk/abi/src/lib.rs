@@ -31,7 +31,8 @@ pub const ABI_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub mod export {
     //! What the SDK's `export_plugin!` expands to; not for use by hand.
     pub use abi_stable::library::{
-        __call_root_module_loader as call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult,
+        __call_root_module_loader as call_root_module_loader, CheckTypeLayout, LibHeader,
+        RootModuleResult,
     };
     pub use abi_stable::prefix_type::PrefixTypeTrait;
 }

@@ -17,17 +17,28 @@ pub unsafe fn root(entry: *const ()) -> Result<RootRef, String> {
     // SAFETY: `AbiHeaderRef` is a transparent reference to the header that stands first in the static that
     // the caller vouches for; `upgrade` compares its magic before it believes anything else.
     let header: AbiHeaderRef = unsafe { std::mem::transmute(entry) };
-    let root = header.upgrade().and_then(|header| header.init_root_module::<RootRef>()).map_err(explain)?;
+    let root = header
+        .upgrade()
+        .and_then(|header| header.init_root_module::<RootRef>())
+        .map_err(explain)?;
     match root.abi_generation() {
         ABI_GENERATION => Ok(root),
-        other => Err(format!("expected ABI generation {ABI_GENERATION}, got {other}")),
+        other => Err(format!(
+            "expected ABI generation {ABI_GENERATION}, got {other}"
+        )),
     }
 }
 
 fn explain(error: LibraryError) -> String {
     match error {
-        LibraryError::IncompatibleVersionNumber { expected_version, actual_version, .. } => {
-            format!("expected ABI {expected_version} or later of the same major version, got {actual_version}")
+        LibraryError::IncompatibleVersionNumber {
+            expected_version,
+            actual_version,
+            ..
+        } => {
+            format!(
+                "expected ABI {expected_version} or later of the same major version, got {actual_version}"
+            )
         }
         LibraryError::InvalidAbiHeader(found) => {
             format!("expected the header of ABI {ABI_VERSION}, got {found:?}")
@@ -36,6 +47,10 @@ fn explain(error: LibraryError) -> String {
             format!("the root module differs from that of ABI {ABI_VERSION}, which is frozen")
         }
         LibraryError::RootModule { err, .. } => format!("its root could not be made: {err}"),
-        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        other => other
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }

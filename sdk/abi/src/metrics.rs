@@ -9,7 +9,7 @@ use crate::InterfaceTable;
 
 /// Registers cells.
 #[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct MetricsV1 {
     /// First argument of the functions.
     pub ctx: *const (),
@@ -30,7 +30,7 @@ unsafe impl Sync for MetricsV1 {}
 
 /// One number; lives as long as the process.
 #[repr(C)]
-#[derive(StableAbi, Default)]
+#[derive(StableAbi, Default, Debug)]
 pub struct Cell {
     /// The number, changed with relaxed ordering.
     #[sabi(unsafe_opaque_field)]

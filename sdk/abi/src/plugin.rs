@@ -16,7 +16,8 @@ pub struct PluginV1 {
     pub configure: extern "C" fn(settings: RSlice<'_, u8>) -> RVec<u8>,
     /// Starts an instance from a [`StartRequest`] in JSON and takes the descriptors in it. Returns at once;
     /// ready or failed is reported by `control/1`.
-    pub start: extern "C" fn(host: HostQuery, request: RSlice<'_, u8>) -> RResult<InstanceHandle, RString>,
+    pub start:
+        extern "C" fn(host: HostQuery, request: RSlice<'_, u8>) -> RResult<InstanceHandle, RString>,
     /// Applies settings in place. True: applied. False: these need a swap, and nothing was changed.
     pub reload: extern "C" fn(instance: InstanceHandle, settings: RSlice<'_, u8>) -> bool,
     /// Accept no more, finish what is open, and report stopped at the latest after so many milliseconds.

@@ -84,8 +84,12 @@ pub enum InterfaceError {
 impl std::fmt::Display for InterfaceError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Missing { id } => write!(f, "interface {id}: expected it to be offered, got none"),
-            Self::Layout { id, difference } => write!(f, "interface {id}: layouts differ: {difference}"),
+            Self::Missing { id } => {
+                write!(f, "interface {id}: expected it to be offered, got none")
+            }
+            Self::Layout { id, difference } => {
+                write!(f, "interface {id}: layouts differ: {difference}")
+            }
         }
     }
 }
@@ -94,7 +98,10 @@ impl std::error::Error for InterfaceError {}
 
 /// Offers `table` as an interface.
 pub fn offer<T: InterfaceTable>(table: &'static T) -> Interface {
-    Interface { layout: T::LAYOUT, table: std::ptr::from_ref(table).cast() }
+    Interface {
+        layout: T::LAYOUT,
+        table: std::ptr::from_ref(table).cast(),
+    }
 }
 
 /// Takes an answer to the question for `T::ID`, after comparing layouts.
@@ -106,9 +113,11 @@ pub fn find<T: InterfaceTable>(answer: ROption<Interface>) -> Result<&'static T,
     let ROption::RSome(found) = answer else {
         return Err(InterfaceError::Missing { id: T::ID });
     };
-    check_layout_compatibility(T::LAYOUT, found.layout).map_err(|error| InterfaceError::Layout {
-        id: T::ID,
-        difference: one_line(&error.to_string()),
+    check_layout_compatibility(T::LAYOUT, found.layout).map_err(|error| {
+        InterfaceError::Layout {
+            id: T::ID,
+            difference: one_line(&error.to_string()),
+        }
     })?;
     // SAFETY: the layouts agree, so the table is a `T`; its maker keeps it for as long as the process.
     Ok(unsafe { &*found.table.cast::<T>() })
@@ -118,7 +127,11 @@ pub fn find<T: InterfaceTable>(answer: ROption<Interface>) -> Result<&'static T,
 fn one_line(report: &str) -> String {
     let words: Vec<&str> = report.split_whitespace().collect();
     let text = words.join(" ");
-    let start = text.find("error(s)").map_or(0, |at| text[..at].rfind(|c: char| !c.is_ascii_digit()).map_or(at, |p| p + 1));
+    let start = text.find("error(s)").map_or(0, |at| {
+        text[..at]
+            .rfind(|c: char| !c.is_ascii_digit())
+            .map_or(at, |p| p + 1)
+    });
     let mut line: String = text[start..].chars().take(300).collect();
     if line.chars().count() == 300 {
         line.push('…');

@@ -1,0 +1,40 @@
+//! One accepted client.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::net::{Peer, Stream};
+
+/// One accepted client, handed to [`crate::Plugin::connection`].
+#[derive(Debug)]
+pub struct Connection {
+    /// Its bytes.
+    pub stream: Stream,
+    /// Where it comes from.
+    pub peer: Peer,
+    /// The address of ours that it reached.
+    pub local: Peer,
+    /// `tcp`, `unix`, or what stands before `://` in the listen entry.
+    pub scheme: Arc<str>,
+    pub(crate) drain: CancellationToken,
+}
+
+impl Connection {
+    /// Resolves when the connection should finish what is under way and close.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.drain.clone().cancelled_owned()
+    }
+
+    /// Whether [`Connection::draining`] has resolved.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// The drain signal itself, for code that outlives the borrow of this connection.
+    #[must_use]
+    pub fn drain_token(&self) -> CancellationToken {
+        self.drain.clone()
+    }
+}

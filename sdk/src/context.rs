@@ -1,0 +1,118 @@
+//! What an instance knows of its host.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyport_abi::HostQuery;
+use polyport_abi::control::{ControlV1, STATE_DEGRADED, STATE_READY};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::metrics::Metrics;
+
+/// The instance's view of the host; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    instance: String,
+    state_dir: PathBuf,
+    base_dir: PathBuf,
+    listen: Vec<(String, String)>,
+    accounts: Accounts,
+    metrics: Metrics,
+    control: Option<&'static ControlV1>,
+    drain: CancellationToken,
+}
+
+impl Context {
+    pub(crate) fn new(
+        request: &polyport_abi::plugin::StartRequest,
+        host: HostQuery,
+        control: Option<&'static ControlV1>,
+        drain: CancellationToken,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                instance: request.instance.clone(),
+                state_dir: request.state_dir.clone(),
+                base_dir: request.base_dir.clone(),
+                listen: request
+                    .listeners
+                    .iter()
+                    .map(|l| (l.scheme.clone(), l.address.clone()))
+                    .collect(),
+                accounts: Accounts::new(host),
+                metrics: Metrics::new(host),
+                control,
+                drain,
+            }),
+        }
+    }
+
+    /// The instance's name in the configuration.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// A folder that is the instance's own and outlives it.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.inner.state_dir
+    }
+
+    /// A path from the settings: relative ones start at the configuration file's folder.
+    #[must_use]
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.inner.base_dir.join(path)
+    }
+
+    /// Scheme and bound address of each listener.
+    #[must_use]
+    pub fn listeners(&self) -> &[(String, String)] {
+        &self.inner.listen
+    }
+
+    /// The host's accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    /// Numbers that the host shows.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Resolves when drain begins.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.drain.clone().cancelled_owned()
+    }
+
+    /// Whether drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.drain.is_cancelled()
+    }
+
+    /// Tells the operator that the instance serves, but something is wrong.
+    pub fn degraded(&self, reason: &str) {
+        self.report(STATE_DEGRADED, reason);
+    }
+
+    /// Takes [`Context::degraded`] back.
+    pub fn recovered(&self) {
+        self.report(STATE_READY, "");
+    }
+
+    pub(crate) fn report(&self, state: u32, reason: &str) {
+        if let Some(control) = self.inner.control {
+            (control.report)(control.ctx, state, reason.into());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The trait that a plugin implements.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Problem;
+use crate::{Connection, Context, Error};
+
+/// One running instance of a plugin.
+///
+/// Order of calls: `check`, `start`, then `connection` for each client, `reload` any number of times, `stop`.
+pub trait Plugin: Sized + Send + Sync + 'static {
+    /// The keys beneath `[services.NAME.settings]`. `Default` gives the defaults, and its serialisation the
+    /// list of keys; mark the struct `#[serde(default, deny_unknown_fields)]`.
+    type Config: DeserializeOwned + Serialize + Default + Clone + Send + Sync + 'static;
+
+    /// Worker threads when the operator leaves it to the plugin (`threads = "auto"`): 0 is one for each
+    /// processor, at most 4.
+    const AUTO_THREADS: usize = 0;
+
+    /// Finds what the types of [`Plugin::Config`] cannot say, all at once and without side effects.
+    fn check(config: &Self::Config) -> Vec<Problem> {
+        let _ = config;
+        Vec::new()
+    }
+
+    /// Opens what the instance needs. Connections are accepted once this returned `Ok`.
+    fn start(
+        config: Self::Config,
+        context: Context,
+    ) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    /// Serves one client to its end, in a task of its own. When [`Connection::draining`] resolves it finishes
+    /// what is under way and returns; after the drain deadline it is dropped.
+    fn connection(
+        self: Arc<Self>,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Applies new settings in place and answers true, or answers false and changes nothing: then a new
+    /// instance takes over.
+    fn reload(&self, config: &Self::Config) -> bool {
+        let _ = config;
+        false
+    }
+
+    /// Called when drain begins, before the open connections ended.
+    fn drain(&self) {}
+
+    /// Called last, after the connections ended: flush and close. It has 5 s.
+    fn stop(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
