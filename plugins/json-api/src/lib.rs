@@ -1,1 +1,3 @@
 //! JSON document store plugin.
+
+mod json;
