@@ -4,6 +4,8 @@
 //! here: adding a plugin never edits this crate.
 
 mod cli;
+mod config;
+mod logging;
 
 use std::process::ExitCode;
 

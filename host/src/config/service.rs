@@ -1,0 +1,194 @@
+//! `[services.NAME]`: which plugin, where it listens, and the settings that are the plugin's own.
+
+use std::num::NonZeroU16;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::diagnostics::{Diagnostic, Diagnostics, Place};
+use super::listen::Listen;
+use super::read::Reader;
+use super::tree::{Entry, Kind};
+
+/// The keys of a service.
+pub const KEYS: &[&str] = &[
+    "plugin",
+    "enabled",
+    "listen",
+    "tls",
+    "isolation",
+    "threads",
+    "settings",
+];
+
+/// The most threads that one service may ask for.
+const MAX_THREADS: i64 = 256;
+
+/// One service. Two are equal when a reload need not touch it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// The name of the instance.
+    pub name: String,
+    /// The name of the plugin.
+    pub plugin: String,
+    /// Whether it runs at all.
+    pub enabled: bool,
+    /// The addresses that the host binds for it.
+    pub listen: Vec<Listen>,
+    /// The size of its runtime.
+    pub threads: Threads,
+    /// The keys beneath `settings`, for the plugin to judge; an object.
+    pub settings: Value,
+}
+
+/// The threads of a service's runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// As many as the host finds right for this machine.
+    Auto,
+    /// This many.
+    Count(NonZeroU16),
+}
+
+/// A service's name or a plugin's: what may become a folder's name and part of a dotted key.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// Reads one entry of `services`, with the place of each of its addresses.
+pub fn read(
+    entry: &Entry,
+    folder: &Path,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Service, Vec<Place>)> {
+    let name = &entry.key;
+    let path = format!("services.{name}");
+    if !is_name(name) {
+        diagnostics.expected(
+            &entry.place,
+            &path,
+            "a service name of a-z, 0-9, _ and -",
+            format!("{name:?}"),
+        );
+        return None;
+    }
+    let Kind::Table(table) = &entry.node.kind else {
+        diagnostics.expected(&entry.node.place, &path, "a table", entry.node.describe());
+        return None;
+    };
+    let mut reader = Reader::new(table, &path, KEYS, diagnostics);
+    let plugin = plugin(&mut reader, entry);
+    let enabled = reader.boolean("enabled").unwrap_or(true);
+    let (listen, places) = listen(&mut reader, folder);
+    refuse_unavailable(&mut reader);
+    let threads = threads(&mut reader);
+    let settings = reader.table("settings").map(|table| table.to_json());
+    let settings = settings.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    Some((
+        Service {
+            name: name.clone(),
+            plugin: plugin?,
+            enabled,
+            listen,
+            threads,
+            settings,
+        },
+        places,
+    ))
+}
+
+fn plugin(reader: &mut Reader<'_, '_>, entry: &Entry) -> Option<String> {
+    if reader.entry("plugin").is_none() {
+        let name = reader.name("plugin");
+        let message = "is missing: expected the name of a plugin, such as plugin = \"mqtt\"";
+        reader
+            .diagnostics()
+            .push(Diagnostic::error(entry.place.clone(), name, message));
+        return None;
+    }
+    let (text, place) = reader.text("plugin")?;
+    if !is_name(text) {
+        let name = reader.name("plugin");
+        reader.diagnostics().expected(
+            place,
+            &name,
+            "a plugin name of a-z, 0-9, _ and -",
+            format!("{text:?}"),
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn listen(reader: &mut Reader<'_, '_>, folder: &Path) -> (Vec<Listen>, Vec<Place>) {
+    let mut addresses = Vec::new();
+    let mut places = Vec::new();
+    for (index, (text, place)) in reader.texts("listen").into_iter().enumerate() {
+        match Listen::parse(text, folder) {
+            Ok(listen) => {
+                addresses.push(listen);
+                places.push(place.clone());
+            }
+            Err(expected) => {
+                let name = reader.name(&format!("listen[{index}]"));
+                reader
+                    .diagnostics()
+                    .expected(place, &name, &expected, format!("{text:?}"));
+            }
+        }
+    }
+    (addresses, places)
+}
+
+fn threads(reader: &mut Reader<'_, '_>) -> Threads {
+    let Some(entry) = reader.entry("threads") else {
+        return Threads::Auto;
+    };
+    let count = match &entry.node.kind {
+        Kind::Text(text) if text == "auto" => return Threads::Auto,
+        Kind::Integer(count) if *count <= MAX_THREADS => {
+            u16::try_from(*count).ok().and_then(NonZeroU16::new)
+        }
+        _ => None,
+    };
+    if count.is_none() {
+        reader.expected(
+            "threads",
+            &format!("\"auto\" or a number from 1 to {MAX_THREADS}"),
+            &entry.node,
+        );
+    }
+    count.map_or(Threads::Auto, Threads::Count)
+}
+
+/// Keys whose words are settled and whose work is not done: a clear no instead of silence.
+fn refuse_unavailable(reader: &mut Reader<'_, '_>) {
+    if let Some(entry) = reader.entry("tls") {
+        let name = reader.name("tls");
+        let message =
+            "TLS is not available in this version: remove the key, or put a TLS proxy in front";
+        reader
+            .diagnostics()
+            .push(Diagnostic::error(entry.place.clone(), name, message));
+    }
+    match reader.text("isolation") {
+        None | Some(("in-process", _)) => {}
+        Some(("process", place)) => {
+            let name = reader.name("isolation");
+            let message = "\"process\" is not available in this version: expected \"in-process\"";
+            reader
+                .diagnostics()
+                .push(Diagnostic::error(place.clone(), name, message));
+        }
+        Some((other, place)) => {
+            let name = reader.name("isolation");
+            reader
+                .diagnostics()
+                .expected(place, &name, "\"in-process\"", format!("{other:?}"));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From a library file to its checked functions: manifest, probe in a child, private copy, dlopen.
+//!
+//! The copy is what is loaded, never the operator's file: overwriting a mapped library kills the process, and
+//! dlopen of a path that was loaded before gives the old library. A copy stays mapped until the process ends.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polyport_abi::manifest::Manifest;
+use polyport_abi::plugin::{PluginV1, SettingProblem};
+use polyport_abi::{HostQuery, ROption, find};
+use sha2::{Digest, Sha256};
+
+use super::manifest;
+
+/// How long the child may take to load and describe a library.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A loaded library.
+#[derive(Debug)]
+pub struct Library {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// SHA-256 of its bytes, lowercase hexadecimal.
+    pub hash: String,
+    lifecycle: &'static PluginV1,
+}
+
+/// The libraries that this process has loaded, by hash.
+#[derive(Debug)]
+pub struct Loader {
+    copies: PathBuf,
+    loaded: HashMap<String, Arc<Library>>,
+}
+
+impl Loader {
+    /// A loader that keeps its private copies in `state`.
+    pub fn new(state: &Path) -> Self {
+        Self { copies: state.join("lib"), loaded: HashMap::new() }
+    }
+
+    /// Loads the library at `path`, or gives the one of the same bytes that is already loaded.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong with it.
+    pub fn load(&mut self, path: &Path) -> Result<Arc<Library>, String> {
+        let named = |error: String| format!("library {}: {error}", path.display());
+        let bytes = fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
+        let hash = hex(&Sha256::digest(&bytes));
+        if let Some(library) = self.loaded.get(&hash) {
+            return Ok(Arc::clone(library));
+        }
+        let manifest = manifest::read(&bytes).map_err(named)?;
+        let copy = self.copy(&hash, &bytes).map_err(|error| named(format!("its private copy in {}: {error}", self.copies.display())))?;
+        probe(&copy).map_err(named)?;
+        let lifecycle = open(&copy, &manifest).map_err(named)?;
+        let library = Arc::new(Library { manifest, hash: hash.clone(), lifecycle });
+        self.loaded.insert(hash, Arc::clone(&library));
+        Ok(library)
+    }
+
+    /// How many libraries are mapped.
+    pub fn mapped(&self) -> usize {
+        self.loaded.len()
+    }
+
+    /// Removes copies that earlier processes left. To be called before the first [`Loader::load`].
+    pub fn sweep(&self) {
+        for entry in fs::read_dir(&self.copies).into_iter().flatten().flatten() {
+            // A copy that cannot be removed costs disk space, nothing else.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+
+    fn copy(&self, hash: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
+        fs::create_dir_all(&self.copies)?;
+        let copy = self.copies.join(format!("{hash}.so"));
+        let fresh = self.copies.join(format!("{hash}.{}.new", std::process::id()));
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o500).open(&fresh)?;
+        file.write_all(bytes)?;
+        drop(file);
+        fs::rename(&fresh, &copy)?;
+        fs::canonicalize(copy)
+    }
+}
+
+impl Library {
+    /// The plugin's functions.
+    pub fn lifecycle(&self) -> &'static PluginV1 {
+        self.lifecycle
+    }
+
+    /// What the plugin finds wrong with settings; empty when it takes them.
+    pub fn configure(&self, settings: &serde_json::Value) -> Vec<SettingProblem> {
+        let settings = settings.to_string();
+        let answer = (self.lifecycle.configure)(settings.as_bytes().into());
+        serde_json::from_slice(answer.as_slice()).unwrap_or_else(|error| {
+            let expected = "a list of problems from the plugin".to_owned();
+            vec![SettingProblem { key: String::new(), expected, got: error.to_string() }]
+        })
+    }
+
+    /// The settings' keys with their defaults.
+    pub fn describe(&self) -> serde_json::Value {
+        serde_json::from_slice((self.lifecycle.describe)().as_slice()).unwrap_or_default()
+    }
+}
+
+/// Loads and describes the copy in a child process, which a broken library may kill.
+fn probe(copy: &Path) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| format!("the probe cannot be started: {error}"))?;
+    let mut child = Command::new(program)
+        .args(["plugin", "probe"])
+        .arg(copy)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("the probe cannot be started: {error}"))?;
+    let deadline = Instant::now() + PROBE_LIMIT;
+    let status = loop {
+        match child.try_wait().map_err(|error| format!("the probe: {error}"))? {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                // It may have ended since; either way it is waited for.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("expected it to load within {PROBE_LIMIT:?}, got no answer"));
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // What cannot be read is missing from the message only.
+        let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+    }
+    let said = said.lines().last().unwrap_or_default().trim_start_matches("polyport: ").to_owned();
+    Err(if said.is_empty() { format!("loading it ended the probe process: {status}") } else { said })
+}
+
+/// What the probe's child does: everything that loading does, and one call.
+///
+/// # Errors
+/// One line for the parent.
+pub fn probe_here(path: &Path) -> Result<(), String> {
+    let manifest = manifest::of_file(path)?;
+    let lifecycle = open(path, &manifest)?;
+    let described = (lifecycle.describe)();
+    serde_json::from_slice::<serde_json::Value>(described.as_slice())
+        .map(|_| ())
+        .map_err(|error| format!("expected its description as JSON, got {error}"))
+}
+
+/// Maps a library for as long as the process and checks its root.
+fn open(copy: &Path, manifest: &Manifest) -> Result<&'static PluginV1, String> {
+    // SAFETY: runs the library's initialisers. That is what loading a plugin means; the probe's child did the
+    // same before, so a library whose initialisers crash does not get here in the host.
+    let library = unsafe { libloading::Library::new(copy) }.map_err(|error| format!("dlopen: {error}"))?;
+    // Never closed: its code may still be on a thread's stack.
+    let library: &'static libloading::Library = Box::leak(Box::new(library));
+    // SAFETY: only the address is taken.
+    let entry = unsafe { library.get::<*const ()>(manifest.entry.as_bytes()) }
+        .map_err(|_| format!("expected the entry symbol {} that its manifest names, got none", manifest.entry))?;
+    // SAFETY: the symbol is the one that the manifest names, in a library that stays mapped.
+    let root = unsafe { polyport_abi::load::root(*entry) }?;
+    let none = HostQuery { ctx: std::ptr::null(), interface: offers_nothing };
+    find::<PluginV1>((root.interface())(none, "plugin/1".into())).map_err(|error| error.to_string())
+}
+
+extern "C" fn offers_nothing(_: *const (), _: polyport_abi::RStr<'_>) -> ROption<polyport_abi::Interface> {
+    ROption::RNone
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,10 @@
+//! Plugin libraries: finding, checking and loading them, and what they may ask of the host.
+//!
+//! All of the host's `unsafe` is beneath here. Knows nothing of configuration or generations.
+
+pub mod catalog;
+pub mod interfaces;
+pub mod library;
+pub mod manifest;
+
+pub use library::{Library, Loader};
