@@ -1,2 +1,49 @@
-//! The developer's commands.
-fn main() {}
+//! The developer's commands, one file each: `cargo xtask COMMAND`.
+
+mod bench;
+mod check;
+mod clients;
+mod document;
+mod serve;
+mod soak;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// What a command comes to; the error is a line for a person.
+type Outcome<T = ()> = Result<T, String>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  serve [ARGS]     build in release, then polyport run -c config/polyport.toml ARGS
+  check            everything that continuous integration checks
+  clients          install the client programs and Python packages that tests use
+  bench [SERVICE]  side by side with other servers: mqtt, files, json, ftp; without one, all
+  soak [NAME]      the long tests in full length
+
+bench and soak write their figures to docs/benchmarks.md.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next();
+    let args: Vec<String> = args.collect();
+    let outcome = match command.as_deref() {
+        Some("serve") => serve::serve(&args),
+        Some("check") if args.is_empty() => check::check(),
+        Some("clients") if args.is_empty() => clients::clients(),
+        Some("bench") => bench::bench(&args),
+        Some("soak") => soak::soak(&args),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

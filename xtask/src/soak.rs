@@ -1,0 +1,113 @@
+//! `cargo xtask soak`: tests whose length is set by an environment variable, in their full length.
+//!
+//! The same tests run shortly in `cargo xtask check`. A test gives figures by writing lines
+//! `figure: NAME = VALUE`; they go to docs/benchmarks.md.
+
+use std::time::Instant;
+
+use crate::workspace::{build_release, cargo, target};
+use crate::{Outcome, bench, document};
+
+/// A test with a length.
+struct Long {
+    name: &'static str,
+    package: &'static str,
+    /// File name of the integration test, without its ending.
+    file: &'static str,
+    test: &'static str,
+    variable: &'static str,
+    full: &'static str,
+}
+
+const TESTS: [Long; 1] = [Long {
+    name: "mqtt-kills",
+    package: "polyport-mqtt",
+    file: "kills",
+    test: "",
+    variable: "POLYPORT_KILLS",
+    full: "500",
+}];
+
+/// Runs the tests named, or all, in release and writes their figures.
+pub fn soak(args: &[String]) -> Outcome {
+    if let Some(unknown) = args
+        .iter()
+        .find(|arg| TESTS.iter().all(|test| test.name != *arg))
+    {
+        let known: Vec<&str> = TESTS.iter().map(|test| test.name).collect();
+        return Err(format!("expected {}, got {unknown:?}", known.join(", ")));
+    }
+    build_release()?;
+    let chosen = TESTS
+        .iter()
+        .filter(|test| args.is_empty() || args.iter().any(|arg| arg == test.name));
+    let rows: Vec<String> = chosen.map(run).collect::<Outcome<_>>()?;
+    let circumstances = bench::circumstances()?;
+    let body = format!(
+        "{circumstances}.\n\n| test | length | time | figures |\n|---|---|---|---|\n{}",
+        rows.concat()
+    );
+    document::write("soak", &body)
+}
+
+/// Runs one test and gives its row of the table.
+fn run(test: &Long) -> Outcome<String> {
+    let Long {
+        name,
+        package,
+        file,
+        test: filter,
+        variable,
+        full,
+    } = test;
+    println!("== {name}: {variable}={full}");
+    let mut command = cargo(&[
+        "test",
+        "--release",
+        "--quiet",
+        "--package",
+        package,
+        "--test",
+        file,
+    ])?;
+    command.args(
+        [filter, "--", "--nocapture", "--test-threads=1"]
+            .iter()
+            .filter(|arg| !arg.is_empty()),
+    );
+    command
+        .env(variable, full)
+        .env("POLYPORT_BIN_DIR", target()?.join("release"));
+    let start = Instant::now();
+    let output = command
+        .output()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{name} failed:\n{text}"));
+    }
+    let seconds = start.elapsed().as_secs();
+    let figures = figures(&text).join("; ");
+    println!("{seconds} s: {figures}");
+    Ok(format!(
+        "| {name} | {variable}={full} | {seconds} s | {figures} |\n"
+    ))
+}
+
+fn figures(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("figure: "))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_picked_from_the_output() {
+        let text = "running 1 test\nfigure: kills = 500\n.\nfigure: lost = 0\n";
+        assert_eq!(figures(text), ["kills = 500", "lost = 0"]);
+    }
+}
