@@ -1,0 +1,162 @@
+//! Splits the control connection's bytes into command lines.
+//!
+//! Owns the TELNET layer of RFC 959 section 3 as far as FTP uses it: sequences that begin with
+//! IAC are taken out (a client sends IAC IP, IAC DM before ABOR), lines end in LF with or
+//! without CR before it. Must not know any command.
+
+/// Longest accepted command line in bytes, without its line end.
+///
+/// A path of 4096 bytes (PATH_MAX) and its verb fit.
+pub const MAX_LINE: usize = 4096 + 64;
+
+const IAC: u8 = 255;
+const SB: u8 = 250;
+const SE: u8 = 240;
+/// WILL, WONT, DO and DONT carry one option byte (RFC 854).
+const NEGOTIATIONS: std::ops::RangeInclusive<u8> = 251..=254;
+
+/// One item found in the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A complete line without its end.
+    Command(Vec<u8>),
+    /// A line over [`MAX_LINE`]; its bytes were thrown away.
+    TooLong,
+}
+
+#[derive(Debug, Default)]
+enum Telnet {
+    #[default]
+    Data,
+    Iac,
+    Option,
+    Subnegotiation,
+    SubnegotiationIac,
+}
+
+/// Incremental splitter; any cut of the stream gives the same lines.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    telnet: Telnet,
+    line: Vec<u8>,
+    too_long: bool,
+}
+
+impl LineReader {
+    /// Takes the next bytes and appends the lines they complete.
+    pub fn feed(&mut self, bytes: &[u8], lines: &mut impl Extend<Line>) {
+        for &byte in bytes {
+            if let Some(byte) = self.telnet(byte) {
+                lines.extend(self.data(byte));
+            }
+        }
+    }
+
+    fn telnet(&mut self, byte: u8) -> Option<u8> {
+        let (next, data) = match (&self.telnet, byte) {
+            (Telnet::Data, IAC) => (Telnet::Iac, None),
+            (Telnet::Data, byte) => (Telnet::Data, Some(byte)),
+            // IAC IAC is the data byte 255
+            (Telnet::Iac, IAC) => (Telnet::Data, Some(IAC)),
+            (Telnet::Iac, SB) => (Telnet::Subnegotiation, None),
+            (Telnet::Iac, byte) if NEGOTIATIONS.contains(&byte) => (Telnet::Option, None),
+            (Telnet::Iac | Telnet::Option, _) => (Telnet::Data, None),
+            (Telnet::Subnegotiation, IAC) => (Telnet::SubnegotiationIac, None),
+            (Telnet::Subnegotiation, _) => (Telnet::Subnegotiation, None),
+            (Telnet::SubnegotiationIac, SE) => (Telnet::Data, None),
+            (Telnet::SubnegotiationIac, _) => (Telnet::Subnegotiation, None),
+        };
+        self.telnet = next;
+        data
+    }
+
+    fn data(&mut self, byte: u8) -> Option<Line> {
+        if byte != b'\n' {
+            // one more than a line may have: the CR before its LF
+            if self.line.len() > MAX_LINE {
+                self.too_long = true;
+                self.line.clear();
+            }
+            if !self.too_long {
+                self.line.push(byte);
+            }
+            return None;
+        }
+        let mut line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.too_long) {
+            return Some(Line::TooLong);
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Some(if line.len() > MAX_LINE {
+            Line::TooLong
+        } else {
+            Line::Command(line)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<Line> {
+        let mut reader = LineReader::default();
+        let mut found = Vec::new();
+        for chunk in chunks {
+            reader.feed(chunk, &mut found);
+        }
+        found
+    }
+
+    fn command(text: &str) -> Line {
+        Line::Command(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn any_cut_of_the_stream_gives_the_same_lines() {
+        let stream = b"USER a\r\n\xff\xf4\xff\xf2ABOR\r\nNOOP\n\r\n\xff\xfb\x01PWD\r\n";
+        let whole = lines(&[stream]);
+        assert_eq!(
+            whole,
+            [
+                command("USER a"),
+                command("ABOR"),
+                command("NOOP"),
+                command(""),
+                command("PWD")
+            ]
+        );
+        for cut in 0..stream.len() {
+            assert_eq!(
+                lines(&[&stream[..cut], &stream[cut..]]),
+                whole,
+                "cut at {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn escaped_iac_is_data_and_subnegotiation_is_not() {
+        assert_eq!(
+            lines(&[b"A\xff\xffB\xff\xfa\x18\x00x\xff\xf0C\n"]),
+            [Line::Command(b"A\xffBC".to_vec())]
+        );
+    }
+
+    #[test]
+    fn overlong_line_is_bounded_and_the_next_one_is_read() {
+        let mut reader = LineReader::default();
+        let mut found = Vec::new();
+        for _ in 0..100 {
+            reader.feed(&[b'x'; 1000], &mut found);
+            assert!(reader.line.capacity() <= 3 * MAX_LINE);
+        }
+        reader.feed(b"\r\nNOOP\r\n", &mut found);
+        assert_eq!(found, [Line::TooLong, command("NOOP")]);
+        let longest = "x".repeat(MAX_LINE);
+        assert_eq!(lines(&[longest.as_bytes(), b"\r\n"]), [command(&longest)]);
+        assert_eq!(lines(&[longest.as_bytes(), b"x\r\n"]), [Line::TooLong]);
+    }
+}

@@ -1,0 +1,98 @@
+//! Properties of the engine under any input.
+
+use std::time::{Duration, Instant};
+
+use polyport_ftp_core::{Answer, Control, Failure, Options, VirtualPath, command, path};
+use proptest::prelude::*;
+
+fn options() -> Options {
+    Options {
+        banner: "(polyport)".into(),
+        peer: Some([127, 0, 0, 1].into()),
+        local: Some([127, 0, 0, 1].into()),
+        pasv_enable: true,
+        port_enable: true,
+        pasv_address: None,
+        write_enable: true,
+        idle_timeout: Duration::from_secs(300),
+        data_timeout: Duration::from_secs(300),
+        max_login_failures: 3,
+    }
+}
+
+/// Feeds the stream in the given pieces, answers every request alike and returns the output.
+fn converse(pieces: &[&[u8]], logged_in: bool) -> Vec<u8> {
+    let now = Instant::now();
+    let mut control = Control::new(options(), now);
+    let mut output = Vec::new();
+    let mut answer = |control: &mut Control| {
+        for _ in 0..10_000 {
+            let Some(request) = control.poll_request() else {
+                break;
+            };
+            match request {
+                polyport_ftp_core::Request::Login { .. } if logged_in => {
+                    control.handle_answer(now, Answer::LoggedIn(VirtualPath::root()));
+                }
+                polyport_ftp_core::Request::Logout | polyport_ftp_core::Request::Abort => {}
+                _ => control.handle_answer(now, Answer::Failed(Failure::NotFound)),
+            }
+        }
+        output.extend(control.poll_transmit().unwrap_or_default());
+    };
+    for piece in pieces {
+        control.handle_bytes(now, piece);
+        answer(&mut control);
+    }
+    control.handle_end_of_input();
+    answer(&mut control);
+    assert!(control.is_closed());
+    output
+}
+
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let verb = prop::sample::select(command::VERBS);
+    (verb, prop::collection::vec(any::<u8>(), 0..40))
+        .prop_map(|(verb, argument)| [verb.as_bytes(), b" ", &argument, b"\r\n"].concat())
+}
+
+proptest! {
+    /// Whatever arrives, each line of output is a well-formed reply line, and how the stream was
+    /// cut makes no difference.
+    #[test]
+    fn replies_are_well_formed_and_do_not_depend_on_the_cut(
+        lines in prop::collection::vec(line(), 0..20),
+        cut in 0..800_usize,
+        logged_in: bool,
+    ) {
+        let stream = [&b"USER a\r\nPASS b\r\n"[..], &lines.concat()].concat();
+        let cut = cut.min(stream.len());
+        let whole = converse(&[&stream], logged_in);
+        prop_assert_eq!(&whole, &converse(&[&stream[..cut], &stream[cut..]], logged_in));
+        prop_assert!(whole.ends_with(b"\r\n"));
+        for line in whole.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            prop_assert!(line.ends_with(b"\r"));
+            let is_reply = line[..3].iter().all(u8::is_ascii_digit) && matches!(line[3], b' ' | b'-');
+            prop_assert!(is_reply || line[0] == b' ', "{:?}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn any_line_parses_or_is_refused(line in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = command::parse(&line);
+    }
+
+    /// However it is written, a path stays beneath the root and is in its shortest form.
+    #[test]
+    fn paths_stay_beneath_the_root(first in "[a-z./]{0,40}", second in "\\PC{0,40}") {
+        let resolved = VirtualPath::root().join(&first).and_then(|path| path.join(&second));
+        match resolved {
+            Ok(path) => {
+                prop_assert!(path.as_str().starts_with('/'));
+                let inner = path.as_str()[1..].split('/');
+                prop_assert!(path.is_root() || inner.clone().all(|name| !matches!(name, "" | "." | "..")));
+            }
+            Err(bad) => prop_assert_eq!(bad, path::BadPath::TooLong),
+        }
+    }
+}
