@@ -11,6 +11,8 @@ mod context;
 mod error;
 mod export;
 pub mod files;
+#[cfg(feature = "http")]
+pub mod http;
 mod instance;
 mod logging;
 pub mod metrics;

@@ -1,0 +1,375 @@
+//! The front on top of hyper: the only file that names it.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http::{HeaderValue, Method, StatusCode, Version, header};
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::{Activity, Ending, Exchange};
+use super::file_body::FileReader;
+use super::timed::{Deadline, Timed};
+use super::{Body, BodyStream, Handler, Options, Problem, Request, RequestBody, Response};
+use crate::Error;
+use crate::net::Peer;
+
+/// How long a client may go on sending a body that nobody reads. Closing at once would make its
+/// kernel throw away the response that tells why (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A body that is left unread but no longer than this does not cost the connection.
+const SMALL_BODY: u64 = 64 * 1024;
+
+pub(super) async fn serve<S, H>(
+    options: Arc<Options>,
+    stream: S,
+    peer: Peer,
+    drain: CancellationToken,
+    handler: Arc<H>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let activity = Arc::new(Activity::default());
+    let stream = Timed::new(stream, Arc::clone(&options), Arc::clone(&activity));
+    let server = HeaderValue::from_str(&options.server)
+        .ok()
+        .filter(|name| !name.is_empty());
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_header_size(options.max_header_size);
+    let service = Service {
+        options,
+        activity: Arc::clone(&activity),
+        peer,
+        handler,
+        server,
+    };
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut drains = pin!(drain.cancelled_owned());
+    let served = poll_fn(|cx| {
+        if !activity.draining() && drains.as_mut().poll(cx).is_ready() {
+            activity.set_draining();
+        }
+        connection.poll_without_shutdown(cx)
+    })
+    .await;
+    let mut stream = connection.into_parts().io.into_inner().into_inner();
+    // A client that is gone already needs no farewell.
+    let closed = stream.shutdown().await;
+    if closed.is_ok() && activity.body_unread() {
+        let _ = tokio::time::timeout(LINGER, discard(&mut stream)).await;
+    }
+    served.map_err(|error| Error::Peer(tell(&error)))
+}
+
+async fn discard(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut nowhere = vec![0; 64 * 1024];
+    while stream.read(&mut nowhere).await? > 0 {}
+    Ok(())
+}
+
+/// An error with its causes in one line.
+fn tell(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+struct Service<H> {
+    options: Arc<Options>,
+    activity: Arc<Activity>,
+    peer: Peer,
+    handler: Arc<H>,
+    server: Option<HeaderValue>,
+}
+
+impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H> {
+    type Response = hyper::Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        self.activity.begin_request();
+        let (parts, incoming) = request.into_parts();
+        let request_line = || format!("{} {} {:?}", parts.method, parts.uri, parts.version);
+        let exchange = Arc::new(Exchange::new(self.peer, request_line, &parts.headers));
+        let ending = Ending::new(Arc::clone(&exchange), Arc::clone(&self.activity));
+        let unfit = unfit(&parts);
+        let accept = parts
+            .headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = if incoming.is_end_stream() {
+            RequestBody::empty()
+        } else {
+            let declared = incoming.size_hint().exact();
+            let pieces = Pieces {
+                incoming,
+                activity: Arc::clone(&self.activity),
+                ended: false,
+                limit: self.options.body_timeout,
+                deadline: Deadline::default(),
+                waits: false,
+            };
+            RequestBody::new(Box::pin(pieces), declared, self.options.max_body_size)
+        };
+        let (method, version) = (parts.method.clone(), parts.version);
+        let declared = body.declared_len();
+        let request = Request {
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+            exchange,
+        };
+        let (options, handler) = (Arc::clone(&self.options), Arc::clone(&self.handler));
+        let (activity, server) = (Arc::clone(&self.activity), self.server.clone());
+        Box::pin(async move {
+            let answer = match unfit {
+                Some(problem) => Err(problem),
+                None if method == Method::OPTIONS && request.uri.path() == "*" => {
+                    Ok(options_of(&*handler))
+                }
+                None => answer(&*handler, request).await,
+            };
+            let mut response = answer.unwrap_or_else(|problem| {
+                problem.render(options.errors, accept.as_deref(), &method)
+            });
+            if let Some(server) = server {
+                response.headers.entry(header::SERVER).or_insert(server);
+            }
+            let leaves_body = activity.body_unread() && declared.is_none_or(|len| len > SMALL_BODY);
+            if activity.draining() || leaves_body {
+                response
+                    .headers
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(outgoing(response, &method, version, ending))
+        })
+    }
+}
+
+async fn answer<H: Handler>(handler: &H, request: Request) -> Result<Response, Problem> {
+    let target = format!("{} {}", request.method, request.uri.path());
+    AssertUnwindSafe(async { handler.handle(request).await })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let reason = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("unknown");
+            tracing::error!("panic while answering {target:?}: {reason}");
+            Err(Problem::internal())
+        })
+}
+
+fn options_of<H: Handler>(handler: &H) -> Response {
+    Response::new(StatusCode::NO_CONTENT).header_text(header::ALLOW, handler.methods())
+}
+
+/// A request that RFC 9112, 3.2 wants refused.
+fn unfit(parts: &::http::request::Parts) -> Option<Problem> {
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    match hosts {
+        1 => None,
+        0 if parts.version < Version::HTTP_11 => None,
+        found => {
+            Some(Problem::bad_request(format!("expected one Host field, got {found}")).closing())
+        }
+    }
+}
+
+/// The response as hyper takes it: framed, and without a body where there must be none.
+fn outgoing(
+    response: Response,
+    method: &Method,
+    version: Version,
+    mut ending: Ending,
+) -> hyper::Response<Outgoing> {
+    let Response {
+        status,
+        mut headers,
+        body,
+    } = response;
+    let bodiless = status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    if let (false, Some(len)) = (bodiless, body.len()) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    let content = if bodiless || *method == Method::HEAD {
+        Content::Empty
+    } else {
+        match body {
+            Body::Empty => Content::Empty,
+            Body::Bytes(bytes) => Content::Bytes(bytes),
+            Body::File { file, offset, len } => Content::File(FileReader::new(file, offset, len)),
+            Body::Stream { stream, len } => Content::Stream(stream, len),
+        }
+    };
+    let content = if content.len() == Some(0) {
+        Content::Empty
+    } else {
+        content
+    };
+    let fields: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    // "HTTP/1.1 200 OK", "date: Sun, 22 Nov 2026 12:02:00 GMT" and the empty line.
+    let header_len = 13 + status.canonical_reason().map_or(0, str::len) + 2 + 37 + fields + 2;
+    ending.begin_response(status.as_u16(), header_len as u64, content.len());
+    let mut framed = hyper::Response::new(Outgoing { content, ending });
+    *framed.status_mut() = status;
+    *framed.headers_mut() = headers;
+    *framed.version_mut() = version;
+    framed
+}
+
+/// A request's body as it comes in.
+struct Pieces {
+    incoming: Incoming,
+    activity: Arc<Activity>,
+    ended: bool,
+    /// How long nothing may come, and whether that time runs.
+    limit: Duration,
+    deadline: Deadline,
+    waits: bool,
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, Problem>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+                if !this.waits {
+                    this.waits = true;
+                    this.deadline.set(this.limit);
+                }
+                ready!(this.deadline.poll(cx));
+                let problem =
+                    Problem::new(StatusCode::REQUEST_TIMEOUT).detail("the body stopped coming");
+                return Poll::Ready(Some(Err(problem.closing())));
+            };
+            this.waits = false;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+                Some(Err(_)) => {
+                    let problem = Problem::bad_request("the body broke off or is framed wrongly");
+                    return Poll::Ready(Some(Err(problem.closing())));
+                }
+                None => {
+                    this.ended = true;
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if !self.ended && !self.incoming.is_end_stream() {
+            self.activity.set_body_unread();
+        }
+    }
+}
+
+enum Content {
+    Empty,
+    Bytes(Bytes),
+    File(FileReader),
+    Stream(BodyStream, Option<u64>),
+}
+
+impl Content {
+    fn len(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(reader) => Some(reader.left()),
+            Self::Stream(_, len) => *len,
+        }
+    }
+}
+
+/// A response's body as it goes out. Dropping it ends the exchange.
+struct Outgoing {
+    content: Content,
+    ending: Ending,
+}
+
+impl hyper::body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let piece = match &mut this.content {
+            Content::Empty => None,
+            Content::Bytes(_) => match std::mem::replace(&mut this.content, Content::Empty) {
+                Content::Bytes(bytes) => Some(Ok(bytes)),
+                _ => None,
+            },
+            Content::File(reader) => ready!(Pin::new(reader).poll_next(cx)),
+            Content::Stream(stream, _) => {
+                match std::panic::catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
+                    Ok(polled) => ready!(polled),
+                    Err(_) => Some(Err(io::Error::other("panic while making the body"))),
+                }
+            }
+        };
+        match &piece {
+            Some(Ok(bytes)) => this.ending.add_produced(bytes.len()),
+            Some(Err(error)) => tracing::error!("a response broke off: {error}"),
+            None => this.ending.complete(),
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.len() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            // A stream's length was said in the header; hyper holds it to that.
+            Content::Stream(..) => SizeHint::default(),
+            content => content
+                .len()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
