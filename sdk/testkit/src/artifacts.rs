@@ -5,6 +5,7 @@
 //! builds everything beforehand and says so with `POLYPORT_BIN_DIR`.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
@@ -53,24 +54,33 @@ pub fn clients_venv() -> PathBuf {
 }
 
 /// Makes sure the packages are built and gives the folder they are in.
-pub(crate) fn built(packages: &[&str]) -> PathBuf {
+fn built(packages: &[&str]) -> PathBuf {
+    with_built(packages, Path::to_path_buf)
+}
+
+/// Makes sure the packages are built and calls `work` with the folder they are in, while no other
+/// test builds there: cargo replaces a library by removing it first.
+pub(crate) fn with_built<T>(packages: &[&str], work: impl FnOnce(&Path) -> T) -> T {
     if let Some(dir) = std::env::var_os(BIN_DIR) {
-        return PathBuf::from(dir);
+        return work(Path::new(&dir));
     }
     static DONE: OnceLock<Mutex<BTreeSet<String>>> = OnceLock::new();
     let done = DONE.get_or_init(|| Mutex::new(BTreeSet::new()));
     // A poisoned lock only means that another test's build failed; this one reports its own.
     let mut done = done.lock().unwrap_or_else(|poison| poison.into_inner());
+    let dir = profile_dir();
+    let lock = File::create(dir.join("testkit.lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.unwrap_or_else(|e| panic!("{}: cannot lock: {e}", dir.display()));
     let missing: Vec<&str> = packages
         .iter()
         .copied()
-        .filter(|p| !done.contains(*p) && !run_built(p))
+        .filter(|package| !done.contains(*package) && !run_built(package))
         .collect();
     if !missing.is_empty() {
         build(&missing);
     }
-    done.extend(packages.iter().map(|p| p.to_string()));
-    profile_dir()
+    done.extend(packages.iter().map(|package| package.to_string()));
+    work(&dir)
 }
 
 /// `target/debug` for a test at `target/debug/deps/name-hash`.

@@ -218,8 +218,6 @@ impl Builder {
     #[track_caller]
     pub fn prepare(self) -> Host {
         let program = artifacts::program();
-        let packages: Vec<&str> = self.packages.iter().map(String::as_str).collect();
-        let built = artifacts::built(&packages);
         let dir = tempfile::Builder::new().prefix("polyport-").tempdir();
         let dir = dir.unwrap_or_else(|e| panic!("no temporary folder: {e}"));
         let names = Names::new(dir.path());
@@ -228,13 +226,18 @@ impl Builder {
         for folder in [&plugins, &dir.path().join("files")] {
             std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         }
-        for package in packages {
-            // A copy, not a link: tests overwrite and truncate libraries.
-            let file = artifacts::library_of(package);
-            let from = built.join(&file);
-            std::fs::copy(&from, plugins.join(file))
-                .unwrap_or_else(|e| panic!("{}: {e}", from.display()));
-        }
+        let packages: Vec<&str> = self.packages.iter().map(String::as_str).collect();
+        artifacts::with_built(&packages, |built| {
+            for file in packages
+                .iter()
+                .map(|package| artifacts::library_of(package))
+            {
+                // A copy, not a link: tests overwrite and truncate libraries.
+                let from = built.join(&file);
+                std::fs::copy(&from, plugins.join(file))
+                    .unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+            }
+        });
         for (path, contents) in &self.files {
             write(&dir.path().join(path), contents);
         }
