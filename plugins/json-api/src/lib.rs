@@ -1,3 +1,4 @@
 //! JSON document store plugin.
 
 mod json;
+mod store;
