@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod clients;
+mod dist;
 mod document;
 mod serve;
 mod soak;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
   check            everything that continuous integration checks
   clients          install the client programs and Python packages that tests use
   bench [SERVICE]  side by side with other servers: mqtt, files, json, ftp; without one, all
+  dist             an archive that runs without a checkout, in target/dist
   soak [NAME]      the long tests in full length
 
 bench and soak write their figures to docs/benchmarks.md.";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some("serve") => serve::serve(&args),
         Some("check") if args.is_empty() => check::check(),
         Some("clients") if args.is_empty() => clients::clients(),
+        Some("dist") if args.is_empty() => dist::dist(),
         Some("bench") => bench::bench(&args),
         Some("soak") => soak::soak(&args),
         _ => {
