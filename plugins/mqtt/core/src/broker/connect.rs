@@ -1,0 +1,300 @@
+//! CONNECT and its answer: checks, login, session takeover and resumption (3.1.4).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::connection::Phase;
+use super::disconnect::WillFate;
+use super::session::{PendingWill, Session, SessionId};
+use super::{Broker, ConnectionId, Event, LoginRequest};
+use crate::authorizer::{Authorizer, LoginRefusal};
+use crate::codec::connect::{Connect, ConnectError};
+use crate::codec::property::Property;
+use crate::codec::{QoS, ReasonCode, Version, connack};
+use crate::message::Message;
+use crate::store::Record;
+
+/// A CONNECT that waits for the answer to its login.
+#[derive(Debug)]
+pub(super) struct PendingConnect {
+    client_id: String,
+    assigned: bool,
+    clean_start: bool,
+    keep_alive: u16,
+    requested_expiry: u32,
+    receive_maximum: u16,
+    maximum_packet_size: Option<u32>,
+    topic_alias_maximum: u16,
+    will: Option<(Message, u32, Option<u32>)>,
+}
+
+impl Broker {
+    pub(super) fn handle_connect(&mut self, id: ConnectionId, body: &[u8]) {
+        let connect = match Connect::decode(body) {
+            Ok(connect) => connect,
+            Err(ConnectError { version, error }) => {
+                if let (Some(version), Some(connection)) = (version, self.connections.get_mut(id)) {
+                    connection.version = version;
+                    self.refuse(id, String::new(), error.reason());
+                } else {
+                    self.fail(id, error);
+                }
+                return;
+            }
+        };
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.version = connect.version;
+        }
+        if let Err(reason) = self.check_connect(&connect) {
+            self.refuse(id, connect.client_id.to_owned(), reason);
+            return;
+        }
+        let assigned = connect.client_id.is_empty();
+        let client_id = if assigned {
+            format!("auto-{:032x}", (self.entropy)())
+        } else {
+            connect.client_id.to_owned()
+        };
+        let will = connect.will.map(|will| {
+            let message = Message {
+                stored: 0,
+                topic: will.topic.into(),
+                payload: Bytes::copy_from_slice(will.payload),
+                properties: will.properties.into(),
+                expires: None,
+                qos: will.qos,
+                retain: will.retain,
+            };
+            (message, will.delay, will.message_expiry_interval)
+        });
+        let requested_expiry = match (connect.version.is_v5(), connect.clean_start) {
+            (true, _) => connect.properties.session_expiry_interval,
+            (false, true) => 0,
+            (false, false) => self.settings.persistent_client_expiration,
+        };
+        let pending = PendingConnect {
+            client_id: client_id.clone(),
+            assigned,
+            clean_start: connect.clean_start,
+            keep_alive: connect.keep_alive,
+            requested_expiry,
+            receive_maximum: connect.properties.receive_maximum,
+            maximum_packet_size: connect.properties.maximum_packet_size,
+            topic_alias_maximum: connect.properties.topic_alias_maximum,
+            will,
+        };
+        let request = LoginRequest {
+            client_id,
+            username: connect.username.map(str::to_owned),
+            password: connect.password.map(<[u8]>::to_vec),
+        };
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.phase = Phase::Authenticating(Box::new(pending));
+            connection.login = Some(request);
+        }
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
+        if !self.accepting {
+            return Err(ReasonCode::ServerUnavailable);
+        }
+        if self.connections.len() > self.settings.max_connections {
+            return Err(ReasonCode::ServerBusy);
+        }
+        if connect.client_id.is_empty() {
+            // 3.1 wants 1 to 23 characters; 3.1.1 allows none only with a clean session
+            // (MQTT-3.1.3-8); 5.0 always.
+            let allowed = match connect.version {
+                Version::V31 => false,
+                Version::V311 => connect.clean_start,
+                Version::V5 => true,
+            };
+            if !allowed || !self.settings.allow_zero_length_clientid {
+                return Err(ReasonCode::ClientIdentifierNotValid);
+            }
+        }
+        if connect.properties.authentication_method.is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        if let Some(will) = &connect.will {
+            if will.qos > self.settings.max_qos {
+                return Err(ReasonCode::QosNotSupported);
+            }
+            if will.retain && !self.settings.retain_available {
+                return Err(ReasonCode::RetainNotSupported);
+            }
+            if self.is_reserved(will.topic) {
+                return Err(ReasonCode::TopicNameInvalid);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_login_answer(&mut self, id: ConnectionId, answer: Result<Arc<dyn Authorizer>, LoginRefusal>) {
+        let authorizer = match answer {
+            Ok(authorizer) => authorizer,
+            Err(refusal) => {
+                self.refuse_pending(id, refusal.reason());
+                return;
+            }
+        };
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
+            Phase::Authenticating(pending) => {
+                let will_topic = pending.will.as_ref().map(|(message, ..)| &message.topic);
+                if will_topic.is_some_and(|topic| !authorizer.may_publish(topic)) {
+                    self.refuse(id, pending.client_id, ReasonCode::NotAuthorized);
+                    return;
+                }
+                connection.authorizer = authorizer;
+                self.establish(id, *pending);
+            }
+            other => connection.phase = other,
+        }
+    }
+
+    pub(super) fn refuse_pending(&mut self, id: ConnectionId, reason: ReasonCode) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
+            Phase::Authenticating(pending) => self.refuse(id, pending.client_id, reason),
+            other => connection.phase = other,
+        }
+    }
+
+    /// Answers CONNACK with an error and closes.
+    fn refuse(&mut self, id: ConnectionId, client_id: String, reason: ReasonCode) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connack::encode(connection.output.small(), connection.version, false, reason, &[]);
+        connection.start_closing();
+        connection.touch(id, &mut self.touched);
+        self.events.push(Event::Refused { connection: id, client_id, reason });
+    }
+
+    fn establish(&mut self, id: ConnectionId, pending: PendingConnect) {
+        let Some(version) = self.connections.get(id).map(|connection| connection.version) else { return };
+        let expiry = pending.requested_expiry.min(self.settings.max_session_expiry);
+        let resumed = self.take_over(&pending);
+        let session_present = resumed.is_some();
+        let client_id: Arc<str> = pending.client_id.as_str().into();
+        let key = resumed.unwrap_or_else(|| {
+            let number = self.next_number();
+            let mut session = Session::new(client_id.clone(), number);
+            session.durable = self.settings.persistence && expiry > 0;
+            let key = self.sessions.insert(session);
+            self.clients.insert(client_id.clone(), key);
+            key
+        });
+
+        let now = self.now;
+        let will = pending.will.map(|(mut message, delay, message_expiry)| {
+            // The lifetime of a will begins when it is published (3.1.3.2.4); until then it holds
+            // the interval.
+            message.expires = message_expiry.map(|interval| crate::time::Time(interval.into()));
+            PendingWill { message: Arc::new(message), delay }
+        });
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.connection = Some(id);
+            session.expiry = expiry;
+            session.will = will;
+            session.will_at = None;
+            session.ends_at = None;
+            session.outstanding = 0;
+            session.recorded |= self.settings.persistence && (session.durable || session.will.is_some());
+            if session.recorded {
+                let will = session.will.as_ref().map(|will| (&*will.message, will.delay));
+                let record = Record::Session { session: session.number, client_id: &session.client_id, expiry, will };
+                if session.durable {
+                    self.journal.require(&record);
+                } else {
+                    self.journal.note(&record);
+                }
+            }
+        }
+
+        let keep_alive = self.keep_alive(version, pending.keep_alive);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.phase = Phase::Connected(key);
+            connection.window =
+                usize::from(pending.receive_maximum.min(self.settings.max_inflight_messages).min(u16::MAX - 1));
+            connection.maximum_packet_size = pending.maximum_packet_size.map_or(usize::MAX, |size| size as usize);
+            connection.topic_alias_maximum_out = pending.topic_alias_maximum;
+            connection.topic_aliases_out = HashMap::new();
+            connection.keep_alive_limit = u64::from(keep_alive) * 1_500;
+            if keep_alive > 0 {
+                self.timers.connection(now + connection.keep_alive_limit, id);
+            }
+        }
+
+        let mut properties = Vec::new();
+        if version.is_v5() {
+            self.announce(&mut properties);
+            if expiry != pending.requested_expiry {
+                properties.push(Property::SessionExpiryInterval(expiry));
+            }
+            if pending.assigned {
+                properties.push(Property::AssignedClientIdentifier(&client_id));
+            }
+            if keep_alive != pending.keep_alive {
+                properties.push(Property::ServerKeepAlive(keep_alive));
+            }
+        }
+        self.write(id, |out| {
+            connack::encode(out, version, session_present, ReasonCode::Success, &properties);
+        });
+        self.events.push(Event::Connected { connection: id, client_id, version, session_present, keep_alive });
+        self.pump(key);
+    }
+
+    /// Ends the connection that uses this client identifier (MQTT-3.1.4-3) and returns the session
+    /// to go on with, if it is to be resumed.
+    fn take_over(&mut self, pending: &PendingConnect) -> Option<SessionId> {
+        let key = *self.clients.get(pending.client_id.as_str())?;
+        if let Some(old) = self.sessions.get(key).and_then(|session| session.connection) {
+            // A will with a delay is not published when the session goes on (3.1.3.2.2).
+            let session = self.sessions.get(key)?;
+            let delayed = session.expiry > 0 && session.will.as_ref().is_some_and(|will| will.delay > 0);
+            let fate = if delayed && !pending.clean_start { WillFate::Defer } else { WillFate::Publish };
+            self.close_with(old, ReasonCode::SessionTakenOver, "session taken over", fate);
+        }
+        let key = *self.clients.get(pending.client_id.as_str())?;
+        let session = self.sessions.get_mut(key)?;
+        if session.is_resumable() && !pending.clean_start {
+            return Some(key);
+        }
+        if !session.is_resumable() {
+            // Left from before a restart for its will alone, and its client is back in time.
+            session.will = None;
+        }
+        self.end_session(key);
+        None
+    }
+
+    fn keep_alive(&self, version: Version, requested: u16) -> u16 {
+        match self.settings.max_keepalive {
+            0 => requested,
+            // Only 5.0 can tell the client of another keep alive (3.2.2.3.14).
+            maximum if version.is_v5() && (requested == 0 || requested > maximum) => maximum,
+            _ => requested,
+        }
+    }
+
+    /// The properties of CONNACK that say what this server offers, where that is not everything.
+    fn announce(&self, properties: &mut Vec<Property<'_>>) {
+        let settings = &self.settings;
+        if settings.topic_alias_maximum > 0 {
+            properties.push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
+        }
+        properties.push(Property::MaximumPacketSize(settings.max_packet_size));
+        if settings.receive_maximum < u16::MAX {
+            properties.push(Property::ReceiveMaximum(settings.receive_maximum));
+        }
+        if settings.max_qos < QoS::ExactlyOnce {
+            properties.push(Property::MaximumQos(settings.max_qos as u8));
+        }
+        if !settings.retain_available {
+            properties.push(Property::RetainAvailable(false));
+        }
+    }
+}

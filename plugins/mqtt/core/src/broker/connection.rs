@@ -1,0 +1,218 @@
+//! A network connection as the engine sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::{LoginRequest, PendingConnect, SessionId};
+use crate::authorizer::{AllowAll, Authorizer};
+use crate::codec::Version;
+use crate::slab::Key;
+use crate::time::Time;
+use crate::trie::Route;
+
+/// Names one network connection.
+pub type ConnectionId = Key;
+
+/// How much of a connection's output has not reached its socket. The engine adds, the host takes
+/// away.
+#[derive(Debug, Default)]
+pub struct Meter {
+    unsent: AtomicUsize,
+    wants_drain: AtomicBool,
+}
+
+impl Meter {
+    /// Bytes handed out and not yet sent.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// The host sent this many bytes. True when nothing is left and the engine waits for
+    /// [`Broker::drained`](super::Broker::drained).
+    #[must_use]
+    pub fn sent(&self, bytes: usize) -> bool {
+        let before = self.unsent.fetch_sub(bytes, Ordering::AcqRel);
+        before == bytes && self.wants_drain.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.unsent.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn ask_for_drain(&self) {
+        self.wants_drain.store(true, Ordering::Release);
+    }
+}
+
+/// Bytes for one connection, in order: small packets side by side, long payloads by reference.
+#[derive(Debug, Default)]
+pub struct Output {
+    buffer: Vec<u8>,
+    shared: Vec<(usize, Bytes)>,
+    shared_bytes: usize,
+    close: bool,
+}
+
+impl Output {
+    /// Bytes in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() + self.shared_bytes
+    }
+
+    /// True when there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connection is to be closed after these bytes.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.close
+    }
+
+    /// Takes the pieces in order. The buffer of small packets stays when it is all there is, so
+    /// that its capacity can be used again: see [`swap_buffer`](Output::swap_buffer).
+    pub fn pieces(&mut self) -> Vec<Bytes> {
+        let mut pieces = Vec::with_capacity(self.shared.len() * 2 + 1);
+        let buffer = Bytes::from(std::mem::take(&mut self.buffer));
+        let mut from = 0;
+        for (at, payload) in self.shared.drain(..) {
+            if at > from {
+                pieces.push(buffer.slice(from..at));
+                from = at;
+            }
+            pieces.push(payload);
+        }
+        if from < buffer.len() {
+            pieces.push(buffer.slice(from..));
+        }
+        self.shared_bytes = 0;
+        pieces
+    }
+
+    /// When all bytes lie in the buffer of small packets: exchanges it for `other` and returns
+    /// true.
+    pub fn swap_buffer(&mut self, other: &mut Vec<u8>) -> bool {
+        let all = self.shared.is_empty();
+        if all {
+            std::mem::swap(&mut self.buffer, other);
+        }
+        all
+    }
+
+    /// The bytes when all lie in the buffer of small packets.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        self.shared.is_empty().then_some(&self.buffer)
+    }
+
+    /// Empties it, keeping the capacity.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.shared.clear();
+        self.shared_bytes = 0;
+        self.close = false;
+    }
+
+    pub(super) fn small(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    pub(super) fn share(&mut self, payload: Bytes) {
+        self.shared_bytes += payload.len();
+        self.shared.push((self.buffer.len(), payload));
+    }
+}
+
+pub(super) enum Phase {
+    AwaitingConnect,
+    Authenticating(Box<PendingConnect>),
+    Connected(SessionId),
+    /// Output is being flushed; input is thrown away.
+    Closing,
+}
+
+/// Where the last PUBLISH went, for the next one to the same topic.
+pub(super) struct LastRoute {
+    pub topic: Box<str>,
+    pub epoch: u64,
+    pub route: Arc<Route>,
+}
+
+pub(super) struct Connection {
+    pub phase: Phase,
+    pub version: Version,
+    pub login: Option<LoginRequest>,
+    pub authorizer: Arc<dyn Authorizer>,
+    pub opened: Time,
+    pub last_packet: Time,
+    /// Milliseconds without a packet after which the connection is closed; 0 for never.
+    pub keep_alive_limit: u64,
+    /// QoS 1 and 2 messages that may be unacknowledged towards the client.
+    pub window: usize,
+    pub maximum_packet_size: usize,
+    pub topic_aliases_in: Vec<Box<str>>,
+    pub topic_aliases_out: HashMap<Box<str>, u16>,
+    pub topic_alias_maximum_out: u16,
+    pub output: Output,
+    pub touched: bool,
+    pub meter: Arc<Meter>,
+    pub last_route: Option<LastRoute>,
+    /// Retained messages of new subscriptions that wait for room.
+    pub retained: std::collections::VecDeque<super::deliver::PendingRetained>,
+}
+
+impl Connection {
+    pub(super) fn new(meter: Arc<Meter>, now: Time) -> Connection {
+        Connection {
+            phase: Phase::AwaitingConnect,
+            version: Version::V311,
+            login: None,
+            authorizer: Arc::new(AllowAll),
+            opened: now,
+            last_packet: now,
+            keep_alive_limit: 0,
+            window: 0,
+            maximum_packet_size: usize::MAX,
+            topic_aliases_in: Vec::new(),
+            topic_aliases_out: HashMap::new(),
+            topic_alias_maximum_out: 0,
+            output: Output::default(),
+            touched: false,
+            meter,
+            last_route: None,
+            retained: std::collections::VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected(_))
+    }
+
+    pub(super) fn touch(&mut self, id: ConnectionId, touched: &mut Vec<ConnectionId>) {
+        if !self.touched {
+            self.touched = true;
+            touched.push(id);
+        }
+    }
+
+    /// Bytes that wait for this reader, with those of this batch.
+    pub(super) fn unsent(&self) -> usize {
+        self.meter.unsent() + self.output.len()
+    }
+
+    pub(super) fn start_closing(&mut self) {
+        self.phase = Phase::Closing;
+        self.output.close = true;
+        self.topic_aliases_in = Vec::new();
+        self.topic_aliases_out = HashMap::new();
+        self.last_route = None;
+        self.retained.clear();
+    }
+}

@@ -1,0 +1,437 @@
+//! The broker: connections, sessions, subscriptions, retained messages and their timers.
+//!
+//! Every entry point takes the time. What comes out is collected until the host fetches it at the
+//! end of its batch: output for each touched connection, records for the store, events for the
+//! log. One file for each packet, in the standard's words.
+
+mod acknowledge;
+mod connect;
+mod connection;
+mod deliver;
+mod disconnect;
+mod publish;
+mod restore;
+mod session;
+mod subscribe;
+mod timers;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::authorizer::{Authorizer, LoginRefusal};
+use crate::codec::{Error, FixedHeader, PacketType, ReasonCode, Version, auth, disconnect as codec_disconnect, ping};
+use crate::settings::Settings;
+use crate::slab::Slab;
+use crate::store::Journal;
+use crate::time::Time;
+use crate::trie::{RetainedTrie, SubscriptionTrie};
+
+pub use crate::slab::Key;
+pub use connection::{ConnectionId, Meter, Output};
+
+use connect::PendingConnect;
+use connection::{Connection, Phase};
+use deliver::Heads;
+use disconnect::WillFate;
+use session::{Session, SessionId};
+use timers::Timers;
+
+/// No CONNECT is longer: its five fields of 65,535 bytes and room for properties.
+const CONNECT_MAX: usize = 5 * 65_537 + 4_096;
+
+type Clients = HashMap<Arc<str>, SessionId, foldhash::fast::RandomState>;
+
+/// An MQTT broker.
+pub struct Broker {
+    settings: Settings,
+    connections: Slab<Connection>,
+    sessions: Slab<Session>,
+    clients: Clients,
+    subscriptions: SubscriptionTrie,
+    retained: RetainedTrie,
+    timers: Timers,
+    journal: Journal,
+    touched: Vec<ConnectionId>,
+    events: Vec<Event>,
+    counters: Counters,
+    heads: Heads,
+    scratch: Vec<u8>,
+    last_number: u64,
+    entropy: Box<dyn FnMut() -> u128 + Send>,
+    accepting: bool,
+    now: Time,
+}
+
+/// What [`Broker::receive`] did with its bytes.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Bytes that were used; the rest is to be handed in again with what follows.
+    pub consumed: usize,
+    /// A client wants to log in: nothing more is read from it until [`Broker::login_answer`].
+    pub login: Option<LoginRequest>,
+}
+
+/// Credentials of a CONNECT packet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// Client identifier, given or assigned.
+    pub client_id: String,
+    /// User name; without one the client is anonymous.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRequest")
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something for the host's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// CONNACK with success was sent.
+    Connected {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier.
+        client_id: Arc<str>,
+        /// Protocol version.
+        version: Version,
+        /// Whether a session was resumed.
+        session_present: bool,
+        /// Seconds; 0 for none.
+        keep_alive: u16,
+    },
+    /// CONNECT was refused.
+    Refused {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier, as far as it was read.
+        client_id: String,
+        /// Why.
+        reason: ReasonCode,
+    },
+    /// The server ended a connection.
+    Closed {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier; empty before CONNECT.
+        client_id: Arc<str>,
+        /// The code a 5.0 client gets.
+        reason: ReasonCode,
+        /// What happened.
+        what: &'static str,
+    },
+    /// The client ended its connection with DISCONNECT.
+    Disconnected {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier.
+        client_id: Arc<str>,
+    },
+    /// The network connection was lost.
+    Lost {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier.
+        client_id: Arc<str>,
+    },
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// PUBLISH packets taken.
+    pub messages_received: u64,
+    /// PUBLISH packets sent.
+    pub messages_sent: u64,
+    /// Messages dropped: a full queue, a slow reader, a packet too large for the receiver.
+    pub messages_dropped: u64,
+}
+
+/// Numbers of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Network connections.
+    pub connections: usize,
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+}
+
+impl Broker {
+    /// An empty broker. `entropy` gives unpredictable numbers for assigned client identifiers.
+    pub fn new(settings: Settings, entropy: impl FnMut() -> u128 + Send + 'static, now: Time) -> Broker {
+        Broker {
+            settings,
+            connections: Slab::new(),
+            sessions: Slab::new(),
+            clients: Clients::default(),
+            subscriptions: SubscriptionTrie::new(),
+            retained: RetainedTrie::new(),
+            timers: Timers::default(),
+            journal: Journal::default(),
+            touched: Vec::new(),
+            events: Vec::new(),
+            counters: Counters::default(),
+            heads: Heads::default(),
+            scratch: Vec::new(),
+            last_number: 0,
+            entropy: Box::new(entropy),
+            accepting: true,
+            now,
+        }
+    }
+
+    /// A network connection was accepted. `meter` tells how much of its output is not yet sent.
+    pub fn open(&mut self, meter: Arc<Meter>, now: Time) -> ConnectionId {
+        self.now = now;
+        let id = self.connections.insert(Connection::new(meter, now));
+        self.timers.connection(now.after_seconds(self.settings.connect_timeout), id);
+        id
+    }
+
+    /// Takes whole packets from the start of `bytes`. `owner` is the buffer they lie in when a
+    /// payload may keep a reference to it.
+    pub fn receive(&mut self, id: ConnectionId, bytes: &[u8], owner: Option<&Bytes>, now: Time) -> Received {
+        self.now = now;
+        let mut consumed = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(id) else {
+                return Received { consumed: bytes.len(), login: None };
+            };
+            match connection.phase {
+                Phase::Closing => return Received { consumed: bytes.len(), login: None },
+                Phase::Authenticating(_) => break,
+                Phase::AwaitingConnect | Phase::Connected(_) => {}
+            }
+            let rest = &bytes[consumed..];
+            let result = match FixedHeader::read(rest) {
+                Ok(None) => break,
+                Ok(Some(header)) => match self.check_header(id, header) {
+                    Ok(kind) => {
+                        let Some(frame) = rest.get(..header.frame()) else { break };
+                        consumed += frame.len();
+                        self.packet(id, kind, header.first, &frame[header.length..], owner)
+                    }
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.fail(id, error);
+            }
+        }
+        let login = self.connections.get_mut(id).and_then(|connection| connection.login.take());
+        Received { consumed, login }
+    }
+
+    /// Answers a [`LoginRequest`].
+    pub fn login_answer(&mut self, id: ConnectionId, answer: Result<Arc<dyn Authorizer>, LoginRefusal>, now: Time) {
+        self.now = now;
+        self.handle_login_answer(id, answer);
+    }
+
+    /// The network connection is gone; the id is not valid any more.
+    pub fn lost(&mut self, id: ConnectionId, now: Time) {
+        self.now = now;
+        if let Some(Phase::Connected(session)) = self.connections.get(id).map(|connection| &connection.phase) {
+            let client_id = self.sessions.get(*session).map(|session| session.client_id.clone());
+            self.events.push(Event::Lost { connection: id, client_id: client_id.unwrap_or_default() });
+            self.leave(id, WillFate::Publish);
+        }
+        self.connections.remove(id);
+    }
+
+    /// The account behind a connection lost its rights.
+    pub fn revoke(&mut self, id: ConnectionId, now: Time) {
+        self.now = now;
+        self.close(id, ReasonCode::NotAuthorized, "account changed or removed");
+    }
+
+    /// Everything that was handed out for this connection is sent, and it asked to be told.
+    pub fn drained(&mut self, id: ConnectionId, now: Time) {
+        self.now = now;
+        if let Some(Phase::Connected(session)) = self.connections.get(id).map(|connection| &connection.phase) {
+            self.pump(*session);
+        }
+    }
+
+    /// Ends all connections: 5.0 clients are told that the server is shutting down (0x8B), wills
+    /// wait for the next start (3.1.2.5). New clients are refused from now on.
+    pub fn shut_down(&mut self, now: Time) {
+        self.now = now;
+        self.accepting = false;
+        for id in self.connections.keys() {
+            self.close_with(id, ReasonCode::ServerShuttingDown, "server shutting down", WillFate::Defer);
+        }
+    }
+
+    /// Fires the timers that are due.
+    pub fn tick(&mut self, now: Time) {
+        self.now = now;
+        self.fire_timers();
+    }
+
+    /// When [`tick`](Broker::tick) is next needed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Records of this batch. The host stores them and clears the journal.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// The next connection that has output, each once.
+    pub fn next_touched(&mut self) -> Option<ConnectionId> {
+        let id = self.touched.pop()?;
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.touched = false;
+        }
+        Some(id)
+    }
+
+    /// Exchanges the output of a connection for `empty`, which keeps its capacity.
+    pub fn take_output(&mut self, id: ConnectionId, empty: &mut Output) {
+        empty.clear();
+        if let Some(connection) = self.connections.get_mut(id) {
+            std::mem::swap(&mut connection.output, empty);
+            connection.meter.add(empty.len());
+        }
+    }
+
+    /// Events since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Totals since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Numbers of the moment.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            connections: self.connections.len(),
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+            retained: self.retained.len(),
+        }
+    }
+
+    /// What can be said of a packet before its body has arrived.
+    fn check_header(&self, id: ConnectionId, header: FixedHeader) -> Result<PacketType, Error> {
+        let connected = self.connections.get(id).is_some_and(|connection| connection.is_connected());
+        let kind =
+            PacketType::from_first_byte(header.first).ok_or(Error::Malformed("reserved packet type 0"))?;
+        if kind.required_flags().is_some_and(|flags| flags != header.first & 0x0f) {
+            return Err(Error::Malformed("fixed header flags"));
+        }
+        match kind {
+            PacketType::Connect if connected => return Err(Error::Protocol("second CONNECT")),
+            PacketType::Connect if header.frame() > CONNECT_MAX => return Err(Error::Malformed("CONNECT too long")),
+            PacketType::Connect => {}
+            _ if !connected => return Err(Error::Protocol("first packet is not CONNECT")),
+            PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
+                return Err(Error::Protocol("packet that only a server sends"));
+            }
+            _ => {}
+        }
+        if header.frame() > self.settings.max_packet_size as usize {
+            return Err(Error::Refused { reason: ReasonCode::PacketTooLarge, what: "packet too large" });
+        }
+        Ok(kind)
+    }
+
+    fn packet(&mut self, id: ConnectionId, kind: PacketType, first: u8, body: &[u8], owner: Option<&Bytes>) -> Result<(), Error> {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        connection.last_packet = now;
+        let version = connection.version;
+        let Phase::Connected(session) = connection.phase else {
+            self.handle_connect(id, body);
+            return Ok(());
+        };
+        match kind {
+            PacketType::Publish => self.handle_publish(id, session, version, first, body, owner),
+            PacketType::Puback | PacketType::Pubrec | PacketType::Pubrel | PacketType::Pubcomp => {
+                self.handle_acknowledgement(id, session, version, kind, body)
+            }
+            PacketType::Subscribe => self.handle_subscribe(id, session, version, body),
+            PacketType::Unsubscribe => self.handle_unsubscribe(id, session, version, body),
+            PacketType::Pingreq => {
+                ping::decode_pingreq(body)?;
+                self.write(id, |out| out.extend_from_slice(&ping::PINGRESP));
+                Ok(())
+            }
+            PacketType::Disconnect => self.handle_disconnect(id, version, body),
+            PacketType::Auth if version.is_v5() => {
+                auth::decode(body)?;
+                Err(Error::Protocol("AUTH without enhanced authentication"))
+            }
+            _ => Err(Error::Malformed("packet type not allowed in this version")),
+        }
+    }
+
+    /// Answers what a peer did wrong and ends its connection.
+    fn fail(&mut self, id: ConnectionId, error: Error) {
+        let what = match error {
+            Error::Malformed(what) | Error::Protocol(what) | Error::Refused { what, .. } => what,
+        };
+        self.close(id, error.reason(), what);
+    }
+
+    fn close(&mut self, id: ConnectionId, reason: ReasonCode, what: &'static str) {
+        self.close_with(id, reason, what, WillFate::Publish);
+    }
+
+    fn close_with(&mut self, id: ConnectionId, reason: ReasonCode, what: &'static str, will: WillFate) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let version = connection.version;
+        let client_id = match connection.phase {
+            Phase::Closing => return,
+            Phase::Connected(session) => {
+                if version.is_v5() {
+                    self.write(id, |out| codec_disconnect::encode(out, reason));
+                }
+                let session = self.sessions.get(session);
+                session.map(|session| session.client_id.clone()).unwrap_or_default()
+            }
+            Phase::AwaitingConnect => Arc::default(),
+            Phase::Authenticating(_) => {
+                self.refuse_pending(id, reason);
+                return;
+            }
+        };
+        self.events.push(Event::Closed { connection: id, client_id, reason, what });
+        self.leave(id, will);
+    }
+
+    /// Appends to the output of a connection.
+    fn write(&mut self, id: ConnectionId, encode: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            encode(connection.output.small());
+            connection.touch(id, &mut self.touched);
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}

@@ -1,0 +1,211 @@
+//! PUBLISH from a client (section 3.3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::connection::LastRoute;
+use super::session::SessionId;
+use super::{Broker, ConnectionId};
+use crate::codec::publish::{Publish, PublishProperties};
+use crate::codec::{Error, PacketType, QoS, ReasonCode, Version, ack};
+use crate::message::{MessageView, SHARED_PAYLOAD};
+use crate::store::Record;
+use crate::trie::Route;
+
+impl Broker {
+    pub(super) fn handle_publish(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        first: u8,
+        body: &[u8],
+        owner: Option<&Bytes>,
+    ) -> Result<(), Error> {
+        let publish = Publish::decode(version, first, body)?;
+        self.counters.messages_received += 1;
+        if publish.qos > self.settings.max_qos {
+            return Err(Error::Refused { reason: ReasonCode::QosNotSupported, what: "QoS above the maximum" });
+        }
+        if publish.retain && !self.settings.retain_available {
+            return Err(Error::Refused { reason: ReasonCode::RetainNotSupported, what: "retain is not offered" });
+        }
+        let mut aliased = None;
+        let topic = match publish.properties.topic_alias {
+            None => publish.topic,
+            Some(alias) => &**aliased.insert(self.resolve_alias(id, publish.topic, alias)?),
+        };
+        if publish.qos == QoS::ExactlyOnce && self.is_repeated(id, session, version, &publish)? {
+            return Ok(());
+        }
+
+        let last = self.connections.get_mut(id).and_then(|connection| connection.last_route.take());
+        let last = match last {
+            Some(last) if last.epoch == self.subscriptions.epoch() && *last.topic == *topic => last,
+            _ => {
+                if let Err(reason) = self.check_topic(id, topic) {
+                    self.acknowledge_publish(id, session, version, &publish, reason);
+                    return Ok(());
+                }
+                let epoch = self.subscriptions.epoch();
+                LastRoute { topic: topic.into(), epoch, route: Arc::new(self.subscriptions.route(topic)) }
+            }
+        };
+
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let properties = if version.is_v5() { publish.properties.forwarded(&mut scratch) } else { &[] };
+        let view = MessageView {
+            topic: &last.topic,
+            payload: publish.payload,
+            owner,
+            properties,
+            expires: expiry(&publish.properties, self.now),
+            qos: publish.qos,
+            retain: publish.retain,
+        };
+        let reached = self.accept(&view, &last.route, Some(session));
+        self.scratch = scratch;
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.last_route = Some(last);
+        }
+        let reason = if reached { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+        self.acknowledge_publish(id, session, version, &publish, reason);
+        Ok(())
+    }
+
+    /// Keeps a message if it is retained and sends it to all subscribers; false when there are
+    /// none.
+    pub(super) fn accept(&mut self, view: &MessageView<'_>, route: &Route, from: Option<SessionId>) -> bool {
+        if view.retain && self.settings.retain_available {
+            self.retain(view);
+        }
+        if route.is_empty() {
+            return false;
+        }
+        if view.owner.is_none() && view.payload.len() >= SHARED_PAYLOAD {
+            let owner = Bytes::copy_from_slice(view.payload);
+            self.dispatch(&MessageView { payload: &owner, owner: Some(&owner), ..*view }, route, from);
+        } else {
+            self.dispatch(view, route, from);
+        }
+        true
+    }
+
+    fn retain(&mut self, view: &MessageView<'_>) {
+        let existing = self.retained.get(view.topic).map(|message| message.expires);
+        if view.payload.is_empty() && existing.is_none() {
+            return;
+        }
+        if existing.is_none() && self.retained.len() >= self.settings.max_retained_messages {
+            self.counters.messages_dropped += 1;
+            return;
+        }
+        let message = Arc::new(view.to_message(0));
+        if self.settings.persistence {
+            let record = Record::Retained { message: &message };
+            if view.qos == QoS::AtMostOnce { self.journal.note(&record) } else { self.journal.require(&record) }
+        }
+        if let Some(Some(at)) = existing {
+            self.timers.remove_retained(at, view.topic);
+        }
+        if view.payload.is_empty() {
+            self.retained.remove(view.topic);
+        } else {
+            if let Some(at) = view.expires {
+                self.timers.retained(at, view.topic);
+            }
+            self.retained.insert(message);
+        }
+    }
+
+    /// Topics that clients do not publish to.
+    pub(super) fn is_reserved(&self, topic: &str) -> bool {
+        topic.starts_with("$SYS/") || topic.starts_with("$share/")
+    }
+
+    fn check_topic(&self, id: ConnectionId, topic: &str) -> Result<(), ReasonCode> {
+        if topic.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        let allowed = self.connections.get(id).is_some_and(|connection| connection.authorizer.may_publish(topic));
+        if allowed && !self.is_reserved(topic) { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
+    }
+
+    /// Section 3.3.2.3.4.
+    fn resolve_alias(&mut self, id: ConnectionId, topic: &str, alias: u16) -> Result<Box<str>, Error> {
+        if alias == 0 || alias > self.settings.topic_alias_maximum {
+            return Err(Error::Refused { reason: ReasonCode::TopicAliasInvalid, what: "topic alias out of range" });
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(topic.into()) };
+        let aliases = &mut connection.topic_aliases_in;
+        let at = usize::from(alias - 1);
+        if !topic.is_empty() {
+            if aliases.len() <= at {
+                aliases.resize(at + 1, Box::default());
+            }
+            aliases[at] = topic.into();
+        }
+        match aliases.get(at) {
+            Some(known) if !known.is_empty() => Ok(known.clone()),
+            _ => Err(Error::Protocol("unknown topic alias")),
+        }
+    }
+
+    /// Method A of 4.3.3: a QoS 2 message is handed on with its PUBLISH, its identifier kept until
+    /// PUBREL, and a repetition only acknowledged.
+    fn is_repeated(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        publish: &Publish<'_>,
+    ) -> Result<bool, Error> {
+        let Some(session) = self.sessions.get(session) else { return Ok(true) };
+        if session.received.contains(&publish.packet_identifier) {
+            self.write(id, |out| {
+                ack::encode(out, version, PacketType::Pubrec, publish.packet_identifier, ReasonCode::Success);
+            });
+            return Ok(true);
+        }
+        if version.is_v5() && session.received.len() >= usize::from(self.settings.receive_maximum) {
+            let reason = ReasonCode::ReceiveMaximumExceeded;
+            return Err(Error::Refused { reason, what: "more than receive maximum messages in flight" });
+        }
+        Ok(false)
+    }
+
+    fn acknowledge_publish(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+    ) {
+        let packet_identifier = publish.packet_identifier;
+        match publish.qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => {
+                self.write(id, |out| ack::encode(out, version, PacketType::Puback, packet_identifier, reason));
+            }
+            QoS::ExactlyOnce => {
+                // An identifier refused in 5.0 is free at once (4.3.3); 3.x cannot refuse.
+                if !(version.is_v5() && reason.is_error()) {
+                    if let Some(session) = self.sessions.get_mut(session) {
+                        session.received.insert(packet_identifier);
+                        if session.durable {
+                            self.journal.require(&Record::Received { session: session.number, packet_identifier });
+                        }
+                    }
+                }
+                let reason = if reason.is_error() { reason } else { ReasonCode::Success };
+                self.write(id, |out| ack::encode(out, version, PacketType::Pubrec, packet_identifier, reason));
+            }
+        }
+    }
+}
+
+fn expiry(properties: &PublishProperties<'_>, now: crate::time::Time) -> Option<crate::time::Time> {
+    properties.message_expiry_interval.map(|interval| now.after_seconds(interval))
+}

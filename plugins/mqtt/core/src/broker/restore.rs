@@ -1,0 +1,101 @@
+//! Starting from what a store kept.
+
+use std::sync::Arc;
+
+use super::Broker;
+use super::session::{Delivery, InFlight, PendingWill, Session, Stage};
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::codec::{QoS, Version};
+use crate::store::State;
+use crate::store::state::SessionState;
+use crate::topic::Filter;
+
+/// Seconds that clients have to come back after a start before their wills are published. The
+/// standard lets a server put them off until then (3.1.2.5).
+const WILL_GRACE: u32 = 10;
+
+impl Broker {
+    /// Takes over sessions, queues, in-flight state and retained messages. Called once, before the
+    /// first connection.
+    pub fn restore(&mut self, state: State) {
+        self.last_number = self.last_number.max(state.last_number);
+        for message in state.retained.into_values() {
+            if message.is_expired(self.now) {
+                continue;
+            }
+            let message = Arc::new(message);
+            if let Some(at) = message.expires {
+                self.timers.retained(at, &message.topic);
+            }
+            self.retained.insert(message);
+        }
+        for (number, stored) in state.sessions {
+            self.restore_session(number, stored);
+        }
+    }
+
+    fn restore_session(&mut self, number: u64, stored: SessionState) {
+        let now = self.now;
+        let left = stored.offline_since.unwrap_or(now);
+        let mut session = Session::new(stored.client_id.as_str().into(), number);
+        session.recorded = true;
+        session.durable = stored.expiry > 0;
+        session.expiry = stored.expiry;
+        if let Some((message, delay)) = stored.will {
+            session.will = Some(PendingWill { message: Arc::new(message), delay });
+            session.will_at = Some(left.after_seconds(delay).max(now.after_seconds(WILL_GRACE)));
+        }
+        session.ends_at = match stored.expiry {
+            0 => Some(session.will_at.unwrap_or(now)),
+            u32::MAX => None,
+            expiry => Some(left.after_seconds(expiry)),
+        };
+        for (delivery_number, entry) in stored.deliveries {
+            let stage = match (entry.qos, entry.released) {
+                (QoS::ExactlyOnce, true) => Stage::AwaitingPubcomp,
+                (QoS::ExactlyOnce, false) => Stage::AwaitingPubrec,
+                _ => Stage::AwaitingPuback,
+            };
+            let delivery = Delivery {
+                number: delivery_number,
+                message: entry.message,
+                qos: entry.qos,
+                retain: entry.retain,
+                identifiers: entry.identifiers.into(),
+            };
+            if entry.packet_identifier == 0 {
+                session.push_queue(delivery);
+            } else {
+                session.in_flight.push_back(InFlight {
+                    packet_identifier: entry.packet_identifier,
+                    stage,
+                    number: delivery_number,
+                    delivery: (stage != Stage::AwaitingPubcomp).then_some(delivery),
+                });
+            }
+        }
+        session.received.extend(stored.received);
+        let subscriptions: Vec<_> = stored
+            .subscriptions
+            .into_iter()
+            .filter_map(|(text, (options, identifier))| {
+                Some((text, SubscriptionOptions::decode(Version::V5, options).ok()?, identifier))
+            })
+            .collect();
+        let client_id = session.client_id.clone();
+        let due = [session.will_at, session.ends_at].into_iter().flatten().min();
+        for (text, options, identifier) in &subscriptions {
+            session.subscriptions.insert(text.as_str().into(), (*options, *identifier));
+        }
+        let key = self.sessions.insert(session);
+        for (text, options, identifier) in subscriptions {
+            if let Some(filter) = Filter::parse(&text) {
+                self.subscriptions.insert(filter, key, options, identifier);
+            }
+        }
+        self.clients.insert(client_id, key);
+        if let Some(at) = due {
+            self.arm_session(key, at);
+        }
+    }
+}

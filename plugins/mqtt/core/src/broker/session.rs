@@ -1,0 +1,204 @@
+//! Session state (section 4.1).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::ConnectionId;
+use crate::codec::QoS;
+use crate::codec::subscribe::SubscriptionOptions;
+use crate::message::Message;
+use crate::slab::Key;
+use crate::time::Time;
+
+pub(super) type SessionId = Key;
+
+/// A QoS 1 or 2 message for a session.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    /// Its number in the store.
+    pub number: u64,
+    pub message: Arc<Message>,
+    pub qos: QoS,
+    pub retain: bool,
+    pub identifiers: Box<[u32]>,
+}
+
+/// What a packet identifier towards the client is waiting for (figures 4.2 and 4.3).
+///
+/// ```text
+/// QoS 1   PUBLISH ->  AwaitingPuback  <- PUBACK
+/// QoS 2   PUBLISH ->  AwaitingPubrec  <- PUBREC   PUBREL ->  AwaitingPubcomp  <- PUBCOMP
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    AwaitingPuback,
+    AwaitingPubrec,
+    AwaitingPubcomp,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub packet_identifier: u16,
+    pub stage: Stage,
+    /// Delivery number.
+    pub number: u64,
+    /// Kept for redelivery: `None` in a session that ends with its connection, and once PUBREC
+    /// has come.
+    pub delivery: Option<Delivery>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PendingWill {
+    pub message: Arc<Message>,
+    /// Will delay interval in seconds.
+    pub delay: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub client_id: Arc<str>,
+    /// Its number in the store.
+    pub number: u64,
+    /// Its state goes to the store.
+    pub durable: bool,
+    /// The store knows of it: durable, or because of its will.
+    pub recorded: bool,
+    pub connection: Option<ConnectionId>,
+    /// Session expiry interval in seconds.
+    pub expiry: u32,
+    pub subscriptions: HashMap<Box<str>, (SubscriptionOptions, u32)>,
+    /// In the order of sending. The first `outstanding` were sent on the present connection.
+    pub in_flight: VecDeque<InFlight>,
+    pub outstanding: usize,
+    pub queue: VecDeque<Delivery>,
+    pub queue_bytes: usize,
+    /// QoS 2 packet identifiers of the client that wait for PUBREL.
+    pub received: HashSet<u16>,
+    pub will: Option<PendingWill>,
+    pub will_at: Option<Time>,
+    pub ends_at: Option<Time>,
+    /// The timer that is set for this session.
+    pub armed: Option<Time>,
+    last_identifier: u16,
+    /// Identifiers after `last_identifier` that are known to be free.
+    free_identifiers: u16,
+}
+
+impl Session {
+    pub(super) fn new(client_id: Arc<str>, number: u64) -> Session {
+        Session {
+            client_id,
+            number,
+            durable: false,
+            recorded: false,
+            connection: None,
+            expiry: 0,
+            subscriptions: HashMap::new(),
+            in_flight: VecDeque::new(),
+            outstanding: 0,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            received: HashSet::new(),
+            will: None,
+            will_at: None,
+            ends_at: None,
+            armed: None,
+            last_identifier: 0,
+            free_identifiers: 0,
+        }
+    }
+
+    /// True when the session can outlive its connection.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.expiry > 0 || self.durable
+    }
+
+    /// The next packet identifier that is not in use (2.2.1). The caller keeps fewer than 65,535
+    /// in flight.
+    pub(super) fn next_packet_identifier(&mut self) -> u16 {
+        while self.free_identifiers == 0 {
+            let last = self.last_identifier;
+            let distance = |identifier: u16| {
+                let ahead = identifier.wrapping_sub(last);
+                // Zero is not an identifier: counting past it costs one.
+                if identifier > last { ahead - 1 } else { ahead.wrapping_sub(2) }
+            };
+            let in_use = self.in_flight.iter().map(|entry| distance(entry.packet_identifier)).min();
+            match in_use.unwrap_or(u16::MAX - 1) {
+                0 => self.last_identifier = following(last),
+                free => self.free_identifiers = free,
+            }
+        }
+        self.free_identifiers -= 1;
+        self.last_identifier = following(self.last_identifier);
+        self.last_identifier
+    }
+
+    pub(super) fn position(&self, packet_identifier: u16) -> Option<usize> {
+        self.in_flight.iter().position(|entry| entry.packet_identifier == packet_identifier)
+    }
+
+    pub(super) fn remove_in_flight(&mut self, at: usize) -> Option<InFlight> {
+        if at < self.outstanding {
+            self.outstanding -= 1;
+        }
+        self.in_flight.remove(at)
+    }
+
+    pub(super) fn push_queue(&mut self, delivery: Delivery) {
+        self.queue_bytes += delivery.message.size();
+        self.queue.push_back(delivery);
+    }
+
+    pub(super) fn pop_queue(&mut self) -> Option<Delivery> {
+        let delivery = self.queue.pop_front()?;
+        self.queue_bytes -= delivery.message.size();
+        Some(delivery)
+    }
+}
+
+fn following(identifier: u16) -> u16 {
+    identifier.checked_add(1).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn in_flight(packet_identifier: u16) -> InFlight {
+        InFlight { packet_identifier, stage: Stage::AwaitingPuback, number: 0, delivery: None }
+    }
+
+    #[test]
+    fn packet_identifiers_start_at_one_and_wrap_past_zero() {
+        let mut session = Session::new("c".into(), 1);
+        assert_eq!(session.next_packet_identifier(), 1);
+        for _ in 2..=u32::from(u16::MAX) {
+            session.next_packet_identifier();
+        }
+        assert_eq!(session.next_packet_identifier(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn packet_identifiers_in_use_are_never_given_out(
+            start in any::<u16>(),
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..200),
+            held in prop::collection::hash_set(1u16..=300, 0..250),
+        ) {
+            let mut session = Session::new("c".into(), 1);
+            session.last_identifier = start % 320;
+            session.in_flight.extend(held.into_iter().map(in_flight));
+            for (remove, index) in steps {
+                if remove && !session.in_flight.is_empty() {
+                    let at = index.index(session.in_flight.len());
+                    session.in_flight.remove(at);
+                }
+                let identifier = session.next_packet_identifier();
+                prop_assert!(identifier != 0 && session.position(identifier).is_none(), "{}", identifier);
+                session.in_flight.push_back(in_flight(identifier));
+            }
+        }
+    }
+}

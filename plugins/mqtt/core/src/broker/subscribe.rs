@@ -1,0 +1,134 @@
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10).
+
+use super::deliver::PendingRetained;
+use super::session::SessionId;
+use super::{Broker, ConnectionId};
+use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
+use crate::codec::unsubscribe::Unsubscribe;
+use crate::codec::{Error, ReasonCode, Version, suback, unsuback};
+use crate::store::Record;
+use crate::topic::Filter;
+
+impl Broker {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let subscribe = Subscribe::decode(version, body)?;
+        let mut parsed = Vec::with_capacity(subscribe.filters.len());
+        for &(text, options) in &subscribe.filters {
+            let filter = Filter::parse(text).ok_or(Error::Malformed("topic filter"))?;
+            if filter.share.is_some() && options.no_local {
+                return Err(Error::Protocol("no local on a shared subscription")); // MQTT-3.8.3-4
+            }
+            parsed.push((text, filter, options));
+        }
+        let identifier = subscribe.subscription_identifier.unwrap_or(0);
+        let mut codes = Vec::with_capacity(parsed.len());
+        let mut retained = Vec::new();
+        for (text, filter, options) in parsed {
+            match self.check_filter(id, session, text, filter) {
+                Ok(()) => {
+                    let existed = self.subscribe(session, text, filter, options, identifier);
+                    self.collect_retained(filter, options, existed, identifier, &mut retained);
+                    codes.push(options.qos as u8);
+                }
+                Err(reason) => codes.push(match version {
+                    Version::V5 => reason as u8,
+                    Version::V311 => 0x80,
+                    // SUBACK of 3.1 has no failure: the subscription is answered but not made.
+                    Version::V31 => options.qos as u8,
+                }),
+            }
+        }
+        self.write(id, |out| suback::encode(out, version, subscribe.packet_identifier, &codes));
+        self.queue_retained(id, retained.into_iter());
+        Ok(())
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let unsubscribe = Unsubscribe::decode(version, body)?;
+        let filters: Option<Vec<_>> =
+            unsubscribe.filters.iter().map(|&text| Filter::parse(text).map(|filter| (text, filter))).collect();
+        let filters = filters.ok_or(Error::Malformed("topic filter"))?;
+        let mut reasons = Vec::with_capacity(filters.len());
+        for (text, filter) in filters {
+            let existed = self.subscriptions.remove(filter, session);
+            if let Some(session) = self.sessions.get_mut(session).filter(|_| existed) {
+                session.subscriptions.remove(text);
+                if session.durable {
+                    self.journal.require(&Record::Unsubscribed { session: session.number, filter: text });
+                }
+            }
+            reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+        }
+        self.write(id, |out| unsuback::encode(out, version, unsubscribe.packet_identifier, &reasons));
+        Ok(())
+    }
+
+    fn check_filter(&self, id: ConnectionId, session: SessionId, text: &str, filter: Filter<'_>) -> Result<(), ReasonCode> {
+        if text.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let connection = self.connections.get(id);
+        if !connection.is_some_and(|connection| connection.authorizer.may_subscribe(filter.filter)) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let full = self.sessions.get(session).is_none_or(|session| {
+            session.subscriptions.len() >= self.settings.max_subscriptions && !session.subscriptions.contains_key(text)
+        });
+        if full { Err(ReasonCode::QuotaExceeded) } else { Ok(()) }
+    }
+
+    /// Makes or replaces a subscription; true when it existed.
+    fn subscribe(
+        &mut self,
+        key: SessionId,
+        text: &str,
+        filter: Filter<'_>,
+        options: SubscriptionOptions,
+        identifier: u32,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let before = session.subscriptions.insert(text.into(), (options, identifier));
+        if before != Some((options, identifier)) {
+            self.subscriptions.insert(filter, key, options, identifier);
+            if session.durable {
+                let (session, options) = (session.number, options.encode());
+                self.journal.require(&Record::Subscribed { session, filter: text, options, identifier });
+            }
+        }
+        before.is_some()
+    }
+
+    /// Section 3.3.1.3: retained messages of a shared subscription are not sent (4.8.2).
+    fn collect_retained(
+        &self,
+        filter: Filter<'_>,
+        options: SubscriptionOptions,
+        existed: bool,
+        identifier: u32,
+        found: &mut Vec<PendingRetained>,
+    ) {
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => !existed,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted && filter.share.is_none() {
+            found.extend(self.retained.matching(filter.filter).into_iter().map(|message| {
+                let qos = message.qos.min(options.qos);
+                PendingRetained { message, qos, identifier }
+            }));
+        }
+    }
+}

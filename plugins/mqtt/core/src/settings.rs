@@ -1,0 +1,72 @@
+//! What an operator decides about the engine.
+
+use crate::codec::QoS;
+
+/// Limits and offers of the broker. All sizes in bytes, all times in seconds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Record durable state; without it sessions last as long as the process.
+    pub persistence: bool,
+    /// Connections at once; more are answered "server unavailable".
+    pub max_connections: usize,
+    /// Time from the connection to a complete CONNECT.
+    pub connect_timeout: u32,
+    /// Largest packet taken from a client.
+    pub max_packet_size: u32,
+    /// QoS 2 messages taken from a 5.0 client without a PUBREL.
+    pub receive_maximum: u16,
+    /// Topic aliases taken from a 5.0 client.
+    pub topic_alias_maximum: u16,
+    /// QoS 1 and 2 messages sent to a client and not acknowledged.
+    pub max_inflight_messages: u16,
+    /// QoS 1 and 2 messages waiting in a session beyond those.
+    pub max_queued_messages: usize,
+    /// Payload and topic bytes waiting in a session.
+    pub max_queued_bytes: usize,
+    /// Bytes waiting for a slow reader before QoS 0 messages to it are dropped.
+    pub max_outbound_bytes: usize,
+    /// Longest keep alive given to a 5.0 client; 0 leaves it to the client.
+    pub max_keepalive: u16,
+    /// Longest session expiry interval; `u32::MAX` is for ever.
+    pub max_session_expiry: u32,
+    /// Session expiry of 3.x clients with clean session 0.
+    pub persistent_client_expiration: u32,
+    /// Highest QoS that clients may publish with.
+    pub max_qos: QoS,
+    /// Retained messages are offered.
+    pub retain_available: bool,
+    /// Retained messages kept; a message to one topic more is delivered but not kept.
+    pub max_retained_messages: usize,
+    /// Empty client identifiers are given one by the server.
+    pub allow_zero_length_clientid: bool,
+    /// Subscriptions in one session.
+    pub max_subscriptions: usize,
+    /// Levels of a topic name or filter.
+    pub max_topic_levels: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            persistence: true,
+            max_connections: 100_000,
+            connect_timeout: 10,
+            max_packet_size: 2_000_000,
+            receive_maximum: 20,
+            topic_alias_maximum: 10,
+            max_inflight_messages: 100,
+            max_queued_messages: 1_000,
+            max_queued_bytes: 64 << 20,
+            max_outbound_bytes: 16 << 20,
+            max_keepalive: 0,
+            max_session_expiry: u32::MAX,
+            persistent_client_expiration: u32::MAX,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            max_retained_messages: 1_000_000,
+            allow_zero_length_clientid: true,
+            max_subscriptions: 100_000,
+            max_topic_levels: 200,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The state that records add up to: what a broker starts from, and what a compacted store holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::journal::Journal;
+use super::record::{Decoded, Record};
+use crate::codec::QoS;
+use crate::message::Message;
+use crate::time::Time;
+
+/// Durable state of a broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// By session number.
+    pub sessions: BTreeMap<u64, SessionState>,
+    /// By topic name.
+    pub retained: BTreeMap<Box<str>, Message>,
+    /// Numbers up to this one were given out.
+    pub last_number: u64,
+    messages: HashMap<u64, Arc<Message>>,
+}
+
+/// Durable state of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionState {
+    /// Client identifier.
+    pub client_id: String,
+    /// Session expiry interval in seconds.
+    pub expiry: u32,
+    /// When its connection ended; `None` when it was connected to the last.
+    pub offline_since: Option<Time>,
+    /// The will that was not published yet, and its delay in seconds.
+    pub will: Option<(Message, u32)>,
+    /// By filter: options byte and subscription identifier (0 for none).
+    pub subscriptions: BTreeMap<String, (u8, u32)>,
+    /// By delivery number, which is the order of delivery.
+    pub deliveries: BTreeMap<u64, DeliveryState>,
+    /// QoS 2 packet identifiers of the client that wait for PUBREL.
+    pub received: BTreeSet<u16>,
+}
+
+/// One delivery that is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryState {
+    /// What is delivered.
+    pub message: Arc<Message>,
+    /// QoS of the delivery.
+    pub qos: QoS,
+    /// Retain flag of the delivery.
+    pub retain: bool,
+    /// Subscription identifiers.
+    pub identifiers: Vec<u32>,
+    /// 0 while it is queued.
+    pub packet_identifier: u16,
+    /// PUBREC has come.
+    pub released: bool,
+}
+
+impl State {
+    /// Applies the body of one record; false when it cannot be read. A record about a session or
+    /// message that is gone changes nothing.
+    #[must_use]
+    pub fn apply(&mut self, body: &[u8]) -> bool {
+        match Record::decode(body) {
+            Ok(decoded) => {
+                self.apply_decoded(decoded);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn apply_decoded(&mut self, decoded: Decoded<'_>) {
+        match decoded {
+            Decoded::Session { session, client_id, expiry, will } => {
+                self.number(session);
+                let state = self.sessions.entry(session).or_default();
+                state.client_id = client_id.to_owned();
+                state.expiry = expiry;
+                state.offline_since = None;
+                state.will = will;
+            }
+            Decoded::Message(message) => {
+                self.number(message.stored);
+                self.messages.insert(message.stored, Arc::new(message));
+            }
+            Decoded::Retained(message) => {
+                if message.payload.is_empty() {
+                    self.retained.remove(&message.topic);
+                } else {
+                    self.retained.insert(message.topic.clone(), message);
+                }
+            }
+            Decoded::Delivery { session, delivery, message, qos, retain, identifiers, packet_identifier } => {
+                self.number(delivery);
+                if let (Some(state), Some(message)) = (self.sessions.get_mut(&session), self.messages.get(&message)) {
+                    let message = message.clone();
+                    let entry = DeliveryState { message, qos, retain, identifiers, packet_identifier, released: false };
+                    state.deliveries.insert(delivery, entry);
+                }
+            }
+            Decoded::Plain(record) => self.apply_plain(&record),
+        }
+    }
+
+    fn apply_plain(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Numbers { last } => self.number(last),
+            Record::SessionEnded { session } => {
+                if let Some(ended) = self.sessions.remove(&session) {
+                    for delivery in ended.deliveries.into_values() {
+                        self.forget(delivery.message);
+                    }
+                }
+            }
+            Record::Delivered { session, delivery } => {
+                let state = self.sessions.get_mut(&session);
+                if let Some(delivery) = state.and_then(|state| state.deliveries.remove(&delivery)) {
+                    self.forget(delivery.message);
+                }
+            }
+            Record::Offline { session, at, will_done } => self.session(session, |state| {
+                state.offline_since = Some(at);
+                if will_done {
+                    state.will = None;
+                }
+            }),
+            Record::Subscribed { session, filter, options, identifier } => self.session(session, |state| {
+                state.subscriptions.insert(filter.to_owned(), (options, identifier));
+            }),
+            Record::Unsubscribed { session, filter } => self.session(session, |state| {
+                state.subscriptions.remove(filter);
+            }),
+            Record::Sent { session, delivery, packet_identifier } => {
+                self.delivery(session, delivery, |entry| entry.packet_identifier = packet_identifier);
+            }
+            Record::Released { session, delivery } => {
+                self.delivery(session, delivery, |entry| entry.released = true);
+            }
+            Record::Received { session, packet_identifier } => self.session(session, |state| {
+                state.received.insert(packet_identifier);
+            }),
+            Record::ReceivedReleased { session, packet_identifier } => self.session(session, |state| {
+                state.received.remove(&packet_identifier);
+            }),
+            Record::Session { .. } | Record::Message { .. } | Record::Retained { .. } | Record::Delivery { .. } => {}
+        }
+    }
+
+    /// The shortest list of records that leads to this state, framed.
+    #[must_use]
+    pub fn to_journal(&self) -> Journal {
+        let mut journal = Journal::default();
+        journal.note(&Record::Numbers { last: self.last_number });
+        for message in self.retained.values() {
+            journal.note(&Record::Retained { message });
+        }
+        let mut written = BTreeSet::new();
+        for (&session, state) in &self.sessions {
+            let will = state.will.as_ref().map(|(message, delay)| (message, *delay));
+            journal.note(&Record::Session { session, client_id: &state.client_id, expiry: state.expiry, will });
+            if let Some(at) = state.offline_since {
+                journal.note(&Record::Offline { session, at, will_done: false });
+            }
+            for (filter, &(options, identifier)) in &state.subscriptions {
+                journal.note(&Record::Subscribed { session, filter, options, identifier });
+            }
+            for &packet_identifier in &state.received {
+                journal.note(&Record::Received { session, packet_identifier });
+            }
+            for (&delivery, entry) in &state.deliveries {
+                if written.insert(entry.message.stored) {
+                    journal.note(&Record::Message { message: &entry.message });
+                }
+                journal.note(&Record::Delivery {
+                    session,
+                    delivery,
+                    message: entry.message.stored,
+                    qos: entry.qos,
+                    retain: entry.retain,
+                    identifiers: &entry.identifiers,
+                    packet_identifier: entry.packet_identifier,
+                });
+                if entry.released {
+                    journal.note(&Record::Released { session, delivery });
+                }
+            }
+        }
+        journal
+    }
+
+    fn session(&mut self, session: u64, change: impl FnOnce(&mut SessionState)) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            change(state);
+        }
+    }
+
+    fn delivery(&mut self, session: u64, delivery: u64, change: impl FnOnce(&mut DeliveryState)) {
+        self.session(session, |state| {
+            if let Some(entry) = state.deliveries.get_mut(&delivery) {
+                change(entry);
+            }
+        });
+    }
+
+    /// Drops a message that no delivery refers to any more: the table and `message` are the last.
+    fn forget(&mut self, message: Arc<Message>) {
+        if Arc::strong_count(&message) <= 2 {
+            self.messages.remove(&message.stored);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.last_number = self.last_number.max(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::read_frames;
+    use bytes::Bytes;
+
+    fn message(stored: u64, payload: &'static str) -> Message {
+        Message {
+            stored,
+            topic: "a/b".into(),
+            payload: Bytes::from_static(payload.as_bytes()),
+            properties: Box::new([1, 1]),
+            expires: Some(Time(77)),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+        }
+    }
+
+    fn sample() -> Journal {
+        let mut journal = Journal::default();
+        let first = message(2, "one");
+        journal.note(&Record::Session { session: 1, client_id: "c", expiry: 60, will: Some((&first, 5)) });
+        journal.note(&Record::Subscribed { session: 1, filter: "a/#", options: 2, identifier: 9 });
+        journal.note(&Record::Subscribed { session: 1, filter: "x", options: 0, identifier: 0 });
+        journal.note(&Record::Unsubscribed { session: 1, filter: "x" });
+        journal.note(&Record::Message { message: &first });
+        for delivery in [3, 4] {
+            journal.note(&Record::Delivery {
+                session: 1,
+                delivery,
+                message: 2,
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                identifiers: &[9],
+                packet_identifier: 0,
+            });
+        }
+        journal.note(&Record::Sent { session: 1, delivery: 3, packet_identifier: 1 });
+        journal.note(&Record::Released { session: 1, delivery: 3 });
+        journal.note(&Record::Delivered { session: 1, delivery: 4 });
+        journal.note(&Record::Received { session: 1, packet_identifier: 8 });
+        journal.note(&Record::Retained { message: &first });
+        journal.note(&Record::Offline { session: 1, at: Time(50), will_done: false });
+        journal
+    }
+
+    fn load(bytes: &[u8]) -> (State, usize) {
+        let mut state = State::default();
+        let read = read_frames(bytes, |body| state.apply(body));
+        (state, read)
+    }
+
+    #[test]
+    fn compacted_records_lead_to_the_same_state() {
+        let journal = sample();
+        let (state, read) = load(journal.bytes());
+        assert_eq!(read, journal.bytes().len());
+        let session = &state.sessions[&1];
+        assert_eq!(session.deliveries.len(), 1);
+        assert!(session.deliveries[&3].released);
+        assert_eq!(session.subscriptions.len(), 1);
+        assert_eq!(load(state.to_journal().bytes()).0, state);
+    }
+
+    #[test]
+    fn a_message_is_forgotten_with_its_last_delivery() {
+        let mut journal = sample();
+        journal.note(&Record::Delivered { session: 1, delivery: 3 });
+        let (state, _) = load(journal.bytes());
+        assert!(state.messages.is_empty());
+        assert_eq!(state.last_number, 4);
+    }
+
+    #[test]
+    fn a_log_torn_or_damaged_anywhere_keeps_the_whole_records_before() {
+        let bytes = sample().bytes().to_vec();
+        let mut boundaries = vec![0];
+        read_frames(&bytes, |body| {
+            boundaries.push(boundaries[boundaries.len() - 1] + 8 + body.len());
+            true
+        });
+        for end in 0..bytes.len() {
+            let (_, read) = load(&bytes[..end]);
+            assert_eq!(read, *boundaries.iter().rfind(|&&at| at <= end).unwrap(), "torn at {end}");
+            let mut damaged = bytes.clone();
+            damaged[end] ^= 0x40;
+            let (_, read) = load(&damaged);
+            assert!(read <= end && boundaries.contains(&read), "damaged at {end}");
+        }
+    }
+}
