@@ -169,7 +169,7 @@ fn decode_form(text: &str) -> String {
         .into_owned()
 }
 
-type Incoming = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send>>;
+type Incoming = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send + Sync>>;
 
 /// A request's body, read piece by piece. Reading it is what answers `Expect: 100-continue`.
 pub struct RequestBody {
