@@ -1,1 +1,42 @@
-//! FTP server plugin.
+//! FTP server plugin: files of the host's accounts over RFC 959, for clients of today.
+//!
+//! The protocol lives in `polyport-ftp-core`; here are its settings, the folders behind its
+//! paths and the sockets it speaks over.
+
+mod config;
+mod files;
+mod folders;
+mod serve;
+
+use std::sync::Arc;
+
+use polyport_sdk::config::Problem;
+use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
+
+pub use config::Config;
+use serve::Service;
+
+/// One instance of the FTP server.
+pub struct Ftp {
+    service: Arc<Service>,
+}
+
+impl Plugin for Ftp {
+    type Config = Config;
+
+    fn check(config: &Config) -> Vec<Problem> {
+        config.check()
+    }
+
+    async fn start(config: Config, context: Context) -> Result<Self, Error> {
+        Ok(Self {
+            service: Arc::new(Service::open(config, context).await?),
+        })
+    }
+
+    async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
+        serve::control_connection(Arc::clone(&self.service), connection).await
+    }
+}
+
+export_plugin!(Ftp { name: "ftp" });

@@ -247,7 +247,7 @@ fn reason(failure: &Failure) -> Cow<'static, str> {
         Failure::NoSpace => "No space left.",
         Failure::BeyondEnd => "The restart position lies beyond the end of the file.",
         Failure::AsciiResume => "An upload can only be resumed in TYPE I.",
-        Failure::Refused => "The name leads out of your folder.",
+        Failure::BadName => "No file can have that name.",
         Failure::Other(words) => return Cow::Owned(format!("{words}.")),
     })
 }

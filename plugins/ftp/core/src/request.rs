@@ -214,8 +214,8 @@ pub enum Failure {
     BeyondEnd,
     /// REST with an ASCII upload.
     AsciiResume,
-    /// A link that leads out of the client's folder, or a name that cannot be.
-    Refused,
+    /// No file can have that name.
+    BadName,
     /// Anything else, in words.
     Other(String),
 }

@@ -1,5 +1,7 @@
 //! Every transcript against the pure core, with a folder that is a map in memory.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 mod memory;
 mod transcript;
 

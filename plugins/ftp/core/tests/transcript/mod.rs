@@ -192,8 +192,8 @@ impl<W: Wire> Replay<W> {
         if line.starts_with("227 ") {
             let numbers = numbers(&line[26..]);
             self.port = Some(numbers[4] * 256 + numbers[5]);
-        } else if line.starts_with("229 ") {
-            self.port = numbers(&line[4..]).first().copied();
+        } else if let Some(text) = line.strip_prefix("229 ") {
+            self.port = numbers(text).first().copied();
         }
     }
 

@@ -1,0 +1,367 @@
+//! Carries out what a client asks to do with files: the account's rights first, then the jail.
+//!
+//! The calls block; run them on a blocking thread. Knows no socket.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use polyport_ftp_core::ascii::looks_binary;
+use polyport_ftp_core::listing::{self, Rights, facts_line, long_line, matches, name_line};
+use polyport_ftp_core::{
+    Failure, ListStyle, Listing, Opened, Placement, Representation, VirtualPath,
+};
+use polyport_sdk::accounts::{Account, Action};
+use polyport_sdk::files::{ClientPath, Error, Jail, Kind, Metadata, Replace, Upload};
+
+use crate::config::Ascii;
+
+/// How much of a file is looked at to tell text from other things.
+const HEAD: u64 = 8 * 1024;
+
+/// Names tried for STOU.
+const UNIQUE_TRIES: u32 = 10_000;
+
+/// A logged-in client's files.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    pub(crate) account: Account,
+    pub(crate) jail: Jail,
+    pub(crate) ascii: Ascii,
+}
+
+/// A file that is open for RETR.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: File,
+    /// Where in the file to begin, for [`Representation::Image`].
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// Octets of the converted stream to leave out, for [`Representation::Ascii`].
+    pub(crate) skip: u64,
+    pub(crate) representation: Representation,
+}
+
+/// A file that is open for STOR, APPE or STOU.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// A whole file, under a temporary name until it has arrived.
+    New(Upload),
+    /// A file that goes on.
+    Existing(File),
+}
+
+impl Sink {
+    /// The file to write to.
+    pub(crate) fn file(&self) -> &File {
+        match self {
+            Self::New(upload) => upload.file(),
+            Self::Existing(file) => file,
+        }
+    }
+}
+
+impl Files {
+    /// CWD. A folder into which files may only be dropped can be entered as well.
+    pub(crate) fn enter(&self, path: &VirtualPath) -> Result<(), Failure> {
+        let any = [Action::List, Action::Read, Action::Create, Action::Write];
+        self.needs_any(&any, path)?;
+        if self.metadata(path)?.is_dir() {
+            Ok(())
+        } else {
+            Err(Failure::NotADirectory)
+        }
+    }
+
+    /// SIZE, MDTM, MLST, RNFR.
+    pub(crate) fn facts(&self, path: &VirtualPath) -> Result<listing::Entry, Failure> {
+        self.needs_any(&[Action::List, Action::Read], path)?;
+        let metadata = self.metadata(path)?;
+        Ok(self.entry(path.as_str().as_bytes().to_vec(), path.as_str(), &metadata))
+    }
+
+    /// LIST, NLST, MLSD, STAT: the finished lines, sorted by name.
+    pub(crate) fn list(&self, asked: &Listing) -> Result<Vec<u8>, Failure> {
+        self.needs(Action::List, &asked.path)?;
+        let path = client_path(&asked.path)?;
+        let metadata = self.jail.metadata(&path).map_err(failure)?;
+        let mut output = Vec::new();
+        if metadata.is_file() {
+            let name = asked.path.name().as_bytes().to_vec();
+            self.line(
+                &asked.style,
+                &self.entry(name, asked.path.as_str(), &metadata),
+                &mut output,
+            );
+            return Ok(output);
+        }
+        let mut found = Vec::new();
+        for entry in self.jail.read_dir(&path).map_err(failure)? {
+            let entry = entry.map_err(failure)?;
+            let fits = match &asked.pattern {
+                Some(pattern) => matches(pattern.as_bytes(), entry.name.as_bytes()),
+                None => true,
+            };
+            if fits && (asked.hidden || !entry.is_hidden()) {
+                found.push(entry);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let folder = asked.path.as_str().trim_end_matches('/');
+        for entry in found {
+            let full = format!("{folder}/{}", entry.name.to_string_lossy());
+            let entry = self.entry(entry.name.as_bytes().to_vec(), &full, &entry.metadata);
+            self.line(&asked.style, &entry, &mut output);
+        }
+        Ok(output)
+    }
+
+    /// RETR.
+    pub(crate) fn retrieve(
+        &self,
+        path: &VirtualPath,
+        offset: u64,
+        asked: Representation,
+    ) -> Result<(Source, Opened), Failure> {
+        self.needs(Action::Read, path)?;
+        let (mut file, metadata) = self.jail.open_file(&client_path(path)?).map_err(failure)?;
+        let representation = match (asked, self.ascii) {
+            (Representation::Image, _) | (_, Ascii::Never) => Representation::Image,
+            (Representation::Ascii, Ascii::Always) => Representation::Ascii,
+            (Representation::Ascii, Ascii::Text) => {
+                let mut head = Vec::new();
+                (&file)
+                    .take(HEAD)
+                    .read_to_end(&mut head)
+                    .map_err(|error| failure(error.into()))?;
+                file.seek(SeekFrom::Start(0))
+                    .map_err(|error| failure(error.into()))?;
+                if looks_binary(&head) {
+                    Representation::Image
+                } else {
+                    Representation::Ascii
+                }
+            }
+        };
+        let (from, skip) = match representation {
+            Representation::Image if offset > metadata.len => return Err(Failure::BeyondEnd),
+            Representation::Image => (offset, 0),
+            // how long the converted stream is shows only when it is read: at most twice as long
+            Representation::Ascii if offset > metadata.len.saturating_mul(2) => {
+                return Err(Failure::BeyondEnd);
+            }
+            Representation::Ascii => (0, offset),
+        };
+        let opened = Opened {
+            size: Some(metadata.len),
+            representation,
+            name: None,
+        };
+        Ok((
+            Source {
+                file,
+                from,
+                to: metadata.len,
+                skip,
+                representation,
+            },
+            opened,
+        ))
+    }
+
+    /// STOR, APPE, STOU.
+    pub(crate) fn store(
+        &self,
+        path: &VirtualPath,
+        placement: Placement,
+        asked: Representation,
+    ) -> Result<(Sink, Opened), Failure> {
+        let representation = if self.ascii == Ascii::Never {
+            Representation::Image
+        } else {
+            asked
+        };
+        let opened = |name| Opened {
+            size: None,
+            representation,
+            name,
+        };
+        let target = client_path(path)?;
+        let sink = match placement {
+            Placement::Unique => {
+                let (upload, name) = self.unique(path)?;
+                return Ok((Sink::New(upload), opened(Some(name))));
+            }
+            Placement::Replace => {
+                let replace = self.may_replace(path, &target)?;
+                Sink::New(self.jail.upload(&target, replace).map_err(failure)?)
+            }
+            Placement::At(offset) => {
+                self.needs(Action::Write, path)?;
+                Sink::Existing(self.jail.resume(&target, offset).map_err(failure)?)
+            }
+            Placement::Append => {
+                self.may_replace(path, &target)?;
+                Sink::Existing(self.jail.append(&target).map_err(failure)?.0)
+            }
+        };
+        Ok((sink, opened(None)))
+    }
+
+    /// MKD.
+    pub(crate) fn make_directory(&self, path: &VirtualPath) -> Result<(), Failure> {
+        self.needs(Action::Create, path)?;
+        self.jail.create_dir(&client_path(path)?).map_err(failure)
+    }
+
+    /// RMD.
+    pub(crate) fn remove_directory(&self, path: &VirtualPath) -> Result<(), Failure> {
+        self.needs(Action::Delete, path)?;
+        self.jail.remove_dir(&client_path(path)?).map_err(failure)
+    }
+
+    /// DELE.
+    pub(crate) fn delete(&self, path: &VirtualPath) -> Result<(), Failure> {
+        self.needs(Action::Delete, path)?;
+        self.jail.remove_file(&client_path(path)?).map_err(failure)
+    }
+
+    /// RNFR, RNTO. A name that is taken is given up only by who may delete it.
+    pub(crate) fn rename(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), Failure> {
+        self.needs(Action::Delete, from)?;
+        self.needs(Action::Create, to)?;
+        let (old, new) = (client_path(from)?, client_path(to)?);
+        if self.account.allows(Action::Delete, to.as_str()) {
+            self.jail.rename(&old, &new).map_err(failure)
+        } else {
+            self.jail.rename_new(&old, &new).map_err(failure)
+        }
+    }
+
+    /// MFMT.
+    pub(crate) fn set_modified(&self, path: &VirtualPath, time: i64) -> Result<(), Failure> {
+        self.needs(Action::Write, path)?;
+        let offset = Duration::from_secs(time.unsigned_abs());
+        let time = if time < 0 {
+            UNIX_EPOCH - offset
+        } else {
+            UNIX_EPOCH + offset
+        };
+        self.jail
+            .set_modified(&client_path(path)?, time)
+            .map_err(failure)
+    }
+
+    fn needs(&self, action: Action, path: &VirtualPath) -> Result<(), Failure> {
+        self.needs_any(&[action], path)
+    }
+
+    fn needs_any(&self, actions: &[Action], path: &VirtualPath) -> Result<(), Failure> {
+        if actions
+            .iter()
+            .any(|&action| self.account.allows(action, path.as_str()))
+        {
+            Ok(())
+        } else {
+            Err(Failure::Forbidden)
+        }
+    }
+
+    /// The right to write what is there, or to make what is not.
+    fn may_replace(&self, path: &VirtualPath, target: &ClientPath) -> Result<Replace, Failure> {
+        let (create, write) = (Action::Create, Action::Write);
+        self.needs_any(&[create, write], path)?;
+        match self.jail.metadata(target) {
+            Ok(_) => self.needs(write, path).map(|()| Replace::Allowed),
+            Err(Error::NotFound) => {
+                self.needs(create, path)?;
+                let may_write = self.account.allows(write, path.as_str());
+                Ok(if may_write {
+                    Replace::Allowed
+                } else {
+                    Replace::Forbidden
+                })
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn unique(&self, folder: &VirtualPath) -> Result<(Upload, String), Failure> {
+        for number in 1..=UNIQUE_TRIES {
+            let name = format!("stou.{number}");
+            let path = folder.join(&name).map_err(|_| Failure::BadName)?;
+            self.needs(Action::Create, &path)?;
+            match self.jail.upload(&client_path(&path)?, Replace::Forbidden) {
+                Ok(upload) => return Ok((upload, name)),
+                Err(Error::Exists | Error::IsADirectory) => {}
+                Err(error) => return Err(failure(error)),
+            }
+        }
+        Err(Failure::Exists)
+    }
+
+    fn metadata(&self, path: &VirtualPath) -> Result<Metadata, Failure> {
+        self.jail.metadata(&client_path(path)?).map_err(failure)
+    }
+
+    fn entry(&self, name: Vec<u8>, path: &str, metadata: &Metadata) -> listing::Entry {
+        let may = |action| self.account.allows(action, path);
+        listing::Entry {
+            name,
+            kind: match metadata.kind {
+                Kind::File => listing::Kind::File,
+                Kind::Directory => listing::Kind::Directory,
+            },
+            size: metadata.len,
+            modified: unix(metadata.modified),
+            mode: metadata.mode & 0o777,
+            links: metadata.nlink.into(),
+            uid: metadata.uid,
+            gid: metadata.gid,
+            rights: Rights {
+                list: may(Action::List),
+                read: may(Action::Read),
+                write: may(Action::Write),
+                create: may(Action::Create),
+                delete: may(Action::Delete),
+            },
+        }
+    }
+
+    fn line(&self, style: &ListStyle, entry: &listing::Entry, output: &mut Vec<u8>) {
+        match style {
+            ListStyle::Long => long_line(entry, unix(SystemTime::now()), output),
+            ListStyle::Names { prefix } => name_line(prefix, entry, output),
+            ListStyle::Facts(facts) => facts_line(*facts, entry, output),
+        }
+    }
+}
+
+fn client_path(path: &VirtualPath) -> Result<ClientPath, Failure> {
+    ClientPath::parse(path.as_str()).map_err(failure)
+}
+
+fn unix(time: SystemTime) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => seconds(after),
+        Err(before) => -seconds(before.duration()),
+    }
+}
+
+/// What leads out of the jail looks like nothing.
+pub(crate) fn failure(error: Error) -> Failure {
+    match error {
+        Error::NotFound | Error::Outside => Failure::NotFound,
+        Error::Denied => Failure::Permission,
+        Error::Exists => Failure::Exists,
+        Error::NotADirectory => Failure::NotADirectory,
+        Error::IsADirectory | Error::NotRegular => Failure::NotAFile,
+        Error::NotEmpty => Failure::NotEmpty,
+        Error::NoSpace => Failure::NoSpace,
+        Error::InvalidPath => Failure::BadName,
+        Error::PastEnd { .. } => Failure::BeyondEnd,
+        other => Failure::Other(other.to_string()),
+    }
+}

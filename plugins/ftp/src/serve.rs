@@ -1,0 +1,502 @@
+//! Runs a control connection: feeds the engine, carries out its requests, moves data.
+//!
+//! This file and its two parts are the only ones with sockets.
+
+mod data;
+mod transfer;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polyport_ftp_core::{
+    Answer, Control, Denial, Endpoint, Failure, Options, Request, Stopped, VirtualPath,
+};
+use polyport_sdk::accounts::{Account, Denied};
+use polyport_sdk::metrics::Number;
+use polyport_sdk::net::{Peer, Stream};
+use polyport_sdk::{Connection, Context, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tracing::{debug, info};
+
+use crate::config::Config;
+use crate::files::Files;
+use crate::folders::{Folders, Place};
+use transfer::{Job, Running};
+
+/// Bytes read from a control connection at a time.
+const INPUT: usize = 4096;
+
+/// What all connections of an instance share.
+pub(crate) struct Service {
+    config: Config,
+    context: Context,
+    folders: Folders,
+    uploads: Number,
+    downloads: Number,
+}
+
+impl Service {
+    /// Opens the folders, and clears what broken uploads of an earlier run left in the root.
+    pub(crate) async fn open(config: Config, context: Context) -> Result<Self, Error> {
+        let folders = {
+            let (config, context) = (config.clone(), context.clone());
+            blocking(move || Folders::open(config, context)).await?
+        };
+        let swept = folders.anonymous().ok();
+        tokio::task::spawn_blocking(move || {
+            if let Some(Ok(count @ 1..)) = swept.map(|place| place.jail.sweep()) {
+                info!("removed {count} uploads that broke off in an earlier run");
+            }
+        });
+        Ok(Self {
+            uploads: context.metrics().counter("uploads"),
+            downloads: context.metrics().counter("downloads"),
+            config,
+            context,
+            folders,
+        })
+    }
+
+    fn options(&self, connection: &Connection) -> Options {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let config = &self.config;
+        Options {
+            banner: config.banner(),
+            peer: connection.peer.ip(),
+            local: connection.local.ip(),
+            pasv_enable: config.pasv_enable,
+            port_enable: config.port_enable,
+            pasv_address: config.pasv_address(),
+            write_enable: config.write_enable,
+            idle_timeout: seconds(config.idle_timeout),
+            data_timeout: seconds(config.data_timeout),
+            max_login_failures: config.max_login_failures,
+        }
+    }
+}
+
+/// Serves one control connection to its end.
+pub(crate) async fn control_connection(
+    service: Arc<Service>,
+    connection: Connection,
+) -> Result<(), Error> {
+    // a client marks ABOR as urgent; out of line, its last byte would be lost
+    if let Some(stream) = connection.stream.as_tcp() {
+        rustix::net::sockopt::set_socket_oobinline(stream, true).map_err(io::Error::from)?;
+        rustix::net::sockopt::set_socket_keepalive(stream, true).map_err(io::Error::from)?;
+    }
+    let control = Control::new(service.options(&connection), Instant::now());
+    let draining: Wait = Box::pin(connection.draining());
+    let session = Session {
+        service,
+        control,
+        stream: connection.stream,
+        peer: connection.peer,
+        local: connection.local,
+        input: vec![0; INPUT],
+        end_of_input: false,
+        draining: Some(draining),
+        login: None,
+        listener: None,
+        transfer: None,
+    };
+    session.run().await
+}
+
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a login gives.
+struct Login {
+    files: Files,
+    revoked: Option<Wait>,
+}
+
+struct Session {
+    service: Arc<Service>,
+    control: Control,
+    stream: Stream,
+    peer: Peer,
+    local: Peer,
+    input: Vec<u8>,
+    end_of_input: bool,
+    /// Gone once it has been told.
+    draining: Option<Wait>,
+    login: Option<Login>,
+    /// What PASV or EPSV opened.
+    listener: Option<TcpListener>,
+    transfer: Option<Running>,
+}
+
+impl Session {
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.flush().await?;
+            if let Some(request) = self.control.poll_request() {
+                if let Some(answer) = self.carry_out(request).await {
+                    self.control.handle_answer(Instant::now(), answer);
+                }
+                continue;
+            }
+            if self.control.is_closed() {
+                // so that the last reply arrives even if the client is still sending
+                let _ = self.stream.shutdown().await;
+                return Ok(());
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        if let Some(output) = self.control.poll_transmit() {
+            let limit = Duration::from_secs(self.service.config.data_timeout.into());
+            match tokio::time::timeout(limit, self.stream.write_all(&output)).await {
+                Ok(Ok(())) => {}
+                // it is gone, but what it sent before is still carried out
+                Ok(Err(_)) if self.end_of_input => {}
+                Ok(Err(error)) => return Err(Error::Peer(format!("control connection: {error}"))),
+                Err(_) => return Err(Error::Peer("the client does not read its replies".into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing to happen and hands it to the engine.
+    async fn wait(&mut self) {
+        let deadline = self.control.poll_deadline();
+        let revoked = self.login.as_mut().and_then(|login| login.revoked.as_mut());
+        tokio::select! {
+            read = self.stream.read(&mut self.input), if !self.end_of_input => {
+                // a client that goes away without reading its replies breaks the connection
+                self.received(read.unwrap_or(0));
+            }
+            ended = or_never(self.transfer.as_mut().map(Running::ended)) => {
+                self.transfer_ended(ended).await;
+            }
+            () = until(deadline) => {
+                let now = Instant::now();
+                if let Some(transfer) = &self.transfer {
+                    self.control.handle_progress(now, transfer.octets());
+                }
+                self.control.handle_deadline(now);
+            }
+            () = or_never(self.draining.as_mut()) => {
+                self.draining = None;
+                self.control.handle_drain();
+            }
+            () = or_never(revoked) => {
+                self.revoke();
+            }
+        }
+    }
+
+    fn received(&mut self, read: usize) {
+        if read == 0 {
+            self.end_of_input = true;
+            self.control.handle_end_of_input();
+        } else {
+            let now = Instant::now();
+            // STAT tells how far the transfer is
+            if let Some(transfer) = &self.transfer {
+                self.control.handle_progress(now, transfer.octets());
+            }
+            self.control.handle_bytes(now, &self.input[..read]);
+        }
+    }
+
+    fn revoke(&mut self) {
+        if let Some(login) = &mut self.login {
+            info!(
+                "{}: {} was changed or removed, session closed",
+                self.peer,
+                login.files.account.name()
+            );
+            login.revoked = None;
+        }
+        self.control.handle_revoked();
+    }
+
+    async fn transfer_ended(&mut self, ended: transfer::Ended) {
+        let Some(transfer) = self.transfer.take() else {
+            return;
+        };
+        // what the client did meanwhile decides whether an upload is whole
+        if let transfer::Ended::Uploaded { .. } = ended {
+            self.read_what_has_arrived().await;
+        }
+        let keep_parts = !self.service.config.delete_failed_uploads;
+        let result = ended.settle(self.control.is_attended(), keep_parts).await;
+        let user = self.control.user().unwrap_or_default();
+        match &result {
+            Ok(()) => info!(
+                "{} {user}: {}, {} bytes",
+                self.peer,
+                transfer.what(),
+                transfer.octets()
+            ),
+            Err(why) => info!(
+                "{} {user}: {} broke off after {} bytes: {why:?}",
+                self.peer,
+                transfer.what(),
+                transfer.octets()
+            ),
+        }
+        if result.is_ok() {
+            match transfer.is_upload() {
+                true => self.service.uploads.add(1),
+                false => self.service.downloads.add(1),
+            }
+        }
+        let now = Instant::now();
+        self.control.handle_progress(now, transfer.octets());
+        self.control.handle_transfer_end(now, result);
+    }
+
+    /// Reads from the control connection without waiting.
+    async fn read_what_has_arrived(&mut self) {
+        while !self.end_of_input {
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read(&mut self.input) => read.unwrap_or(0),
+                () = std::future::ready(()) => return,
+            };
+            self.received(read);
+        }
+    }
+
+    /// Carries out a request; none for those without an answer.
+    async fn carry_out(&mut self, request: Request) -> Option<Answer> {
+        let answer = match request {
+            Request::Login { user, password } => match self.log_in(&user, &password).await {
+                Ok(start) => Answer::LoggedIn(start),
+                Err(denial) => Answer::Denied(denial),
+            },
+            Request::Logout => {
+                self.login = None;
+                self.listener = None;
+                return None;
+            }
+            Request::Abort => {
+                if let Some(transfer) = &self.transfer {
+                    transfer.abort();
+                }
+                return None;
+            }
+            request => {
+                let done = self.carry_out_as_user(request).await;
+                done.unwrap_or_else(Answer::Failed)
+            }
+        };
+        Some(answer)
+    }
+
+    async fn carry_out_as_user(&mut self, request: Request) -> Result<Answer, Failure> {
+        let Some(login) = &self.login else {
+            return Err(Failure::Forbidden);
+        };
+        let files = login.files.clone();
+        if !files.account.is_current() {
+            self.revoke();
+            return Err(Failure::Forbidden);
+        }
+        Ok(match request {
+            Request::Listen(_) => {
+                self.listener = None;
+                let listener = self
+                    .listen()
+                    .map_err(|error| Failure::Other(error.to_string()))?;
+                let address = listener
+                    .local_addr()
+                    .map_err(|error| Failure::Other(error.to_string()))?;
+                self.listener = Some(listener);
+                Answer::Listening(address)
+            }
+            Request::Enter(path) => done(move || files.enter(&path)).await?,
+            Request::Facts(path) => {
+                Answer::Entry(Box::new(blocking(move || files.facts(&path)).await?))
+            }
+            Request::Show(listing) => {
+                Answer::Listing(blocking(move || files.list(&listing)).await?)
+            }
+            Request::MakeDirectory(path) => done(move || files.make_directory(&path)).await?,
+            Request::RemoveDirectory(path) => done(move || files.remove_directory(&path)).await?,
+            Request::Delete(path) => done(move || files.delete(&path)).await?,
+            Request::Rename { from, to } => done(move || files.rename(&from, &to)).await?,
+            Request::SetModified { path, time } => {
+                done(move || files.set_modified(&path, time)).await?
+            }
+            Request::List { listing, endpoint } => {
+                let what = format!("listing {}", listing.path);
+                let lines = blocking(move || files.list(&listing)).await?;
+                self.begin(what, endpoint, Job::Lines(lines))
+            }
+            Request::Retrieve {
+                path,
+                offset,
+                representation,
+                endpoint,
+            } => {
+                let what = format!("download {path}");
+                let (source, opened) =
+                    blocking(move || files.retrieve(&path, offset, representation)).await?;
+                self.begin(what, endpoint, Job::Download(source));
+                Answer::Opened(opened)
+            }
+            Request::Store {
+                path,
+                placement,
+                representation,
+                endpoint,
+            } => {
+                let what = format!("upload {path}");
+                let ascii = files.ascii;
+                let (sink, opened) =
+                    blocking(move || files.store(&path, placement, representation)).await?;
+                let representation = opened.representation;
+                self.begin(
+                    what,
+                    endpoint,
+                    Job::Upload {
+                        sink,
+                        representation,
+                        ascii,
+                    },
+                );
+                Answer::Opened(opened)
+            }
+            // answered before
+            Request::Login { .. } | Request::Logout | Request::Abort => Answer::Done,
+        })
+    }
+
+    async fn log_in(&mut self, user: &str, password: &[u8]) -> Result<VirtualPath, Denial> {
+        let config = &self.service.config;
+        let accounts = self.service.context.accounts();
+        let is_anonymous =
+            user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp");
+        let anonymous = if is_anonymous && config.anonymous_enable {
+            accounts.anonymous(&self.peer)
+        } else {
+            None
+        };
+        let service = Arc::clone(&self.service);
+        let (account, place): (Account, Place) = match anonymous {
+            Some(account) => (
+                account,
+                blocking(move || service.folders.anonymous()).await?,
+            ),
+            None => {
+                let denied =
+                    !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
+                let account = accounts
+                    .login(&self.peer, user, password)
+                    .await
+                    .map_err(|why| match why {
+                        Denied::Busy => Denial::TooMany,
+                        Denied::Refused => Denial::Credentials,
+                    });
+                // asked nevertheless, so that the answer takes as long as for others
+                let account = account.and_then(|account| {
+                    if denied {
+                        Err(Denial::Credentials)
+                    } else {
+                        Ok(account)
+                    }
+                });
+                let account = account.inspect_err(|why| {
+                    info!("{}: login as {user:?} refused: {why:?}", self.peer)
+                })?;
+                let found = account.clone();
+                (account, blocking(move || service.folders.of(&found)).await?)
+            }
+        };
+        info!("{}: {} logged in", self.peer, account.name());
+        let watched = account.clone();
+        let revoked: Wait = Box::pin(async move { watched.revoked().await });
+        let Place { jail, start } = place;
+        let files = Files {
+            account,
+            jail,
+            ascii: self.service.config.ascii,
+        };
+        self.login = Some(Login {
+            files,
+            revoked: Some(revoked),
+        });
+        Ok(start)
+    }
+
+    fn listen(&self) -> io::Result<TcpListener> {
+        match self.local {
+            Peer::Ip(local) => data::listen(local.ip(), self.service.config.passive_ports()),
+            Peer::Unix => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Starts a transfer beside the control connection.
+    fn begin(&mut self, what: String, endpoint: Endpoint, job: Job) -> Answer {
+        debug!("{}: {what} begins", self.peer);
+        let limit = self.service.config.accept_timeout();
+        let listener = self.listener.take();
+        let (peer, local) = (self.peer, self.local);
+        let connect = async move {
+            let wait = async {
+                match (endpoint, listener, peer.ip(), local.ip()) {
+                    (Endpoint::Passive, Some(listener), Some(peer), _) => {
+                        data::accept(listener, peer).await
+                    }
+                    (Endpoint::Active(address), _, _, Some(local)) => {
+                        data::connect(local, address).await
+                    }
+                    _ => Err(io::ErrorKind::NotConnected.into()),
+                }
+            };
+            match tokio::time::timeout(limit, wait).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => Err(Stopped::NoConnection(error.to_string())),
+                Err(_) => Err(Stopped::NoConnection(format!(
+                    "none within {} seconds",
+                    limit.as_secs()
+                ))),
+            }
+        };
+        let opened = job.opened();
+        self.transfer = Some(Running::start(what, job, connect));
+        opened
+    }
+}
+
+/// Runs a call that may wait for a disk.
+pub(crate) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // the runtime is going down and drops this future as well
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+async fn done(
+    call: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+) -> Result<Answer, Failure> {
+    blocking(call).await.map(|()| Answer::Done)
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
