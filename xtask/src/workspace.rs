@@ -54,6 +54,6 @@ pub fn run(command: &mut Command) -> Outcome {
 
 /// Builds the program and the shipped plugins in release and gives the folder they are in.
 pub fn build_release() -> Outcome<PathBuf> {
-    run(&mut cargo(&["build", "--release", "--quiet"])?)?;
+    run(&mut cargo(&["build", "--release"])?)?;
     Ok(target()?.join("release"))
 }
