@@ -20,12 +20,20 @@ pub struct Entry {
 /// # Errors
 /// Why the folder cannot be read.
 pub fn scan(folder: &Path) -> Result<Vec<Entry>, String> {
-    let unreadable = |error| format!("plugins folder {}: cannot be read: {error}", folder.display());
+    let unreadable = |error| {
+        format!(
+            "plugins folder {}: cannot be read: {error}",
+            folder.display()
+        )
+    };
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.extension().is_some_and(|extension| extension == "so") {
-            entries.push(Entry { manifest: manifest::of_file(&path), path });
+            entries.push(Entry {
+                manifest: manifest::of_file(&path),
+                path,
+            });
         }
     }
     entries.sort_by(|one, two| one.path.cmp(&two.path));
@@ -42,13 +50,27 @@ pub fn find(folder: &Path, plugin: &str) -> Result<PathBuf, String> {
         return Ok(expected);
     }
     let entries = scan(folder)?;
-    if let Some(entry) = entries.iter().find(|entry| entry.manifest.as_ref().is_ok_and(|m| m.name == plugin)) {
+    if let Some(entry) = entries
+        .iter()
+        .find(|entry| entry.manifest.as_ref().is_ok_and(|m| m.name == plugin))
+    {
         return Ok(entry.path.clone());
     }
-    let known: Vec<&str> =
-        entries.iter().filter_map(|entry| entry.manifest.as_ref().ok()).map(|m| m.name.as_str()).collect();
-    let known = if known.is_empty() { "no plugin".to_owned() } else { known.join(", ") };
-    Err(format!("plugin {plugin:?}: expected {} or a library of that name in {}, got {known}", file_name(plugin), folder.display()))
+    let known: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.manifest.as_ref().ok())
+        .map(|m| m.name.as_str())
+        .collect();
+    let known = if known.is_empty() {
+        "no plugin".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Err(format!(
+        "plugin {plugin:?}: expected {} or a library of that name in {}, got {known}",
+        file_name(plugin),
+        folder.display()
+    ))
 }
 
 /// The file name of a plugin's library: `http-files` is `libpolyport_http_files.so`.
@@ -65,8 +87,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("libother.so"), "no library").unwrap();
         let error = find(folder.path(), "http-files").unwrap_err();
-        assert!(error.contains("libpolyport_http_files.so") && error.contains("got no plugin"), "{error}");
-        assert!(find(&folder.path().join("none"), "x").unwrap_err().contains("cannot be read"));
+        assert!(
+            error.contains("libpolyport_http_files.so") && error.contains("got no plugin"),
+            "{error}"
+        );
+        assert!(
+            find(&folder.path().join("none"), "x")
+                .unwrap_err()
+                .contains("cannot be read")
+        );
     }
 
     #[test]

@@ -42,7 +42,10 @@ pub struct Loader {
 impl Loader {
     /// A loader that keeps its private copies in `state`.
     pub fn new(state: &Path) -> Self {
-        Self { copies: state.join("lib"), loaded: HashMap::new() }
+        Self {
+            copies: state.join("lib"),
+            loaded: HashMap::new(),
+        }
     }
 
     /// Loads the library at `path`, or gives the one of the same bytes that is already loaded.
@@ -57,10 +60,19 @@ impl Loader {
             return Ok(Arc::clone(library));
         }
         let manifest = manifest::read(&bytes).map_err(named)?;
-        let copy = self.copy(&hash, &bytes).map_err(|error| named(format!("its private copy in {}: {error}", self.copies.display())))?;
+        let copy = self.copy(&hash, &bytes).map_err(|error| {
+            named(format!(
+                "its private copy in {}: {error}",
+                self.copies.display()
+            ))
+        })?;
         probe(&copy).map_err(named)?;
         let lifecycle = open(&copy, &manifest).map_err(named)?;
-        let library = Arc::new(Library { manifest, hash: hash.clone(), lifecycle });
+        let library = Arc::new(Library {
+            manifest,
+            hash: hash.clone(),
+            lifecycle,
+        });
         self.loaded.insert(hash, Arc::clone(&library));
         Ok(library)
     }
@@ -81,8 +93,15 @@ impl Loader {
     fn copy(&self, hash: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
         fs::create_dir_all(&self.copies)?;
         let copy = self.copies.join(format!("{hash}.so"));
-        let fresh = self.copies.join(format!("{hash}.{}.new", std::process::id()));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o500).open(&fresh)?;
+        let fresh = self
+            .copies
+            .join(format!("{hash}.{}.new", std::process::id()));
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o500)
+            .open(&fresh)?;
         file.write_all(bytes)?;
         drop(file);
         fs::rename(&fresh, &copy)?;
@@ -102,7 +121,11 @@ impl Library {
         let answer = (self.lifecycle.configure)(settings.as_bytes().into());
         serde_json::from_slice(answer.as_slice()).unwrap_or_else(|error| {
             let expected = "a list of problems from the plugin".to_owned();
-            vec![SettingProblem { key: String::new(), expected, got: error.to_string() }]
+            vec![SettingProblem {
+                key: String::new(),
+                expected,
+                got: error.to_string(),
+            }]
         })
     }
 
@@ -114,7 +137,8 @@ impl Library {
 
 /// Loads and describes the copy in a child process, which a broken library may kill.
 fn probe(copy: &Path) -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|error| format!("the probe cannot be started: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("the probe cannot be started: {error}"))?;
     let mut child = Command::new(program)
         .args(["plugin", "probe"])
         .arg(copy)
@@ -125,13 +149,18 @@ fn probe(copy: &Path) -> Result<(), String> {
         .map_err(|error| format!("the probe cannot be started: {error}"))?;
     let deadline = Instant::now() + PROBE_LIMIT;
     let status = loop {
-        match child.try_wait().map_err(|error| format!("the probe: {error}"))? {
+        match child
+            .try_wait()
+            .map_err(|error| format!("the probe: {error}"))?
+        {
             Some(status) => break status,
             None if Instant::now() > deadline => {
                 // It may have ended since; either way it is waited for.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("expected it to load within {PROBE_LIMIT:?}, got no answer"));
+                return Err(format!(
+                    "expected it to load within {PROBE_LIMIT:?}, got no answer"
+                ));
             }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
@@ -144,8 +173,17 @@ fn probe(copy: &Path) -> Result<(), String> {
         // What cannot be read is missing from the message only.
         let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
     }
-    let said = said.lines().last().unwrap_or_default().trim_start_matches("polyport: ").to_owned();
-    Err(if said.is_empty() { format!("loading it ended the probe process: {status}") } else { said })
+    let said = said
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("polyport: ")
+        .to_owned();
+    Err(if said.is_empty() {
+        format!("loading it ended the probe process: {status}")
+    } else {
+        said
+    })
 }
 
 /// What the probe's child does: everything that loading does, and one call.
@@ -165,19 +203,30 @@ pub fn probe_here(path: &Path) -> Result<(), String> {
 fn open(copy: &Path, manifest: &Manifest) -> Result<&'static PluginV1, String> {
     // SAFETY: runs the library's initialisers. That is what loading a plugin means; the probe's child did the
     // same before, so a library whose initialisers crash does not get here in the host.
-    let library = unsafe { libloading::Library::new(copy) }.map_err(|error| format!("dlopen: {error}"))?;
+    let library =
+        unsafe { libloading::Library::new(copy) }.map_err(|error| format!("dlopen: {error}"))?;
     // Never closed: its code may still be on a thread's stack.
     let library: &'static libloading::Library = Box::leak(Box::new(library));
     // SAFETY: only the address is taken.
-    let entry = unsafe { library.get::<*const ()>(manifest.entry.as_bytes()) }
-        .map_err(|_| format!("expected the entry symbol {} that its manifest names, got none", manifest.entry))?;
+    let entry = unsafe { library.get::<*const ()>(manifest.entry.as_bytes()) }.map_err(|_| {
+        format!(
+            "expected the entry symbol {} that its manifest names, got none",
+            manifest.entry
+        )
+    })?;
     // SAFETY: the symbol is the one that the manifest names, in a library that stays mapped.
     let root = unsafe { polyport_abi::load::root(*entry) }?;
-    let none = HostQuery { ctx: std::ptr::null(), interface: offers_nothing };
+    let none = HostQuery {
+        ctx: std::ptr::null(),
+        interface: offers_nothing,
+    };
     find::<PluginV1>((root.interface())(none, "plugin/1".into())).map_err(|error| error.to_string())
 }
 
-extern "C" fn offers_nothing(_: *const (), _: polyport_abi::RStr<'_>) -> ROption<polyport_abi::Interface> {
+extern "C" fn offers_nothing(
+    _: *const (),
+    _: polyport_abi::RStr<'_>,
+) -> ROption<polyport_abi::Interface> {
     ROption::RNone
 }
 

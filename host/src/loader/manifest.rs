@@ -16,7 +16,10 @@ pub const OFFERED: &[&str] = &["log/1", "accounts/1", "metrics/1", "control/1"];
 /// One line: what was expected of the file, what was found, and what to do.
 pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
     if !bytes.starts_with(b"\x7fELF") {
-        return Err(format!("expected an ELF shared library, got a file that begins with {}", first_bytes(bytes)));
+        return Err(format!(
+            "expected an ELF shared library, got a file that begins with {}",
+            first_bytes(bytes)
+        ));
     }
     let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| {
         format!("expected a whole 64-bit ELF library, got one of {} bytes that is cut short or damaged ({error})", bytes.len())
@@ -24,14 +27,20 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
     let endian = file.endian();
     let machine = file.elf_header().e_machine(endian);
     if machine != HOST_MACHINE {
-        return Err(format!("expected a library for {} (machine {HOST_MACHINE}), got machine {machine}", std::env::consts::ARCH));
+        return Err(format!(
+            "expected a library for {} (machine {}), got machine {}",
+            std::env::consts::ARCH, HOST_MACHINE.0, machine.0
+        ));
     }
     check_whole(&file, bytes)?;
     let section = file.section_by_name(SECTION).ok_or_else(|| {
         format!("expected a polyport plugin, got a library without a {SECTION} section; make it with polyport-sdk's export_plugin!")
     })?;
-    let data = section.data().map_err(|error| format!("its {SECTION} section cannot be read: {error}"))?;
-    let manifest: Manifest = serde_json::from_slice(data).map_err(|error| format!("its manifest cannot be read: {error}"))?;
+    let data = section
+        .data()
+        .map_err(|error| format!("its {SECTION} section cannot be read: {error}"))?;
+    let manifest: Manifest = serde_json::from_slice(data)
+        .map_err(|error| format!("its manifest cannot be read: {error}"))?;
     check(&manifest)?;
     Ok(manifest)
 }
@@ -41,9 +50,14 @@ fn check_whole(file: &ElfFile64<'_, Endianness>, bytes: &[u8]) -> Result<(), Str
     use object::read::elf::ProgramHeader;
     let endian = file.endian();
     for segment in file.elf_program_headers() {
-        let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
+        let end = segment
+            .p_offset(endian)
+            .saturating_add(segment.p_filesz(endian));
         if end > bytes.len() as u64 {
-            return Err(format!("expected a library of at least {end} bytes, got one cut short at {}", bytes.len()));
+            return Err(format!(
+                "expected a library of at least {end} bytes, got one cut short at {}",
+                bytes.len()
+            ));
         }
     }
     Ok(())
@@ -62,10 +76,17 @@ fn check(manifest: &Manifest) -> Result<(), String> {
             manifest.panic
         ));
     }
-    let lacking: Vec<&str> =
-        manifest.needs.iter().map(String::as_str).filter(|id| !OFFERED.contains(id)).collect();
+    let lacking: Vec<&str> = manifest
+        .needs
+        .iter()
+        .map(String::as_str)
+        .filter(|id| !OFFERED.contains(id))
+        .collect();
     if !lacking.is_empty() {
-        return Err(format!("it needs {}, which this host (ABI {ABI_VERSION}) does not offer", lacking.join(", ")));
+        return Err(format!(
+            "it needs {}, which this host (ABI {ABI_VERSION}) does not offer",
+            lacking.join(", ")
+        ));
     }
     Ok(())
 }
@@ -87,11 +108,11 @@ fn first_bytes(bytes: &[u8]) -> String {
 }
 
 #[cfg(target_arch = "x86_64")]
-const HOST_MACHINE: u16 = object::elf::EM_X86_64;
+const HOST_MACHINE: object::elf::Machine = object::elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
-const HOST_MACHINE: u16 = object::elf::EM_AARCH64;
+const HOST_MACHINE: object::elf::Machine = object::elf::EM_AARCH64;
 #[cfg(target_arch = "riscv64")]
-const HOST_MACHINE: u16 = object::elf::EM_RISCV;
+const HOST_MACHINE: object::elf::Machine = object::elf::EM_RISCV;
 
 #[cfg(test)]
 mod tests {
@@ -114,22 +135,47 @@ mod tests {
     #[test]
     fn foreign_files_are_told_apart() {
         assert!(read(b"").unwrap_err().contains("empty"));
-        assert!(read(b"#!/bin/sh").unwrap_err().contains("expected an ELF shared library"));
+        assert!(
+            read(b"#!/bin/sh")
+                .unwrap_err()
+                .contains("expected an ELF shared library")
+        );
         assert!(read(b"\x7fELF\x02\x01").unwrap_err().contains("cut short"));
     }
 
     #[test]
     fn our_own_program_is_no_plugin() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert!(read(&program).unwrap_err().contains("without a .polyport section"));
+        assert!(
+            read(&program)
+                .unwrap_err()
+                .contains("without a .polyport section")
+        );
     }
 
     #[test]
     fn what_this_host_cannot_run_is_refused_with_the_reason() {
         assert_eq!(check(&manifest()), Ok(()));
-        assert!(check(&Manifest { abi_generation: 2, ..manifest() }).unwrap_err().contains("expected ABI generation 1"));
-        assert!(check(&Manifest { panic: "abort".into(), ..manifest() }).unwrap_err().contains("unwind"));
-        let needy = Manifest { needs: vec!["control/1".into(), "bus/1".into()], ..manifest() };
+        assert!(
+            check(&Manifest {
+                abi_generation: 2,
+                ..manifest()
+            })
+            .unwrap_err()
+            .contains("expected ABI generation 1")
+        );
+        assert!(
+            check(&Manifest {
+                panic: "abort".into(),
+                ..manifest()
+            })
+            .unwrap_err()
+            .contains("unwind")
+        );
+        let needy = Manifest {
+            needs: vec!["control/1".into(), "bus/1".into()],
+            ..manifest()
+        };
         assert!(check(&needy).unwrap_err().contains("it needs bus/1"));
     }
 }

@@ -1,0 +1,62 @@
+//! The control socket: commands from `polyport` at the command line to the running host, one JSON object a
+//! line each way. Its mode is 0600: who may write to it may stop the host.
+
+pub mod client;
+pub mod server;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Command {
+    /// The state of everything.
+    Status,
+    /// Read configuration, accounts and libraries again.
+    Reload {
+        /// Answer when it is done, with the generation.
+        wait: bool,
+    },
+    /// What a reload would change.
+    Diff,
+    /// Start one service anew, or all.
+    Restart {
+        /// Its name.
+        service: Option<String>,
+    },
+    /// Drain and exit; answered when all is drained.
+    Stop,
+}
+
+/// The answer to a [`Command`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// It was done; what it gave.
+    Done(Value),
+    /// It was not; why.
+    Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_answers_are_one_line_of_json() {
+        let stop = serde_json::to_string(&Command::Stop).unwrap();
+        assert_eq!(stop, r#"{"command":"stop"}"#);
+        let restart: Command =
+            serde_json::from_str(r#"{"command":"restart","service":"x"}"#).unwrap();
+        assert_eq!(
+            restart,
+            Command::Restart {
+                service: Some("x".into())
+            }
+        );
+        assert!(serde_json::from_str::<Command>(r#"{"command":"explode"}"#).is_err());
+        let failed = serde_json::to_string(&Answer::Failed("a\nb".into())).unwrap();
+        assert_eq!(failed, r#"{"failed":"a\nb"}"#);
+    }
+}

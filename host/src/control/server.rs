@@ -1,0 +1,128 @@
+//! The host's side of the control socket.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use super::{Answer, Command};
+use crate::board::Board;
+
+/// The longest command, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
+/// How long a client may take to send its command.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A command for the host, and where its answer goes.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked; never [`Command::Status`].
+    pub command: Command,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// The listening socket; removed from the file system when dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A stale one is replaced at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Server {
+    /// Binds the socket, readable and writable by its owner alone.
+    ///
+    /// # Errors
+    /// When another host answers there, or the system refuses.
+    pub fn bind(path: &Path) -> Result<Self, String> {
+        let named = |error: io::Error| format!("control socket {}: {error}", path.display());
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(format!(
+                "control socket {}: expected no host to answer there, but one does; stop it first or choose another host.control",
+                path.display()
+            ));
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(named)?;
+        }
+        // Bound under another name, so that it is never there with another mode.
+        let fresh = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = fs::remove_file(&fresh);
+        let listener = UnixListener::bind(&fresh).map_err(named)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
+        fs::rename(&fresh, path).map_err(named)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Answers clients for as long as the host runs.
+    pub async fn serve(self, board: Board, requests: mpsc::Sender<Request>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (board, requests) = (board.clone(), requests.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = answer(stream, &board, &requests).await {
+                            debug!("control connection: {error}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    debug!("control socket: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    stream: UnixStream,
+    board: &Board,
+    requests: &mpsc::Sender<Request>,
+) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(MAX_LINE));
+    tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
+    let answer = match serde_json::from_str::<Command>(&line) {
+        Ok(Command::Status) => Answer::Done(board.json()),
+        Ok(command) => pass_on(command, requests).await,
+        Err(error) => Answer::Failed(format!(
+            "expected a command in JSON on one line, got {line:?}: {error}"
+        )),
+    };
+    let mut line = serde_json::to_string(&answer)?;
+    line.push('\n');
+    write.write_all(line.as_bytes()).await
+}
+
+async fn pass_on(command: Command, requests: &mpsc::Sender<Request>) -> Answer {
+    let at_once = command == Command::Reload { wait: false };
+    let (reply, answer) = oneshot::channel();
+    if requests.send(Request { command, reply }).await.is_err() {
+        return Answer::Failed("the host is ending".into());
+    }
+    if at_once {
+        return Answer::Done(json!({ "accepted": true }));
+    }
+    answer
+        .await
+        .unwrap_or_else(|_| Answer::Failed("the host ended before it answered".into()))
+}

@@ -1,0 +1,260 @@
+//! The listening sockets: bound by the host, kept over every swap, lent to instances as duplicates.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use polyport_abi::plugin::StartListener;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Address, Listen};
+
+/// Connections that may wait to be accepted; the system's `somaxconn` caps it.
+const BACKLOG: i32 = 4096;
+
+/// Every socket the host listens on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    bound: HashMap<Key, Bound>,
+}
+
+/// Which socket: an address, or for a port that the system chooses, the entry of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    address: Address,
+    owner: Option<(String, usize)>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    socket: OwnedFd,
+    /// As bound, with the port that the system chose.
+    address: String,
+    unix: Option<PathBuf>,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unix {
+            // The next bind removes a stale one as well.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Sockets bound for a change that has not been committed: dropping it closes them.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    bound: HashMap<Key, Bound>,
+}
+
+impl Listeners {
+    /// Binds those of a service's addresses that are not bound yet, into `fresh`.
+    ///
+    /// # Errors
+    /// The entry as the operator wrote it and what the system said.
+    pub fn bind(&self, service: &str, listen: &[Listen], fresh: &mut Fresh) -> Result<(), String> {
+        for (index, entry) in listen.iter().enumerate() {
+            let key = key(service, index, entry);
+            if !self.bound.contains_key(&key) && !fresh.bound.contains_key(&key) {
+                let bound = bind(entry).map_err(|error| explain(entry, &error))?;
+                fresh.bound.insert(key, bound);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what was bound for a change.
+    pub fn commit(&mut self, fresh: Fresh) {
+        self.bound.extend(fresh.bound);
+    }
+
+    /// Closes every socket that none of `services` names.
+    pub fn keep_only<'a>(&mut self, services: impl Iterator<Item = (&'a str, &'a [Listen])>) {
+        let wanted: std::collections::HashSet<Key> = services
+            .flat_map(|(service, listen)| {
+                listen
+                    .iter()
+                    .enumerate()
+                    .map(move |(index, entry)| key(service, index, entry))
+            })
+            .collect();
+        self.bound.retain(|key, _| wanted.contains(key));
+    }
+
+    /// Duplicates of a service's sockets for an instance, which will own them.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn lend(
+        &self,
+        service: &str,
+        listen: &[Listen],
+        fresh: &Fresh,
+    ) -> Result<Vec<StartListener>, String> {
+        let mut lent = Vec::new();
+        let mut owned = Vec::new();
+        for (index, entry) in listen.iter().enumerate() {
+            let key = key(service, index, entry);
+            let bound = fresh.bound.get(&key).or_else(|| self.bound.get(&key));
+            let bound = bound.ok_or_else(|| {
+                format!("listen {:?}: expected it to be bound, got none", entry.text)
+            })?;
+            let fd = bound
+                .socket
+                .try_clone()
+                .map_err(|error| format!("listen {:?}: {error}", entry.text))?;
+            lent.push(StartListener {
+                scheme: entry.scheme.clone(),
+                address: bound.address.clone(),
+                unix: bound.unix.is_some(),
+                fd: fd.as_raw_fd(),
+            });
+            owned.push(fd);
+        }
+        // From here on the numbers in `lent` own the descriptors.
+        for fd in owned {
+            let _ = fd.into_raw_fd();
+        }
+        Ok(lent)
+    }
+
+    /// The addresses that a service's entries are bound to, with their schemes.
+    pub fn addresses(&self, service: &str, listen: &[Listen]) -> Vec<String> {
+        listen
+            .iter()
+            .enumerate()
+            .filter_map(|(index, entry)| {
+                let bound = self.bound.get(&key(service, index, entry))?;
+                Some(match entry.scheme.as_str() {
+                    "tcp" | "unix" => bound.address.clone(),
+                    scheme => format!("{scheme}://{}", bound.address),
+                })
+            })
+            .collect()
+    }
+}
+
+fn key(service: &str, index: usize, entry: &Listen) -> Key {
+    let chosen = matches!(&entry.address, Address::Tcp(address) if address.port() == 0);
+    Key {
+        address: entry.address.clone(),
+        owner: chosen.then(|| (service.to_owned(), index)),
+    }
+}
+
+fn bind(entry: &Listen) -> io::Result<Bound> {
+    match &entry.address {
+        Address::Tcp(address) => bind_tcp(*address),
+        Address::Unix(path) => bind_unix(path),
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Or [::] would take the port of 0.0.0.0 as well.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let bound = socket
+        .local_addr()?
+        .as_socket()
+        .map_or_else(|| address.to_string(), |address| address.to_string());
+    Ok(Bound {
+        socket: socket.into(),
+        address: bound,
+        unix: None,
+    })
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let stale = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err();
+    if stale {
+        fs::remove_file(path)?;
+    }
+    let socket = std::os::unix::net::UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(Bound {
+        socket: socket.into(),
+        address: path.display().to_string(),
+        unix: Some(path.to_owned()),
+    })
+}
+
+fn explain(entry: &Listen, error: &io::Error) -> String {
+    let text = &entry.text;
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "listen {text:?}: expected a free address, got one that is in use by another process"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "listen {text:?}: expected an address of this machine, got one it does not have"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "listen {text:?}: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        ),
+        _ => format!("listen {text:?}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Listen {
+        Listen::parse(text, Path::new("/")).unwrap()
+    }
+
+    #[test]
+    fn an_address_in_use_is_one_clear_line() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let entry = listen(&taken.local_addr().unwrap().to_string());
+        let error = Listeners::default()
+            .bind("x", &[entry], &mut Fresh::default())
+            .unwrap_err();
+        assert!(error.contains("in use by another process"), "{error}");
+    }
+
+    #[test]
+    fn lent_sockets_accept_and_unused_ones_close() {
+        let entries = [listen("127.0.0.1:0"), listen("[::1]:0")];
+        let mut listeners = Listeners::default();
+        let mut fresh = Fresh::default();
+        listeners.bind("x", &entries, &mut fresh).unwrap();
+        listeners.commit(fresh);
+        let addresses = listeners.addresses("x", &entries);
+        assert_eq!(addresses.len(), 2);
+        assert!(std::net::TcpStream::connect(&addresses[0]).is_ok());
+        listeners.keep_only(std::iter::empty());
+        assert!(std::net::TcpStream::connect(&addresses[0]).is_err());
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let bound = bind_unix(&path).unwrap();
+        assert_eq!(
+            bind_unix(&path).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        drop(bound);
+        assert!(!path.exists());
+    }
+}

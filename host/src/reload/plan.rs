@@ -1,0 +1,122 @@
+//! What a change means for each service: untouched, live, swap, start, end.
+
+use std::fmt;
+
+use crate::config::Service;
+
+/// What happens to one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: it is not even told.
+    Untouched,
+    /// Only settings changed: they are applied in place if the plugin can, else swapped.
+    Settings,
+    /// A new instance takes over the sockets.
+    Swap,
+    /// It had no instance.
+    Start,
+    /// It ends, because it was disabled or removed.
+    End,
+    /// It is disabled and has no instance.
+    Rest,
+}
+
+/// A service that runs or should: what it was configured as, and the library it runs, if it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Now<'a> {
+    /// Its configuration.
+    pub service: &'a Service,
+    /// The hash of the library of its running instance.
+    pub running: Option<&'a str>,
+}
+
+/// The step for one service that the new configuration names. `hash` is that of the library it would run.
+pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bool) -> Step {
+    let Some((now, running)) = now.and_then(|now| Some((now.service, now.running?))) else {
+        return if next.enabled {
+            Step::Start
+        } else {
+            Step::Rest
+        };
+    };
+    if !next.enabled {
+        return Step::End;
+    }
+    if forced || hash != Some(running) {
+        return Step::Swap;
+    }
+    if now == next {
+        return Step::Untouched;
+    }
+    let only_settings = Service {
+        settings: now.settings.clone(),
+        ..next.clone()
+    } == *now;
+    if only_settings {
+        Step::Settings
+    } else {
+        Step::Swap
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Untouched => "untouched",
+            Self::Settings => "settings",
+            Self::Swap => "swap",
+            Self::Start => "start",
+            Self::End => "end",
+            Self::Rest => "disabled",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Threads;
+    use serde_json::json;
+
+    fn service(settings: serde_json::Value) -> Service {
+        Service {
+            name: "x".into(),
+            plugin: "echo".into(),
+            enabled: true,
+            listen: vec![],
+            threads: Threads::Auto,
+            settings,
+        }
+    }
+
+    #[test]
+    fn each_difference_has_its_step() {
+        let one = service(json!({"a": 1}));
+        let two = service(json!({"a": 2}));
+        let moved = Service {
+            plugin: "other".into(),
+            ..one.clone()
+        };
+        let off = Service {
+            enabled: false,
+            ..one.clone()
+        };
+        let now = Some(Now {
+            service: &one,
+            running: Some("h"),
+        });
+        let idle = Some(Now {
+            service: &one,
+            running: None,
+        });
+        assert_eq!(step(now, &one, Some("h"), false), Step::Untouched);
+        assert_eq!(step(now, &one, Some("h"), true), Step::Swap);
+        assert_eq!(step(now, &one, Some("other"), false), Step::Swap);
+        assert_eq!(step(now, &two, Some("h"), false), Step::Settings);
+        assert_eq!(step(now, &moved, Some("h"), false), Step::Swap);
+        assert_eq!(step(now, &off, None, false), Step::End);
+        assert_eq!(step(None, &one, Some("h"), false), Step::Start);
+        assert_eq!(step(idle, &one, Some("h"), false), Step::Start);
+        assert_eq!(step(None, &off, None, false), Step::Rest);
+    }
+}

@@ -1,0 +1,215 @@
+//! `polyport run`: one loop that hears signals, the control socket, changed files and the clock, and lets the
+//! [`Host`] act on them one after the other.
+
+use std::io::Write;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::board::Board;
+use crate::config::{Config, Source};
+use crate::control::server::{Request, Server};
+use crate::control::{Answer, Command};
+use crate::logging;
+use crate::reload::Host;
+use crate::watch::{Watched, watch};
+
+/// Threads of the host itself: it only supervises.
+const THREADS: usize = 2;
+
+/// Runs the host until it is told to stop.
+///
+/// # Errors
+/// When it could not start.
+pub fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
+    let config = Config::load(&source)?;
+    let _flush = logging::start(&config.host.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()?;
+    runtime
+        .block_on(supervise(source, config))
+        .map_err(Into::into)
+}
+
+async fn supervise(source: Source, config: Config) -> Result<(), String> {
+    std::fs::create_dir_all(&config.host.state).map_err(|error| {
+        format!(
+            "state folder {}: cannot be made: {error}",
+            config.host.state.display()
+        )
+    })?;
+    let server = Server::bind(&config.host.control)?;
+    let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
+    let board = Board::new();
+    let file = source.file.clone();
+    let mut watched = Watched::new(&file, &config.host);
+    let seen = watched.look();
+
+    let mut host = Host::boot(source, config, board.clone()).await?;
+    let (requests, mut asked) = mpsc::channel(16);
+    let server = tokio::spawn(server.serve(board.clone(), requests));
+    let (changes, mut changed) = mpsc::channel(1);
+    let mut watcher = tokio::spawn(watch(watched.clone(), seen, changes.clone()));
+    announce(&host);
+    notify_supervisor(&[NotifyState::Ready]);
+
+    let mut clock = interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let last_word = loop {
+        let cause = tokio::select! {
+            signal = signals.next() => match signal {
+                Heard::Hangup => "SIGHUP",
+                Heard::End(name) => {
+                    info!("{name}: draining");
+                    break None;
+                }
+            },
+            Some(()) = changed.recv() => "files changed",
+            Some(Request { command, reply }) = asked.recv() => match command {
+                Command::Stop => break Some(reply),
+                command => {
+                    obey(&mut host, command, reply).await;
+                    rewatch(&mut watcher, &mut watched, &file, &host, &changes);
+                    continue;
+                }
+            },
+            _ = clock.tick() => {
+                if host.accounts().expired_since_last() {
+                    host.accounts_changed();
+                }
+                continue;
+            }
+        };
+        notify_reloading();
+        // Its outcome is logged and shown.
+        let _ = host.reload(cause).await;
+        notify_supervisor(&[NotifyState::Ready]);
+        rewatch(&mut watcher, &mut watched, &file, &host, &changes);
+    };
+    notify_supervisor(&[NotifyState::Stopping]);
+    watcher.abort();
+    tokio::select! {
+        () = host.shut_down() => {}
+        name = signals.end() => warn!("{name} again: not waiting for the rest"),
+    }
+    info!("stopped");
+    if let Some(reply) = last_word {
+        // The client may have gone; the host stops all the same.
+        let _ = reply.send(Answer::Done(json!({ "stopped": true })));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.abort();
+    // Its drop removes the socket.
+    let _ = server.await;
+    Ok(())
+}
+
+async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>) {
+    let outcome = match command {
+        Command::Reload { .. } => host
+            .reload("command")
+            .await
+            .map(|generation| json!({ "generation": generation })),
+        Command::Restart { service } => host
+            .restart(service.as_deref())
+            .await
+            .map(|generation| json!({ "generation": generation })),
+        Command::Diff => {
+            tokio::task::block_in_place(|| host.diff()).map(|lines| json!({ "changes": lines }))
+        }
+        Command::Status | Command::Stop => Err("expected a command for the loop".into()),
+    };
+    // The client may have gone.
+    let _ = reply.send(outcome.map_or_else(Answer::Failed, Answer::Done));
+}
+
+/// Watches other files if the configuration now names others.
+fn rewatch(
+    task: &mut JoinHandle<()>,
+    watched: &mut Watched,
+    file: &std::path::Path,
+    host: &Host,
+    changes: &mpsc::Sender<()>,
+) {
+    let wanted = Watched::new(file, &host.config().host);
+    if wanted != *watched {
+        task.abort();
+        *watched = wanted;
+        *task = tokio::spawn(watch(watched.clone(), watched.look(), changes.clone()));
+    }
+}
+
+/// One line for each listening address, then `ready`.
+fn announce(host: &Host) {
+    let mut out = std::io::stdout().lock();
+    for line in host.board.listening() {
+        // Standard output may be closed; the log has it as well.
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = writeln!(out, "ready");
+    let _ = out.flush();
+    if host.accounts().list().iter().all(|account| account.secret.is_none()) {
+        info!(
+            "there is no account with a password yet: make the first with `polyport user add NAME`"
+        );
+    }
+}
+
+fn notify_supervisor(states: &[NotifyState<'_>]) {
+    // Does nothing without NOTIFY_SOCKET.
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("service manager: {error}");
+    }
+}
+
+fn notify_reloading() {
+    // Without the time, which the protocol demands of a reloading service, there is nothing to say.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify_supervisor(&[NotifyState::Reloading, now]);
+    }
+}
+
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.term.recv() => Heard::End("SIGTERM"),
+            _ = self.interrupt.recv() => Heard::End("SIGINT"),
+            _ = self.hangup.recv() => Heard::Hangup,
+        }
+    }
+
+    async fn end(&mut self) -> &'static str {
+        loop {
+            if let Heard::End(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+enum Heard {
+    End(&'static str),
+    Hangup,
+}
