@@ -95,6 +95,11 @@ impl Diagnostic {
         }
     }
 
+    /// Whether it stops the load.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
     /// A problem that does not.
     pub fn warning(place: Place, key: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -133,7 +138,7 @@ impl Diagnostics {
 
     /// Whether any of them stops the load.
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|one| one.severity == Severity::Error)
+        self.list.iter().any(Diagnostic::is_error)
     }
 
     /// Whether there is neither error nor warning.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean};
 pub use host::{AccessLog, HostConfig, LogConfig, LogFormat};
 pub use listen::{Address, Listen};
-pub use service::{Service, Threads};
+pub use service::{Service, Threads, is_name};
 use tree::Table;
 
 /// Where a configuration comes from: what the command line said.

@@ -1,0 +1,343 @@
+//! accounts.ini as a whole: read into an immutable list, or refused with every problem at once.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::account::{ANONYMOUS, Account, Wrong};
+use super::ini::{Document, Item, Section};
+use super::password::{Dummy, Secret};
+use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, utf8};
+
+/// The longest section name, in bytes.
+const MAX_SECTION: usize = 128;
+
+/// All accounts of one file.
+#[derive(Debug, Clone)]
+pub struct AccountList {
+    accounts: Vec<Arc<Account>>,
+    by_login: HashMap<String, usize>,
+    anonymous: Option<Arc<Account>>,
+    services_named: Vec<(Place, String, String)>,
+    dummy: Dummy,
+    warnings: Diagnostics,
+}
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read the accounts {}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Diagnostics),
+}
+
+impl AccountList {
+    /// Nobody at all: what a missing file means when the host starts.
+    pub fn empty() -> Self {
+        Self {
+            accounts: Vec::new(),
+            by_login: HashMap::new(),
+            anonymous: None,
+            services_named: Vec::new(),
+            dummy: Dummy::for_all([]),
+            warnings: Diagnostics::new(),
+        }
+    }
+
+    /// Reads and checks `file`; a missing one is [`AccountList::empty`].
+    pub fn load(file: &Path) -> Result<Self, LoadError> {
+        match std::fs::read(file) {
+            Ok(bytes) => Ok(Self::parse(file, &bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::empty()),
+            Err(error) => Err(LoadError::Read {
+                file: file.to_owned(),
+                source: error,
+            }),
+        }
+    }
+
+    /// Checks `bytes`, the content of `file`; homes begin at the file's folder.
+    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        let name: Arc<Path> = Arc::from(file);
+        let (document, malformed) = Document::parse(utf8(&name, bytes)?);
+        let mut reading = Reading {
+            file: &name,
+            document: &document,
+            diagnostics: Diagnostics::new(),
+        };
+        for line in malformed {
+            let place = reading.place(line.line, line.offset);
+            reading
+                .diagnostics
+                .push(Diagnostic::error(place, "", line.message));
+        }
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let list = reading.list(&folder);
+        let (errors, warnings): (Vec<_>, Vec<_>) = reading
+            .diagnostics
+            .sorted()
+            .iter()
+            .cloned()
+            .partition(Diagnostic::is_error);
+        if errors.is_empty() {
+            Ok(Self {
+                warnings: warnings.into_iter().collect(),
+                ..list
+            })
+        } else {
+            Err(errors.into_iter().collect())
+        }
+    }
+
+    /// The account that `login` names; never the anonymous one.
+    pub fn get(&self, login: &str) -> Option<&Arc<Account>> {
+        self.by_login.get(login).map(|index| &self.accounts[*index])
+    }
+
+    /// All accounts in the order of the file, without the anonymous one.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.iter()
+    }
+
+    /// What clients without an account get, if the file has the section.
+    pub fn anonymous(&self) -> Option<&Arc<Account>> {
+        self.anonymous.as_ref()
+    }
+
+    /// All accounts and the anonymous one.
+    pub fn everybody(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.iter().chain(&self.anonymous)
+    }
+
+    /// Whether there is no section at all.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.anonymous.is_none()
+    }
+
+    /// What somebody should look at.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+
+    /// A warning for each service that an account names and `known` does not.
+    pub fn unknown_services(&self, known: &[&str]) -> Diagnostics {
+        let unknown = self
+            .services_named
+            .iter()
+            .filter(|(_, _, service)| !known.contains(&service.as_str()));
+        unknown
+            .map(|(place, key, service)| {
+                let hint = match did_you_mean(service, known.iter().copied()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("there are {}", known.join(", ")),
+                };
+                Diagnostic::warning(
+                    place.clone(),
+                    key.as_str(),
+                    format!("there is no service {service:?}: {hint}"),
+                )
+            })
+            .collect()
+    }
+
+    /// The computation for a login without one of its own.
+    pub(super) fn dummy(&self) -> &Dummy {
+        &self.dummy
+    }
+
+    /// Whether this very account is in the list, not one that replaced it.
+    pub(super) fn holds(&self, account: &Arc<Account>) -> bool {
+        let held = if account.id == ANONYMOUS {
+            self.anonymous()
+        } else {
+            self.get(&account.name)
+        };
+        held.is_some_and(|held| Arc::ptr_eq(held, account))
+    }
+
+    /// The account of the same name here, if it differs in nothing.
+    fn unchanged(&self, other: &Account) -> Option<&Arc<Account>> {
+        let same = if other.id == ANONYMOUS {
+            self.anonymous()
+        } else {
+            self.get(&other.name)
+        };
+        same.filter(|account| account.fingerprint == other.fingerprint)
+    }
+
+    /// Whether any account of one list is not in the other as it is.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        self.everybody().count() != other.everybody().count()
+            || self
+                .everybody()
+                .any(|account| other.unchanged(account).is_none())
+    }
+
+    /// The same list with the accounts of `before` in the place of those that did not change, so
+    /// that their sessions, which hold them, stay current.
+    pub(super) fn keep_unchanged(&self, before: &Self) -> Self {
+        let mut list = self.clone();
+        for account in list.accounts.iter_mut().chain(&mut list.anonymous) {
+            if let Some(old) = before.unchanged(account) {
+                *account = Arc::clone(old);
+            }
+        }
+        list
+    }
+}
+
+/// A file being read.
+struct Reading<'a> {
+    file: &'a Arc<Path>,
+    document: &'a Document,
+    diagnostics: Diagnostics,
+}
+
+impl<'a> Reading<'a> {
+    fn place(&self, line: usize, offset: usize) -> Place {
+        let text = self.document.line(line);
+        match Place::at(self.file, text, offset) {
+            Place::File { file, column, .. } => Place::File {
+                file,
+                line: line + 1,
+                column,
+            },
+            other => other,
+        }
+    }
+
+    fn error(&mut self, line: usize, offset: usize, key: &str, message: impl Into<String>) {
+        let place = self.place(line, offset);
+        self.diagnostics
+            .push(Diagnostic::error(place, key, message));
+    }
+
+    fn list(&mut self, folder: &Path) -> AccountList {
+        let mut list = AccountList::empty();
+        let mut lines: HashMap<&str, usize> = HashMap::new();
+        let mut logins: HashMap<String, usize> = HashMap::new();
+        for section in &self.document.sections {
+            self.check_section(section, &mut lines);
+            let mut wrongs = Vec::new();
+            let account = Arc::new(Account::read(section, folder, &mut |wrong| {
+                wrongs.push(wrong)
+            }));
+            for Wrong { item, message } in wrongs {
+                match item {
+                    Some(item) => self.error(
+                        item.line,
+                        item.value_range.start,
+                        &key_of(section, item),
+                        message,
+                    ),
+                    None => self.error(section.line, 0, &section.id, message),
+                }
+            }
+            self.warn(section, &account);
+            self.note_services(section, &account, &mut list.services_named);
+            if section.id == ANONYMOUS {
+                list.anonymous = Some(account);
+                continue;
+            }
+            if let Some(before) = logins.insert(account.name.clone(), section.line) {
+                let message = format!(
+                    "the login {:?} is taken by the section in line {}",
+                    account.name,
+                    before + 1
+                );
+                self.error(section.line, 0, &section.id, message);
+            }
+            list.by_login
+                .insert(account.name.clone(), list.accounts.len());
+            list.accounts.push(account);
+        }
+        list.dummy = Dummy::for_all(
+            list.accounts
+                .iter()
+                .filter_map(|account| account.secret.as_ref()),
+        );
+        list
+    }
+
+    fn check_section(&mut self, section: &'a Section, lines: &mut HashMap<&'a str, usize>) {
+        let id = section.id.as_str();
+        if id.is_empty() || id.len() > MAX_SECTION || id.contains(':') {
+            let message = format!(
+                "expected a section name of 1 to {MAX_SECTION} bytes without \":\", got {id:?}"
+            );
+            self.error(section.line, 0, "", message);
+        }
+        if let Some(before) = lines.insert(id, section.line) {
+            self.error(
+                section.line,
+                0,
+                "",
+                format!("the section [{id}] is already in line {}", before + 1),
+            );
+        }
+        let mut keys: HashMap<&str, &Item> = HashMap::new();
+        for item in &section.items {
+            let key = if item.key == "expore" {
+                "expire"
+            } else {
+                item.key.as_str()
+            };
+            if let Some(before) = keys.insert(key, item) {
+                let message = format!(
+                    "is already given as {:?} in line {}",
+                    before.key,
+                    before.line + 1
+                );
+                self.error(item.line, item.key_start, &key_of(section, item), message);
+            }
+        }
+    }
+
+    fn warn(&mut self, section: &Section, account: &Account) {
+        if let Some(Secret::Plain(_)) = account.secret
+            && let Some(item) = section.items.iter().find(|item| item.key == "password")
+        {
+            let message = format!(
+                "is plain text: \"polyport user hash {}\" hashes it",
+                account.name
+            );
+            let place = self.place(item.line, item.key_start);
+            self.diagnostics
+                .push(Diagnostic::warning(place, key_of(section, item), message));
+        }
+    }
+
+    fn note_services(
+        &self,
+        section: &Section,
+        account: &Account,
+        named: &mut Vec<(Place, String, String)>,
+    ) {
+        for item in &section.items {
+            let place = || self.place(item.line, item.value_range.start);
+            if item.key == "services" {
+                let services = account.services.iter().flatten();
+                named.extend(
+                    services.map(|service| (place(), key_of(section, item), service.clone())),
+                );
+            } else if let Some(service) = item.key.strip_prefix("rights.") {
+                named.push((place(), key_of(section, item), service.to_owned()));
+            }
+        }
+    }
+}
+
+/// `user1.password`
+fn key_of(section: &Section, item: &Item) -> String {
+    format!("{}.{}", section.id, item.key)
+}

@@ -1,0 +1,328 @@
+//! Accounts as a whole: a file in, logins and rights out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::rights::Reason;
+use super::*;
+use crate::config::Diagnostics;
+
+const LOCAL: Option<IpAddr> = None;
+
+/// A hash of "secret" that costs next to nothing.
+const CHEAP: &str =
+    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$V+OLmo+RTnHxT5UfEFgPhgQ7dnqTjBUSbzQFCKuBEVU";
+
+/// The tutorial's file, T25.
+const TUTORIAL: &str =
+    "[user1]\nname = xzz\npassword = 123456\nexpore = 2022-01-01\n\n[user2]\nname = username\n";
+
+fn parse(text: &str) -> Result<Parsed, Diagnostics> {
+    let file = Path::new("/etc/polyport/accounts.ini");
+    AccountList::parse(file, text.as_bytes()).map(Arc::new)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let prefix = "/etc/polyport/accounts.ini:";
+    parse(text)
+        .unwrap_err()
+        .iter()
+        .map(|one| one.to_string().trim_start_matches(prefix).to_owned())
+        .collect()
+}
+
+fn peer(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
+}
+
+fn verify(
+    accounts: &Arc<Accounts>,
+    user: &str,
+    password: &str,
+    peer: Option<IpAddr>,
+) -> Result<Arc<Account>, Denied> {
+    let (sender, receiver) = channel();
+    let done = Box::new(move |result| sender.send(result).unwrap());
+    accounts.verify_async(user, password.as_bytes(), "ftp", peer, done);
+    receiver.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+#[test]
+fn t25_the_tutorials_file_loads() {
+    let list = parse(TUTORIAL).unwrap();
+    let xzz = list.get("xzz").unwrap();
+    assert_eq!(xzz.id, "user1");
+    assert_eq!(xzz.secret, Some(Secret::Plain("123456".to_owned())));
+    assert!(!xzz.is_valid(SystemTime::now()));
+    assert!(xzz.is_valid(SystemTime::UNIX_EPOCH + Duration::from_secs(1_641_081_599)));
+    let username = list.get("username").unwrap();
+    assert_eq!(username.secret, None);
+    assert!(list.get("user1").is_none());
+    assert_eq!(
+        list.warnings().to_string(),
+        "/etc/polyport/accounts.ini:3:1: warning: user1.password: is plain text: \"polyport user hash xzz\" hashes it"
+    );
+}
+
+#[test]
+fn every_key_is_read() {
+    let list = parse(
+        "[a]\nname = anna\nenabled = no\nhome = home/anna\nservices = ftp, files\nfrom = 10.0.0.0/8 ::1\n\
+         rights = list read\nrights.ftp = all\nexpire = 2030-01-01T00:00:00Z\n[b]\nhome = /srv/b\n",
+    )
+    .unwrap();
+    let anna = list.get("anna").unwrap();
+    assert!(!anna.enabled);
+    assert_eq!(anna.home, Some(PathBuf::from("/etc/polyport/home/anna")));
+    assert_eq!(
+        anna.services.as_deref(),
+        Some(&["ftp".to_owned(), "files".to_owned()][..])
+    );
+    assert!(anna.admits(peer("10.1.2.3")) && anna.admits(LOCAL) && !anna.admits(peer("11.0.0.1")));
+    assert_eq!(list.get("b").unwrap().home, Some(PathBuf::from("/srv/b")));
+    let unknown = list.unknown_services(&["ftp", "file"]);
+    assert_eq!(
+        unknown.to_string(),
+        "/etc/polyport/accounts.ini:5:12: warning: a.services: there is no service \"files\": did you mean \"file\"?"
+    );
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let text = "key = 1\n[a]\nname = x\nname = y\nexpire = tomorrow\nexpore = 2022-01-01\n[a]\nname = y\n\
+                [c]\nenabled = maybe\nfrom = here\nrights = reed\nrights.Ftp = read\npasword = x\npassword = $6$a$b\n\
+                services = a;b\nhome =\n[anonymous]\npassword = x\n[group:x]\nname = anonymous\nword\n";
+    assert_eq!(
+        problems(text),
+        [
+            "1:1: expected a [section] before the first key, got \"key\"",
+            "4:1: a.name: is already given as \"name\" in line 3",
+            "5:10: a.expire: expected a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z, got \"tomorrow\"",
+            "6:1: a.expore: is already given as \"expire\" in line 5",
+            "7:1: the section [a] is already in line 2",
+            "7:1: a: the login \"y\" is taken by the section in line 2",
+            "10:11: c.enabled: expected yes or no, got \"maybe\"",
+            "11:8: c.from: expected networks such as 192.168.1.0/24, 2001:db8::/32, loopback or any, got \"here\"",
+            "12:10: c.rights: expected actions out of list, read, write, create, delete, share, publish, subscribe, \
+             or all, or none, got \"reed\"",
+            "13:14: c.rights.Ftp: expected rights.SERVICE, got \"Ftp\" for the service",
+            "14:11: c.pasword: unknown key, did you mean \"password\"?",
+            "15:12: c.password: expected an argon2id hash such as \"polyport user hash\" prints",
+            "16:12: c.services: expected names of services such as mqtt, files, got \"a;b\"",
+            "17:7: c.home: expected the path of a folder, got \"\"",
+            "19:12: anonymous.password: is not for [anonymous]: it stands for the clients that do not log in",
+            "20:1: expected a section name of 1 to 128 bytes without \":\", got \"group:x\"",
+            "21:8: group:x.name: \"anonymous\" is built in: its section is [anonymous]",
+            "22:1: expected [section], key = value or a comment, got \"word\"",
+        ]
+    );
+}
+
+#[test]
+fn anonymous_is_off_unless_named_and_from_this_machine_unless_said() {
+    let accounts = Accounts::start(parse(TUTORIAL).unwrap()).unwrap();
+    assert!(accounts.anonymous("mqtt", LOCAL).is_none());
+    accounts.replace(parse("[anonymous]\nservices = mqtt\n").unwrap());
+    let account = accounts.anonymous("mqtt", peer("::1")).unwrap();
+    assert!(
+        accounts.anonymous("mqtt", LOCAL).is_some()
+            && accounts.anonymous("mqtt", peer("127.1.1.1")).is_some()
+    );
+    assert!(accounts.anonymous("mqtt", peer("10.0.0.1")).is_none());
+    assert!(accounts.anonymous("ftp", LOCAL).is_none());
+    for (action, word) in Action::ALL {
+        let granted = accounts.allows(&account, "mqtt", action, "x");
+        assert_eq!(
+            granted,
+            ["list", "read", "publish", "subscribe"].contains(&word),
+            "{word}"
+        );
+    }
+    accounts.replace(parse("[anonymous]\nfrom = any\nrights = none\n").unwrap());
+    let account = accounts.anonymous("ftp", peer("10.0.0.1")).unwrap();
+    assert!(!accounts.allows(&account, "ftp", Action::Read, "x"));
+    accounts.replace(parse("[anonymous]\nenabled = no\n").unwrap());
+    assert!(accounts.anonymous("ftp", LOCAL).is_none());
+    assert!(matches!(
+        verify(&accounts, "anonymous", "", LOCAL),
+        Err(Denied::Refused)
+    ));
+}
+
+#[test]
+fn rights_of_a_service_replace_those_of_all() {
+    let text = "[a]\nrights = read\nrights.ftp = write\nservices = ftp files\n[b]\nenabled = no\n[c]\nexpire = 2001-01-01\n";
+    let accounts = Accounts::start(parse(text).unwrap()).unwrap();
+    let list = accounts.list();
+    let judge = |login: &str, service: &str, action| {
+        rights::decide(
+            list.get(login).unwrap(),
+            service,
+            action,
+            "/x",
+            SystemTime::now(),
+        )
+    };
+    assert_eq!(judge("a", "files", Action::Read), Decision::Allowed);
+    assert_eq!(
+        judge("a", "files", Action::Write),
+        Decision::Denied(Reason::Action)
+    );
+    assert_eq!(judge("a", "ftp", Action::Write), Decision::Allowed);
+    assert_eq!(
+        judge("a", "ftp", Action::Read),
+        Decision::Denied(Reason::Action)
+    );
+    assert_eq!(
+        judge("a", "mqtt", Action::Read),
+        Decision::Denied(Reason::Service)
+    );
+    assert_eq!(
+        judge("b", "ftp", Action::Read),
+        Decision::Denied(Reason::Disabled)
+    );
+    assert_eq!(
+        judge("c", "ftp", Action::Read),
+        Decision::Denied(Reason::Expired)
+    );
+}
+
+#[test]
+fn logins_are_checked_in_every_respect() {
+    let text = format!(
+        "[a]\npassword = {CHEAP}\nfrom = 10.0.0.0/8\n[plain]\npassword = secret\n[none]\n[off]\npassword = {CHEAP}\n\
+         enabled = no\n[old]\npassword = {CHEAP}\nexpire = 2001-01-01\n[mqtt-only]\npassword = {CHEAP}\nservices = mqtt\n"
+    );
+    let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
+    assert_eq!(
+        verify(&accounts, "a", "secret", peer("10.0.0.1"))
+            .unwrap()
+            .name,
+        "a"
+    );
+    assert_eq!(
+        verify(&accounts, "plain", "secret", LOCAL).unwrap().name,
+        "plain"
+    );
+    let refused = [
+        ("a", "wrong", "10.0.0.1"),
+        ("a", "secret", "11.0.0.1"),
+        ("plain", "wrong", "10.0.0.1"),
+        ("nobody", "secret", "10.0.0.1"),
+        ("none", "", "10.0.0.1"),
+        ("off", "secret", "10.0.0.1"),
+        ("old", "secret", "10.0.0.1"),
+        ("mqtt-only", "secret", "10.0.0.1"),
+    ];
+    for (user, password, from) in refused {
+        assert!(
+            matches!(
+                verify(&accounts, user, password, peer(from)),
+                Err(Denied::Refused)
+            ),
+            "{user} {password}"
+        );
+    }
+}
+
+#[test]
+fn a_proven_password_is_not_hashed_again_until_the_account_changes() {
+    let text = format!("[a]\npassword = {CHEAP}\n");
+    let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
+    let login = |password: &str| Login {
+        user: "a".into(),
+        password: password.into(),
+        service: "ftp".into(),
+        peer: LOCAL,
+    };
+    assert!(accounts.proven(&login("secret")).is_none());
+    verify(&accounts, "a", "secret", LOCAL).unwrap();
+    assert!(accounts.proven(&login("secret")).is_some());
+    assert!(accounts.proven(&login("wrong")).is_none());
+    accounts.replace(parse(&format!("# moved\n{text}[b]\n")).unwrap());
+    assert!(accounts.proven(&login("secret")).is_some());
+    accounts.replace(parse(&format!("{text}home = x\n")).unwrap());
+    assert!(accounts.proven(&login("secret")).is_none());
+    accounts.replace(parse(&format!("{text}enabled = no\n")).unwrap());
+    assert!(verify(&accounts, "a", "secret", LOCAL).is_err());
+}
+
+#[test]
+fn sessions_of_unchanged_accounts_go_on() {
+    let accounts = Accounts::start(parse("[a]\n[b]\n[c]\n[anonymous]\n").unwrap()).unwrap();
+    let before = accounts.list();
+    let held = |login: &str| Arc::clone(before.get(login).unwrap());
+    let moved = parse("[c]\n[anonymous]\n# comment\n[b]\n[a]\n").unwrap();
+    assert!(!accounts.differs(&moved));
+    let next = parse("[d]\n[a]\n# comment\n[c]\nhome = x\n[anonymous]\n").unwrap();
+    assert!(accounts.differs(&next));
+    accounts.replace(next);
+    assert!(accounts.is_current(&held("a")) && accounts.is_current(before.anonymous().unwrap()));
+    assert!(!accounts.is_current(&held("b")) && !accounts.is_current(&held("c")));
+    assert!(accounts.is_current(accounts.list().get("d").unwrap()));
+}
+
+#[test]
+fn a_list_that_locks_everybody_out_is_refused() {
+    let accounts = Accounts::start(parse("[a]\n").unwrap()).unwrap();
+    for text in ["", "# nothing\n"] {
+        let refused = accounts
+            .check_replacement(&parse(text).unwrap())
+            .unwrap_err();
+        assert!(refused.contains("missing or empty"), "{refused}");
+    }
+    accounts
+        .check_replacement(&parse("[b]\n").unwrap())
+        .unwrap();
+    let nobody = Accounts::start(parse("").unwrap()).unwrap();
+    nobody.check_replacement(&parse("").unwrap()).unwrap();
+}
+
+#[test]
+fn expiry_is_noticed_once_and_ends_sessions() {
+    let text = "[a]\nexpire = 2001-01-01\n[b]\nexpire = 2999-01-01\n";
+    let accounts = Accounts::start(parse(text).unwrap()).unwrap();
+    assert!(!accounts.is_current(accounts.list().get("a").unwrap()));
+    assert!(accounts.is_current(accounts.list().get("b").unwrap()));
+    assert!(!accounts.expired_since_last());
+    *accounts.looked.lock().unwrap() = SystemTime::UNIX_EPOCH;
+    assert!(accounts.expired_since_last());
+    assert!(!accounts.expired_since_last());
+}
+
+#[test]
+fn a_missing_file_is_nobody_and_a_folder_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(
+        AccountList::load(&folder.path().join("accounts.ini"))
+            .unwrap()
+            .is_empty()
+    );
+    assert!(matches!(
+        AccountList::load(folder.path()),
+        Err(LoadError::Read { .. })
+    ));
+    fs::write(folder.path().join("a.ini"), "\u{feff}[a]\n").unwrap();
+    assert!(
+        AccountList::load(&folder.path().join("a.ini"))
+            .unwrap()
+            .get("a")
+            .is_some()
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_reader_panic(bytes in any::<Vec<u8>>(), key in prop::sample::select(account::KEYS),
+                                      value in "[a-z0-9 ,./:$=\"'-]{0,30}") {
+        let file = Path::new("accounts.ini");
+        let _ = AccountList::parse(file, &bytes);
+        for section in ["a", ANONYMOUS] {
+            let _ = AccountList::parse(file, format!("[{section}]\n{key} = {value}\nrights.{value} = all\n").as_bytes());
+        }
+    }
+}
