@@ -3,9 +3,18 @@
 //! The host knows plugins, instances, listeners, accounts and generations. No protocol is named
 //! here: adding a plugin never edits this crate.
 
+mod accounts;
+mod board;
 mod cli;
 mod config;
+mod control;
+mod instance;
+mod listeners;
+mod loader;
 mod logging;
+mod reload;
+mod run;
+mod watch;
 
 use std::process::ExitCode;
 

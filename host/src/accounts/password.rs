@@ -57,7 +57,7 @@ impl Secret {
         let bounds =
             || format!("an argon2id hash with at most {MAX_MEMORY} KiB and {MAX_PASSES} passes");
         let hash = PasswordHash::new(text)
-            .map_err(|_| "a complete PHC string such as \"polyport user hash\" prints")?;
+            .map_err(|_| "an argon2id hash such as \"polyport user hash\" prints")?;
         if hash.algorithm != argon2::ARGON2ID_IDENT || hash.hash.is_none() || hash.salt.is_none() {
             return Err("an argon2id hash such as \"polyport user hash\" prints".to_owned());
         }

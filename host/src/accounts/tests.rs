@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
 use proptest::prelude::*;
 
 use super::rights::Reason;
@@ -14,8 +16,15 @@ use crate::config::Diagnostics;
 const LOCAL: Option<IpAddr> = None;
 
 /// A hash of "secret" that costs next to nothing.
-const CHEAP: &str =
-    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$V+OLmo+RTnHxT5UfEFgPhgQ7dnqTjBUSbzQFCKuBEVU";
+fn cheap() -> String {
+    let argon2 = Argon2::new(
+        Algorithm::Argon2id,
+        Version::V0x13,
+        Params::new(8, 1, 1, None).unwrap(),
+    );
+    let salt = SaltString::encode_b64(b"saltsalt").unwrap();
+    argon2.hash_password(b"secret", &salt).unwrap().to_string()
+}
 
 /// The tutorial's file, T25.
 const TUTORIAL: &str =
@@ -193,9 +202,10 @@ fn rights_of_a_service_replace_those_of_all() {
 
 #[test]
 fn logins_are_checked_in_every_respect() {
+    let cheap = cheap();
     let text = format!(
-        "[a]\npassword = {CHEAP}\nfrom = 10.0.0.0/8\n[plain]\npassword = secret\n[none]\n[off]\npassword = {CHEAP}\n\
-         enabled = no\n[old]\npassword = {CHEAP}\nexpire = 2001-01-01\n[mqtt-only]\npassword = {CHEAP}\nservices = mqtt\n"
+        "[a]\npassword = {cheap}\nfrom = 10.0.0.0/8\n[plain]\npassword = secret\n[none]\n[off]\npassword = {cheap}\n\
+         enabled = no\n[old]\npassword = {cheap}\nexpire = 2001-01-01\n[mqtt-only]\npassword = {cheap}\nservices = mqtt\n"
     );
     let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
     assert_eq!(
@@ -231,7 +241,7 @@ fn logins_are_checked_in_every_respect() {
 
 #[test]
 fn a_proven_password_is_not_hashed_again_until_the_account_changes() {
-    let text = format!("[a]\npassword = {CHEAP}\n");
+    let text = format!("[a]\npassword = {}\n", cheap());
     let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
     let login = |password: &str| Login {
         user: "a".into(),

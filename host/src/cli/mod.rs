@@ -18,6 +18,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{Config, Source};
+use crate::control::{self, client};
 
 /// What a command comes to; the error's chain is printed once, by [`main`].
 pub type Outcome = Result<(), Box<dyn Error>>;
@@ -83,6 +87,25 @@ enum Command {
 }
 
 impl Options {
+    /// The configuration that is meant, with the overrides.
+    pub fn source(&self) -> Source {
+        Source {
+            file: self.config_file(),
+            set: self.set.clone(),
+            plugins: self.plugins.clone(),
+            control: self.control.clone(),
+        }
+    }
+
+    /// Sends a command to the running host: by `--control`, or by the configuration's socket.
+    pub fn ask(&self, command: &control::Command) -> Result<Value, Box<dyn Error>> {
+        let socket = match &self.control {
+            Some(socket) => socket.clone(),
+            None => Config::load(&self.source())?.host.control,
+        };
+        Ok(client::ask(&socket, command)?)
+    }
+
     /// The configuration file that is meant, whether it exists or not.
     pub fn config_file(&self) -> PathBuf {
         if let Some(file) = &self.config {

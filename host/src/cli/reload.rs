@@ -1,20 +1,25 @@
-//! `polyport reload`: reads configuration, accounts and libraries again.
+//! `polyport reload`: the running host reads its files again.
 
 use clap::Args;
 
 use super::{Options, Outcome};
+use crate::control::Command as Ask;
 
 /// Arguments of `polyport reload`.
 #[derive(Debug, Args)]
 pub struct Command {
-    /// Return when the reload is done, with its error if it failed
+    /// Wait until it is done and print the generation, or why it was refused
     #[arg(long)]
     wait: bool,
 }
 
 impl Command {
-    /// Asks the running host to reload.
-    pub fn run(self, _options: &Options) -> Outcome {
-        Err("reload is not available yet".into())
+    /// Asks for a reload.
+    pub fn run(self, options: &Options) -> Outcome {
+        let answer = options.ask(&Ask::Reload { wait: self.wait })?;
+        if self.wait {
+            println!("generation {}", answer["generation"]);
+        }
+        Ok(())
     }
 }

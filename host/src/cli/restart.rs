@@ -1,19 +1,22 @@
-//! `polyport restart`: starts services anew.
+//! `polyport restart`: starts services anew, on the sockets that they have.
 
 use clap::Args;
 
 use super::{Options, Outcome};
+use crate::control::Command as Ask;
 
 /// Arguments of `polyport restart`.
 #[derive(Debug, Args)]
 pub struct Command {
-    /// The service to restart; all of them when absent
+    /// The service; all of them when left out
     service: Option<String>,
 }
 
 impl Command {
-    /// Asks the running host to start the service anew.
-    pub fn run(self, _options: &Options) -> Outcome {
-        Err("restart is not available yet".into())
+    /// Returns when the new instances serve.
+    pub fn run(self, options: &Options) -> Outcome {
+        let answer = options.ask(&Ask::Restart { service: self.service })?;
+        println!("generation {}", answer["generation"]);
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ pub struct Command {}
 
 impl Command {
     /// Runs until SIGTERM, SIGINT or `polyport stop`.
-    pub fn run(self, _options: &Options) -> Outcome {
-        Err("run is not available yet".into())
+    pub fn run(self, options: &Options) -> Outcome {
+        crate::run::run(options.source())
     }
 }

@@ -3,14 +3,17 @@
 use clap::Args;
 
 use super::{Options, Outcome};
+use crate::control::Command as Ask;
 
 /// Arguments of `polyport stop`.
 #[derive(Debug, Args)]
 pub struct Command {}
 
 impl Command {
-    /// Asks the running host to drain and exit, and waits for it.
-    pub fn run(self, _options: &Options) -> Outcome {
-        Err("stop is not available yet".into())
+    /// Returns when the running host has drained.
+    pub fn run(self, options: &Options) -> Outcome {
+        options.ask(&Ask::Stop)?;
+        println!("stopped");
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -128,74 +128,63 @@ impl Library {
             }]
         })
     }
-
-    /// The settings' keys with their defaults.
-    pub fn describe(&self) -> serde_json::Value {
-        serde_json::from_slice((self.lifecycle.describe)().as_slice()).unwrap_or_default()
-    }
 }
 
-/// Loads and describes the copy in a child process, which a broken library may kill.
-fn probe(copy: &Path) -> Result<(), String> {
-    let program =
-        std::env::current_exe().map_err(|error| format!("the probe cannot be started: {error}"))?;
-    let mut child = Command::new(program)
+/// Loads a library in a child process, which a broken one may kill, and gives its description.
+///
+/// # Errors
+/// One line that says what is wrong with it.
+pub fn probe(path: &Path) -> Result<serde_json::Value, String> {
+    let failed = |error: std::io::Error| format!("the probe cannot be run: {error}");
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
         .args(["plugin", "probe"])
-        .arg(copy)
+        .arg(path)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("the probe cannot be started: {error}"))?;
+        .map_err(failed)?;
     let deadline = Instant::now() + PROBE_LIMIT;
     let status = loop {
-        match child
-            .try_wait()
-            .map_err(|error| format!("the probe: {error}"))?
-        {
+        match child.try_wait().map_err(failed)? {
             Some(status) => break status,
             None if Instant::now() > deadline => {
                 // It may have ended since; either way it is waited for.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!(
-                    "expected it to load within {PROBE_LIMIT:?}, got no answer"
-                ));
+                return Err(format!("expected it to load within {PROBE_LIMIT:?}, got no answer"));
             }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
+    let (said, complaint) = (text(child.stdout.take()), text(child.stderr.take()));
     if status.success() {
-        return Ok(());
+        let last = said.lines().last().unwrap_or_default();
+        return serde_json::from_str(last).map_err(|error| format!("expected its description as JSON, got {last:?}: {error}"));
     }
-    let mut said = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        // What cannot be read is missing from the message only.
-        let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+    let complaint = complaint.lines().last().unwrap_or_default().trim_start_matches("polyport: ");
+    Err(if complaint.is_empty() { format!("loading it ended the probe: {status}") } else { complaint.to_owned() })
+}
+
+/// What a child wrote to a pipe; its end has been waited for.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What cannot be read is missing from a message, nothing else.
+        let _ = pipe.read_to_end(&mut bytes);
     }
-    let said = said
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("polyport: ")
-        .to_owned();
-    Err(if said.is_empty() {
-        format!("loading it ended the probe process: {status}")
-    } else {
-        said
-    })
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the probe's child does: everything that loading does, and one call.
 ///
 /// # Errors
 /// One line for the parent.
-pub fn probe_here(path: &Path) -> Result<(), String> {
-    let manifest = manifest::of_file(path)?;
-    let lifecycle = open(path, &manifest)?;
-    let described = (lifecycle.describe)();
-    serde_json::from_slice::<serde_json::Value>(described.as_slice())
-        .map(|_| ())
+pub fn probe_here(path: &Path) -> Result<serde_json::Value, String> {
+    let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    let manifest = manifest::of_file(&path)?;
+    let lifecycle = open(&path, &manifest)?;
+    serde_json::from_slice((lifecycle.describe)().as_slice())
         .map_err(|error| format!("expected its description as JSON, got {error}"))
 }
 
