@@ -75,7 +75,9 @@ impl Subscriber for ToHost {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event()
             && current().is_some_and(|log| {
-                u64::from(number(metadata.level())) <= log.level.value.load(Ordering::Relaxed)
+                // The access log has a setting of its own, the level is not it.
+                metadata.target() == "access"
+                    || u64::from(number(metadata.level())) <= log.level.value.load(Ordering::Relaxed)
             })
     }
 

@@ -7,7 +7,7 @@ use crate::{HostQuery, InterfaceTable};
 
 /// Describe, configure, start, reload, drain, stop.
 #[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct PluginV1 {
     /// JSON: `{"settings": {KEY: DEFAULT, …}}`, the keys that `configure` takes.
     pub describe: extern "C" fn() -> RVec<u8>,
@@ -34,7 +34,7 @@ unsafe impl InterfaceTable for PluginV1 {
 
 /// A running instance; the plugin's own.
 #[repr(C)]
-#[derive(StableAbi, Clone, Copy)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct InstanceHandle {
     /// Opaque to the host.
     pub instance: *mut (),
