@@ -1,1 +1,50 @@
-//! Length-prefixed JSON file protocol plugin.
+//! A small file protocol over TCP: requests and answers are JSON, files follow as raw bytes.
+//!
+//! Written against the public SDK alone, as an example of a plugin that reads files for accounts:
+//! `protocol` finds requests in the stream, `reply` writes answers, `serve` talks to a client.
+
+mod config;
+mod protocol;
+mod reply;
+mod serve;
+
+use std::sync::Arc;
+
+use polyport_sdk::config::Problem;
+use polyport_sdk::files::Jail;
+use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
+
+pub use config::Config;
+
+/// One instance.
+pub struct TcpFiles {
+    config: Config,
+    context: Context,
+    /// The folder of clients without a home of their own.
+    root: Jail,
+}
+
+impl Plugin for TcpFiles {
+    type Config = Config;
+
+    fn check(config: &Config) -> Vec<Problem> {
+        config.check()
+    }
+
+    async fn start(config: Config, context: Context) -> Result<Self, Error> {
+        let folder = context.resolve(&config.root);
+        let root = Jail::open(&folder, config.symlinks)
+            .map_err(|error| Error::Operator(format!("root: {}: {error}", folder.display())))?;
+        Ok(Self {
+            config,
+            context,
+            root,
+        })
+    }
+
+    async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
+        serve::client(self, connection).await
+    }
+}
+
+export_plugin!(TcpFiles { name: "tcp-files" });

@@ -1,0 +1,225 @@
+//! Talks to one client. The only file with sockets.
+
+use std::fs::File;
+use std::io::{self, SeekFrom};
+use std::sync::Arc;
+use std::time::Duration;
+
+use polyport_sdk::accounts::{Account, Action};
+use polyport_sdk::files::{ClientPath, Jail};
+use polyport_sdk::net::{Peer, Stream};
+use polyport_sdk::{Connection, Error};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::TcpFiles;
+use crate::protocol::{BadRequest, Reader, Request};
+use crate::reply::{self, Status};
+
+/// Bytes of a file read and sent at a time.
+const BLOCK: usize = 1 << 20;
+/// Bytes of the stream read at a time.
+const INPUT: usize = 4096;
+
+/// Serves one client to its end.
+pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Result<(), Error> {
+    let mut draining = std::pin::pin!(connection.draining());
+    let mut client = Client {
+        reader: Reader::new(plugin.config.max_request),
+        limit: plugin.config.idle_timeout(),
+        who: plugin.anonymous(&connection.peer),
+        stream: connection.stream,
+        peer: connection.peer,
+        login_failures: 0,
+        plugin,
+    };
+    let mut input = vec![0; INPUT];
+    loop {
+        if !client.answer_requests().await? {
+            return Ok(());
+        }
+        let account = client.who.as_ref().map(|who| who.account.clone());
+        let revoked = async {
+            match &account {
+                Some(account) => account.revoked().await,
+                None => std::future::pending().await,
+            }
+        };
+        let read = tokio::select! {
+            () = &mut draining => return Ok(()),
+            () = revoked => return Ok(()),
+            read = timeout(client.limit, client.stream.read(&mut input)) => read,
+        };
+        match read {
+            Ok(Ok(0)) if client.reader.is_within_a_request() => {
+                return Err(Error::Peer("the client went away within a request".into()));
+            }
+            Ok(Ok(0)) | Err(_) => return Ok(()),
+            Ok(Ok(read)) => client.reader.feed(&input[..read]),
+            Ok(Err(error)) => return Err(gone(error)),
+        }
+    }
+}
+
+/// An account, and the folder it sees.
+struct Who {
+    account: Account,
+    folder: Jail,
+}
+
+struct Client {
+    plugin: Arc<TcpFiles>,
+    peer: Peer,
+    stream: Stream,
+    reader: Reader,
+    limit: Duration,
+    who: Option<Who>,
+    login_failures: u32,
+}
+
+impl TcpFiles {
+    fn anonymous(&self, peer: &Peer) -> Option<Who> {
+        let account = self.context.accounts().anonymous(peer)?;
+        Some(Who {
+            account,
+            folder: self.root.clone(),
+        })
+    }
+
+    async fn login(&self, peer: &Peer, user: &str, password: &str) -> Option<Who> {
+        let account = match self
+            .context
+            .accounts()
+            .login(peer, user, password.as_bytes())
+            .await
+        {
+            Ok(account) => account,
+            Err(denied) => {
+                info!("{peer}: login as {user:?}: {denied}");
+                return None;
+            }
+        };
+        let folder = match account.home() {
+            None => self.root.clone(),
+            Some(home) => match Jail::open(home, self.config.symlinks) {
+                Ok(folder) => folder,
+                Err(error) => {
+                    tracing::warn!("home of {user:?}: {}: {error}", home.display());
+                    return None;
+                }
+            },
+        };
+        info!("{peer}: {} logged in", account.name());
+        Some(Who { account, folder })
+    }
+}
+
+impl Client {
+    /// Answers what has arrived; whether the connection goes on.
+    async fn answer_requests(&mut self) -> Result<bool, Error> {
+        loop {
+            match self.reader.next() {
+                Ok(None) => return Ok(true),
+                Ok(Some(Request::Get { file, offset })) => self.get(&file, offset).await?,
+                Ok(Some(Request::Auth { username, password })) => {
+                    if !self.auth(&username, &password).await? {
+                        return Ok(false);
+                    }
+                }
+                Err(BadRequest::Unknown) => self.send(&reply::status(Status::BadRequest)).await?,
+                Err(BadRequest::NotJson | BadRequest::TooLong) => {
+                    self.send(&reply::status(Status::BadRequest)).await?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    async fn auth(&mut self, user: &str, password: &str) -> Result<bool, Error> {
+        let found = self.plugin.login(&self.peer, user, password).await;
+        let status = if found.is_some() {
+            Status::Passed
+        } else {
+            Status::WrongUserOrPassword
+        };
+        match found {
+            Some(who) => {
+                self.who = Some(who);
+                self.login_failures = 0;
+            }
+            None => self.login_failures += 1,
+        }
+        // in one piece: clients read it with a single call
+        self.send(&reply::status(status)).await?;
+        Ok(self.login_failures < self.plugin.config.max_login_failures)
+    }
+
+    async fn get(&mut self, name: &str, offset: Option<u64>) -> Result<(), Error> {
+        let (file, size) = match self.open(name).await {
+            Ok(opened) => opened,
+            Err(status) => return self.send(&reply::status_instead_of_file(status)).await,
+        };
+        let from = offset.unwrap_or(0);
+        if from > size {
+            return self
+                .send(&reply::status_instead_of_file(Status::BeyondEnd))
+                .await;
+        }
+        self.send(&reply::file_header(name, size, offset)).await?;
+        self.send_file(file, from, size).await?;
+        info!("{}: {name:?}, {} bytes", self.peer, size - from);
+        Ok(())
+    }
+
+    /// What may not be read looks as if it were not there.
+    async fn open(&self, name: &str) -> Result<(File, u64), Status> {
+        let who = self.who.as_ref().filter(|who| who.account.is_current());
+        let who = who.ok_or(Status::WrongUserOrPassword)?;
+        let path = ClientPath::parse(name).map_err(|_| Status::NoSuchFile)?;
+        if !who.account.allows(Action::Read, &path.to_target()) {
+            return Err(Status::NoSuchFile);
+        }
+        let folder = who.folder.clone();
+        let opened = tokio::task::spawn_blocking(move || folder.open_file(&path)).await;
+        match opened {
+            Ok(Ok((file, metadata))) => Ok((file, metadata.len)),
+            Ok(Err(_)) | Err(_) => Err(Status::NoSuchFile),
+        }
+    }
+
+    async fn send_file(&mut self, file: File, from: u64, size: u64) -> Result<(), Error> {
+        let mut file = tokio::fs::File::from_std(file);
+        file.set_max_buf_size(BLOCK);
+        file.seek(SeekFrom::Start(from)).await?;
+        let mut left = size - from;
+        let mut block = vec![0; BLOCK];
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
+            let read = file.read(&mut block[..wanted]).await?;
+            // the header promised more: only a broken connection tells the client
+            if read == 0 {
+                return Err(Error::io("file")(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.send(&block[..read]).await?;
+            left -= read as u64;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match timeout(self.limit, self.stream.write(rest)).await {
+                Ok(Ok(sent)) => rest = &rest[sent..],
+                Ok(Err(error)) => return Err(gone(error)),
+                Err(_) => return Err(Error::Peer("the client does not read its answer".into())),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gone(error: io::Error) -> Error {
+    Error::Peer(format!("connection: {error}"))
+}
