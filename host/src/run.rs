@@ -63,18 +63,18 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
 
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let last_word = loop {
+    loop {
         let cause = tokio::select! {
             signal = signals.next() => match signal {
                 Heard::Hangup => "SIGHUP",
                 Heard::End(name) => {
                     info!("{name}: draining");
-                    break None;
+                    break;
                 }
             },
             Some(()) = changed.recv() => "files changed",
             Some(Request { command, reply }) = asked.recv() => match command {
-                Command::Stop => break Some(reply),
+                Command::Stop => break,
                 command => {
                     obey(&mut host, command, reply).await;
                     rewatch(&mut watcher, &mut watched, &file, &host, &changes);
@@ -101,11 +101,6 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
         name = signals.end() => warn!("{name} again: not waiting for the rest"),
     }
     info!("stopped");
-    if let Some(reply) = last_word {
-        // The client may have gone; the host stops all the same.
-        let _ = reply.send(Answer::Done(json!({ "stopped": true })));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     server.abort();
     // Its drop removes the socket.
     let _ = server.await;

@@ -50,6 +50,9 @@ pub fn ask(socket: &Path, command: &Command) -> Result<Value, Error> {
     stream.write_all(line.as_bytes()).map_err(io)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(io)?;
+    if answer.is_empty() && *command == Command::Stop {
+        return Ok(Value::Null);
+    }
     if answer.is_empty() {
         return Err(io(std::io::Error::new(
             ErrorKind::UnexpectedEof,

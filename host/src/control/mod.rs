@@ -25,7 +25,7 @@ pub enum Command {
         /// Its name.
         service: Option<String>,
     },
-    /// Drain and exit; answered when all is drained.
+    /// Drain and exit; the connection ends with the process, without an answer.
     Stop,
 }
 

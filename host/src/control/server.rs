@@ -115,12 +115,17 @@ async fn answer(
 
 async fn pass_on(command: Command, requests: &mpsc::Sender<Request>) -> Answer {
     let at_once = command == Command::Reload { wait: false };
+    let last = command == Command::Stop;
     let (reply, answer) = oneshot::channel();
     if requests.send(Request { command, reply }).await.is_err() {
         return Answer::Failed("the host is ending".into());
     }
     if at_once {
         return Answer::Done(json!({ "accepted": true }));
+    }
+    if last {
+        // The end of the process ends the connection: that is the answer.
+        return std::future::pending().await;
     }
     answer
         .await
