@@ -120,14 +120,9 @@ fn build(packages: &[&str]) {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace()).args([
-        "build",
-        "--quiet",
-        "--profile",
-        profile,
-        "--lib",
-        "--bins",
-    ]);
+    command
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--profile", profile]);
     for package in packages {
         command.args(["--package", package]);
     }
