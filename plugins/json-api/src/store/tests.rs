@@ -280,6 +280,44 @@ async fn of_competing_conditional_changes_one_wins() {
 }
 
 #[tokio::test]
+async fn changes_that_wait_together_share_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let store = Arc::new(Store::open(&options).unwrap());
+    stored(&store, put("first", "1")).await;
+    let before = commits(&options.path);
+    let other = rusqlite::Connection::open(&options.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writes: Vec<_> = (0..100)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { stored(&store, put(&number.to_string(), "1")).await })
+        })
+        .collect();
+    // One turn of this single-threaded runtime, and all of them are in the queue.
+    tokio::task::yield_now().await;
+    other.execute_batch("ROLLBACK").unwrap();
+    for write in writes {
+        write.await.unwrap();
+    }
+    let commits = commits(&options.path) - before;
+    assert!(
+        (1..=2).contains(&commits),
+        "{commits} commits for 100 changes"
+    );
+}
+
+/// How many commits the write-ahead log holds: frames that tell the database's size (SQLite's file
+/// format, section 4.1).
+fn commits(path: &Path) -> usize {
+    let log = std::fs::read(path.with_extension("sqlite-wal")).unwrap();
+    log[32..]
+        .chunks(24 + 4096)
+        .filter(|frame| frame[4..8] != [0; 4])
+        .count()
+}
+
+#[tokio::test]
 async fn a_full_database_refuses_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&Options {
