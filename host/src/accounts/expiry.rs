@@ -16,6 +16,11 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     Some(SystemTime::from(end.max(OffsetDateTime::UNIX_EPOCH)))
 }
 
+/// Whether `text` may stand after `expire =`.
+pub fn is_expiry(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

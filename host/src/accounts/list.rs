@@ -139,6 +139,7 @@ impl AccountList {
             .map(|(place, key, service)| {
                 let hint = match did_you_mean(service, known.iter().copied()) {
                     Some(near) => format!("did you mean {near:?}?"),
+                    None if known.is_empty() => "there are none".to_owned(),
                     None => format!("there are {}", known.join(", ")),
                 };
                 Diagnostic::warning(

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 pub use account::{ANONYMOUS, Account};
+pub use expiry::is_expiry;
 pub use file::{EditError, edit};
 pub use ini::Document;
 pub use list::{AccountList, LoadError};

@@ -3,14 +3,56 @@
 use clap::Args;
 
 use super::{Options, Outcome};
+use crate::accounts::{AccountList, LoadError as AccountsError};
+use crate::config::{Config, Diagnostics, LoadError as ConfigError};
 
 /// Arguments of `polyport check`.
 #[derive(Debug, Args)]
 pub struct Command {}
 
 impl Command {
-    /// Prints every problem, one line each.
-    pub fn run(self, _options: &Options) -> Outcome {
-        Err("check is not available yet".into())
+    /// Prints every problem and every warning, one line each; fails if there is a problem.
+    pub fn run(self, options: &Options) -> Outcome {
+        let mut found = Diagnostics::new();
+        let config = match Config::load(&options.source()) {
+            Ok(config) => Some(config),
+            Err(ConfigError::Invalid(problems)) => {
+                found.extend(problems);
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut summary = String::new();
+        if let Some(config) = config {
+            match AccountList::load(&config.host.accounts) {
+                Ok(list) => {
+                    let services: Vec<&str> = config
+                        .services
+                        .iter()
+                        .map(|service| service.name.as_str())
+                        .collect();
+                    found.extend(list.warnings().clone());
+                    found.extend(list.unknown_services(&services));
+                    summary = format!(
+                        "{} services, {} accounts",
+                        services.len(),
+                        list.iter().count()
+                    );
+                }
+                Err(AccountsError::Invalid(problems)) => found.extend(problems),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for one in found.iter() {
+            println!("{one}");
+        }
+        match found.iter().filter(|one| one.is_error()).count() {
+            0 => {
+                println!("ok: {summary}");
+                Ok(())
+            }
+            1 => Err("1 problem".into()),
+            count => Err(format!("{count} problems").into()),
+        }
     }
 }

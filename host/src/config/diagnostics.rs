@@ -141,11 +141,6 @@ impl Diagnostics {
         self.list.iter().any(Diagnostic::is_error)
     }
 
-    /// Whether there is neither error nor warning.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// All of them, in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

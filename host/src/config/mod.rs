@@ -146,11 +146,6 @@ impl Config {
         }
     }
 
-    /// The service called `name`.
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.name == name)
-    }
-
     /// Where the dotted `key` was written; if it was not, where the nearest key above it was; if
     /// none of those was either, the beginning of the file.
     pub fn place(&self, key: &str) -> Place {

@@ -77,7 +77,7 @@ fn values_are_taken_and_paths_begin_at_the_file() {
             .collect::<Vec<_>>(),
         ["b", "a"]
     );
-    let b = config.service("b").unwrap();
+    let b = &config.services[0];
     assert_eq!(
         b.listen[1].address,
         Address::Unix(PathBuf::from("/etc/polyport/b.sock"))
@@ -87,7 +87,7 @@ fn values_are_taken_and_paths_begin_at_the_file() {
         b.settings,
         json!({"z": 1, "a": ["1979-05-27", 1000, 16, 1.5]})
     );
-    assert!(!config.service("a").unwrap().enabled);
+    assert!(!config.services[1].enabled);
 }
 
 #[test]
