@@ -119,6 +119,14 @@ impl Jail {
         self.regular(self.descriptor(path, Want::Read)?)
     }
 
+    /// Opens a regular file where the kernel can do it from its caches alone, so that an
+    /// asynchronous task may call this. None means nothing: ask [`open_file`](Self::open_file).
+    #[must_use]
+    pub fn open_file_cached(&self, path: &ClientPath) -> Option<(File, Metadata)> {
+        let fd = open::from_cache(&self.inner.root, path, self.inner.symlinks)?;
+        self.regular(fd).ok()
+    }
+
     /// Opens a regular file for appending, and creates it if there is none.
     ///
     /// # Errors

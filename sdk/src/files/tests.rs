@@ -66,6 +66,10 @@ fn files_and_folders_are_read() {
     let place = Place::new();
     for jail in place.both() {
         assert_eq!(content(&jail, "/folder/b.txt").unwrap(), "bb");
+        if let Some((_, metadata)) = jail.open_file_cached(&path("/folder/b.txt")) {
+            assert_eq!(metadata.len, 2);
+        }
+        assert!(jail.open_file_cached(&path("folder")).is_none());
         assert_eq!(names(&jail, "/"), ["a.txt", "folder"]);
         let metadata = jail.metadata(&path("folder/b.txt")).unwrap();
         assert!(metadata.is_file());
@@ -149,6 +153,7 @@ fn links_are_followed_inside_and_nowhere_else() {
     assert_eq!(names(&never, "/"), ["a.txt", "folder"]);
     for jail in place.both() {
         for name in ["out", "absolute", "up/secret"] {
+            assert!(jail.open_file_cached(&path(name)).is_none(), "{name}");
             assert!(
                 jail.open_file(&path(name)).unwrap_err().is_not_found(),
                 "{name}"
@@ -234,6 +239,7 @@ fn special_files_are_never_served_and_never_waited_for() {
     let _socket = UnixListener::bind(place.root().join("socket")).unwrap();
     for jail in place.both() {
         for name in ["fifo", "socket"] {
+            assert!(jail.open_file_cached(&path(name)).is_none(), "{name}");
             assert!(
                 matches!(jail.open_file(&path(name)), Err(Error::NotRegular)),
                 "{name}"

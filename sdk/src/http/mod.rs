@@ -34,7 +34,7 @@ pub use bytes::Bytes;
 pub use body::{Body, BodyStream};
 pub use credentials::{Caller, Credentials};
 pub use file_body::file_stream;
-pub use problem::{ErrorStyle, Problem};
+pub use problem::{ErrorStyle, Problem, escape_html};
 pub use request::{Request, RequestBody};
 pub use response::Response;
 

@@ -160,7 +160,8 @@ impl Problem {
 }
 
 /// Text as HTML text or attribute value.
-fn escape_html(text: &str) -> String {
+#[must_use]
+pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
