@@ -7,6 +7,7 @@ mod transfer;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,9 @@ use polyport_sdk::accounts::{Account, Denied};
 use polyport_sdk::metrics::Number;
 use polyport_sdk::net::{Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tracing::{debug, info};
 
@@ -169,7 +172,7 @@ impl Session {
         let deadline = self.control.poll_deadline();
         let revoked = self.login.as_mut().and_then(|login| login.revoked.as_mut());
         tokio::select! {
-            read = self.stream.read(&mut self.input), if !self.end_of_input => {
+            read = read(&self.stream, &mut self.input), if !self.end_of_input => {
                 // a client that goes away without reading its replies breaks the connection
                 self.received(read.unwrap_or(0));
             }
@@ -225,7 +228,7 @@ impl Session {
         };
         // what the client did meanwhile decides whether an upload is whole
         if let transfer::Ended::Uploaded { .. } = ended {
-            self.read_what_has_arrived().await;
+            self.read_what_has_arrived();
         }
         let keep_parts = !self.service.config.delete_failed_uploads;
         let result = ended.settle(self.control.is_attended(), keep_parts).await;
@@ -255,15 +258,18 @@ impl Session {
         self.control.handle_transfer_end(now, result);
     }
 
-    /// Reads from the control connection without waiting.
-    async fn read_what_has_arrived(&mut self) {
+    /// Reads from the control connection without waiting, not even for the runtime to notice.
+    fn read_what_has_arrived(&mut self) {
         while !self.end_of_input {
-            let read = tokio::select! {
-                biased;
-                read = self.stream.read(&mut self.input) => read.unwrap_or(0),
-                () = std::future::ready(()) => return,
+            let fd = match &self.stream {
+                Stream::Tcp(stream) => stream.as_fd(),
+                Stream::Unix(stream) => stream.as_fd(),
             };
-            self.received(read);
+            match rustix::net::recv(fd, &mut self.input, RecvFlags::DONTWAIT) {
+                Ok((read, _)) => self.received(read),
+                Err(Errno::WOULDBLOCK) => return,
+                Err(_) => self.received(0),
+            }
         }
     }
 
@@ -485,6 +491,27 @@ async fn done(
     call: impl FnOnce() -> Result<(), Failure> + Send + 'static,
 ) -> Result<Answer, Failure> {
     blocking(call).await.map(|()| Answer::Done)
+}
+
+/// Reads what has arrived. A read ends at an urgent byte though more is there, which
+/// [`tokio::io::AsyncReadExt::read`] would take for all and wait.
+async fn read(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let read = match stream {
+            Stream::Tcp(stream) => {
+                stream.readable().await?;
+                stream.try_read(buffer)
+            }
+            Stream::Unix(stream) => {
+                stream.readable().await?;
+                stream.try_read(buffer)
+            }
+        };
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
 }
 
 async fn until(deadline: Option<Instant>) {
