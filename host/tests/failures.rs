@@ -19,7 +19,9 @@ fn host(plugin: &str, package: &str) -> Host {
 fn assert_good_runs_and_bad_says(host: &mut Host, expected: &[&str]) {
     host.start();
     let mut line = String::new();
-    BufReader::new(host.connect("good")).read_line(&mut line).unwrap();
+    BufReader::new(host.connect("good"))
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "hello\n");
     let status = host.status();
     let services = status["services"].as_array().unwrap();
@@ -30,7 +32,13 @@ fn assert_good_runs_and_bad_says(host: &mut Host, expected: &[&str]) {
         assert!(reason.contains(part), "{part:?} is not in {reason:?}");
     }
     assert_eq!(reason.lines().count(), 1, "{reason}");
-    assert!(status["last_error"].as_str().unwrap().contains("service bad: "), "{status:#}");
+    assert!(
+        status["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("service bad: "),
+        "{status:#}"
+    );
     assert_eq!(host.sigterm(), Some(0));
 }
 
@@ -43,7 +51,9 @@ fn patch(host: &Host, from: &str, to: &str) {
     let path = library_of_bad(host);
     let mut bytes = std::fs::read(&path).unwrap();
     assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    let places: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|at| bytes[*at..].starts_with(from.as_bytes()))
+        .collect();
     assert!(!places.is_empty(), "{from:?} is not in the library");
     for at in places {
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
@@ -61,14 +71,23 @@ fn address_in_use() {
 #[test]
 fn missing_library() {
     let mut host = host("nowhere", "polyport-misbehaving");
-    assert_good_runs_and_bad_says(&mut host, &["libpolyport_nowhere.so", "got echo, misbehaving"]);
+    assert_good_runs_and_bad_says(
+        &mut host,
+        &["libpolyport_nowhere.so", "got echo, misbehaving"],
+    );
 }
 
 #[test]
 fn foreign_libraries() {
     let mut host = host("misbehaving", "polyport-misbehaving");
     std::fs::write(library_of_bad(&host), "#!/bin/sh\nexit 0\n").unwrap();
-    assert_good_runs_and_bad_says(&mut host, &["libpolyport_misbehaving.so", "expected an ELF shared library"]);
+    assert_good_runs_and_bad_says(
+        &mut host,
+        &[
+            "libpolyport_misbehaving.so",
+            "expected an ELF shared library",
+        ],
+    );
     std::fs::copy(polyport_testkit::program(), library_of_bad(&host)).unwrap();
     assert_good_runs_and_bad_says(&mut host, &["without a .polyport section"]);
 }
@@ -87,7 +106,10 @@ fn truncated_library() {
 fn library_of_another_abi_generation() {
     let mut host = host("misbehaving", "polyport-misbehaving");
     patch(&host, "\"abi_generation\":1", "\"abi_generation\":7");
-    assert_good_runs_and_bad_says(&mut host, &["expected ABI generation 1", "got 7", "build it with an SDK"]);
+    assert_good_runs_and_bad_says(
+        &mut host,
+        &["expected ABI generation 1", "got 7", "build it with an SDK"],
+    );
 }
 
 #[test]
@@ -100,15 +122,26 @@ fn library_whose_panics_would_abort() {
 #[test]
 fn library_that_needs_what_this_host_has_not() {
     let mut host = host("misbehaving", "polyport-misbehaving");
-    patch(&host, "\"needs\":[\"control/1\"]", "\"needs\":[\"control/9\"]");
+    patch(
+        &host,
+        "\"needs\":[\"control/1\"]",
+        "\"needs\":[\"control/9\"]",
+    );
     assert_good_runs_and_bad_says(&mut host, &["it needs control/9"]);
 }
 
 #[test]
 fn library_without_the_entry_that_it_names() {
     let mut host = host("misbehaving", "polyport-misbehaving");
-    patch(&host, "\"entry\":\"polyport_entry_", "\"entry\":\"polyport_ghost_");
-    assert_good_runs_and_bad_says(&mut host, &["expected the entry symbol polyport_ghost_polyport_misbehaving"]);
+    patch(
+        &host,
+        "\"entry\":\"polyport_entry_",
+        "\"entry\":\"polyport_ghost_",
+    );
+    assert_good_runs_and_bad_says(
+        &mut host,
+        &["expected the entry symbol polyport_ghost_polyport_misbehaving"],
+    );
 }
 
 #[test]
@@ -129,7 +162,10 @@ fn a_panic_in_the_check_of_settings_refuses_the_configuration() {
     let mut host = host("misbehaving", "polyport-misbehaving");
     host.edit_config(|text| format!("{text}mode = \"panic-at-check\"\n"));
     let log = host.try_start().unwrap_err();
-    assert!(log.contains("polyport.toml:") && log.contains("a panic of the plugin"), "{log}");
+    assert!(
+        log.contains("polyport.toml:") && log.contains("a panic of the plugin"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -144,7 +180,12 @@ fn a_panic_in_a_connection_ends_that_connection_alone() {
     let status = host.wait_status("the instance degraded", |status| {
         status["services"][1]["state"] == "degraded"
     });
-    assert!(status["services"][1]["reason"].as_str().unwrap().contains("a connection panics as asked"));
+    assert!(
+        status["services"][1]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("a connection panics as asked")
+    );
     other.get_mut().write_all(b"word\n").unwrap();
     other.read_line(&mut line).unwrap();
     assert_eq!(line, "\n");
@@ -154,14 +195,27 @@ fn a_panic_in_a_connection_ends_that_connection_alone() {
 fn settings_errors_name_file_line_and_key_all_at_once() {
     let mut host = host("misbehaving", "polyport-misbehaving");
     host.edit_config(|text| format!("{text}mode = \"explode\"\ncolour = 1\nword = 5\n"));
-    let first = std::fs::read_to_string(host.config()).unwrap().lines().count() - 2;
+    let first = std::fs::read_to_string(host.config())
+        .unwrap()
+        .lines()
+        .count()
+        - 2;
     let log = host.try_start().unwrap_err();
     for (line, text) in [
         (first, "services.bad.settings.mode: expected \"behave\""),
-        (first + 1, "services.bad.settings.colour: expected a known key"),
-        (first + 2, "services.bad.settings.word: expected a string, got 5"),
+        (
+            first + 1,
+            "services.bad.settings.colour: expected a known key",
+        ),
+        (
+            first + 2,
+            "services.bad.settings.word: expected a string, got 5",
+        ),
     ] {
         let wanted = format!("polyport.toml:{line}:");
-        assert!(log.lines().any(|l| l.contains(&wanted) && l.contains(text)), "{wanted} {text}: {log}");
+        assert!(
+            log.lines().any(|l| l.contains(&wanted) && l.contains(text)),
+            "{wanted} {text}: {log}"
+        );
     }
 }

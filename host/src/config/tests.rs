@@ -52,6 +52,16 @@ fn an_empty_file_is_all_defaults() {
 }
 
 #[test]
+fn the_shipped_file_shows_the_defaults_of_the_host() {
+    let shipped = Config::parse(
+        &source(&[]),
+        include_bytes!("../../../config/polyport.toml"),
+    )
+    .unwrap();
+    assert_eq!(shipped.host, parse("").unwrap().host);
+}
+
+#[test]
 fn values_are_taken_and_paths_begin_at_the_file() {
     let config = parse(
         "[host]\nstate = \"var\"\nplugins = \"/usr/lib/polyport\"\nready_timeout = \"2m\"\n\

@@ -1,0 +1,115 @@
+//! The annotated configuration is the reference for keys: what it shows is what the code has.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use polyport_testkit::library;
+use serde_json::{Map, Value};
+
+/// Keys of `[host]` whose default is no fixed value: they stand in a comment.
+const IN_A_COMMENT: [&str; 2] = ["plugins", "file"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("config")
+}
+
+fn text() -> String {
+    std::fs::read_to_string(folder().join("polyport.toml")).unwrap()
+}
+
+fn polyport(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_polyport"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The value at `path` as JSON, so that it compares with what plugins say.
+fn at(path: &[&str]) -> Value {
+    let document: toml::Table = toml::from_str(&text()).unwrap();
+    let mut value = serde_json::to_value(document).unwrap();
+    for key in path {
+        value = value[key].take();
+    }
+    value
+}
+
+#[test]
+fn it_has_neither_problems_nor_warnings() {
+    let file = folder().join("polyport.toml");
+    let said = polyport(&["check", "-c", file.to_str().unwrap()]);
+    assert_eq!(said, "ok: 5 services, 0 accounts\n");
+}
+
+/// The keys of a table as the program knows them: it lists them when it meets an unknown one.
+fn known_keys(table: &str) -> Vec<String> {
+    let file = folder().join("polyport.toml");
+    let set = format!("{table}.zzzzzzzz=1");
+    let output = Command::new(env!("CARGO_BIN_EXE_polyport"))
+        .args(["check", "-c", file.to_str().unwrap(), "--set", &set])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (_, list) = said
+        .split_once("expected one of ")
+        .unwrap_or_else(|| panic!("{said}"));
+    list.trim().split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_of_the_host_is_shown() {
+    for path in [&["host"][..], &["host", "log"]] {
+        let shown = at(path);
+        for key in known_keys(&path.join(".")) {
+            if IN_A_COMMENT.contains(&key.as_str()) {
+                assert!(text().contains(&format!("\n# {key} = \"")), "{key}");
+                assert_eq!(shown.get(&key), None, "{key}");
+            } else {
+                assert!(shown.get(&key).is_some(), "{path:?} {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_key_of_a_service_is_shown_and_explained() {
+    let known = known_keys("services.mqtt");
+    for (name, service) in at(&["services"]).as_object().unwrap() {
+        for key in &known {
+            assert!(
+                text().contains(&format!("\n# {key} ")),
+                "{key} is explained"
+            );
+            assert!(service.get(key).is_some() || key == "tls", "{name} {key}");
+        }
+    }
+}
+
+#[test]
+fn settings_are_the_plugins_keys_with_their_defaults() {
+    let services = at(&["services"]);
+    for (name, service) in services.as_object().unwrap() {
+        let built = library(&format!("polyport-{}", service["plugin"].as_str().unwrap()));
+        let said: Value =
+            serde_json::from_str(&polyport(&["plugin", "inspect", built.to_str().unwrap()]))
+                .unwrap();
+        let defaults = said["description"]["settings"]
+            .as_object()
+            .unwrap_or_else(|| panic!("{name}: {said}"));
+        // Keys without a value stand in a comment: TOML has no null.
+        let (unset, set): (Map<_, _>, Map<_, _>) = defaults
+            .clone()
+            .into_iter()
+            .partition(|(_, value)| value.is_null());
+        assert_eq!(service["settings"], Value::Object(set), "{name}");
+        for key in unset.keys() {
+            assert!(text().contains(&format!("\n# {key} = ")), "{name} {key}");
+        }
+    }
+}
