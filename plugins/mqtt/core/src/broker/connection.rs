@@ -76,8 +76,7 @@ impl Output {
         self.close
     }
 
-    /// Takes the pieces in order. The buffer of small packets stays when it is all there is, so
-    /// that its capacity can be used again: see [`swap_buffer`](Output::swap_buffer).
+    /// Takes the pieces in order.
     pub fn pieces(&mut self) -> Vec<Bytes> {
         let mut pieces = Vec::with_capacity(self.shared.len() * 2 + 1);
         let buffer = Bytes::from(std::mem::take(&mut self.buffer));
@@ -96,28 +95,10 @@ impl Output {
         pieces
     }
 
-    /// When all bytes lie in the buffer of small packets: exchanges it for `other` and returns
-    /// true.
-    pub fn swap_buffer(&mut self, other: &mut Vec<u8>) -> bool {
-        let all = self.shared.is_empty();
-        if all {
-            std::mem::swap(&mut self.buffer, other);
-        }
-        all
-    }
-
-    /// The bytes when all lie in the buffer of small packets.
-    #[must_use]
-    pub fn as_slice(&self) -> Option<&[u8]> {
-        self.shared.is_empty().then_some(&self.buffer)
-    }
-
-    /// Empties it, keeping the capacity.
-    pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.shared.clear();
-        self.shared_bytes = 0;
-        self.close = false;
+    /// The buffer of small packets, when all bytes lie in it: to be copied from and cleared, or
+    /// exchanged for an empty one.
+    pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        self.shared.is_empty().then_some(&mut self.buffer)
     }
 
     pub(super) fn small(&mut self) -> &mut Vec<u8> {

@@ -303,13 +303,11 @@ impl Broker {
         Some(id)
     }
 
-    /// Exchanges the output of a connection for `empty`, which keeps its capacity.
-    pub fn take_output(&mut self, id: ConnectionId, empty: &mut Output) {
-        empty.clear();
-        if let Some(connection) = self.connections.get_mut(id) {
-            std::mem::swap(&mut connection.output, empty);
-            connection.meter.add(empty.len());
-        }
+    /// The output of a connection, counted as handed out: the host takes all of it.
+    pub fn output(&mut self, id: ConnectionId) -> Option<&mut Output> {
+        let connection = self.connections.get_mut(id)?;
+        connection.meter.add(connection.output.len());
+        Some(&mut connection.output)
     }
 
     /// Events since the last call.

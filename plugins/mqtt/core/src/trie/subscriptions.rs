@@ -192,6 +192,9 @@ impl Route {
             }
             same
         });
+        for receiver in &mut self.receivers {
+            receiver.identifiers.sort_unstable();
+        }
     }
 }
 

@@ -1,0 +1,190 @@
+//! Replays every transcript against the engine, on a clock of its own.
+
+mod transcript;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polyport_mqtt_core::broker::Meter;
+use polyport_mqtt_core::codec::QoS;
+use polyport_mqtt_core::store::{State, read_frames};
+use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time};
+
+/// Everything but topics beneath `denied/`.
+struct Rights;
+
+impl Authorizer for Rights {
+    fn may_publish(&self, topic: &str) -> bool {
+        !topic.starts_with("denied/")
+    }
+    fn may_subscribe(&self, filter: &str) -> bool {
+        !filter.starts_with("denied/")
+    }
+}
+
+fn login(request: &LoginRequest) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
+    match (request.username.as_deref(), request.password.as_deref()) {
+        (None, _) | (Some("alice"), Some(b"wonderland")) => Ok(Arc::new(Rights)),
+        _ => Err(LoginRefusal::BadUserNameOrPassword),
+    }
+}
+
+#[derive(Default)]
+struct Client {
+    id: Option<ConnectionId>,
+    meter: Arc<Meter>,
+    unread: Vec<u8>,
+    received: Vec<u8>,
+    closed: bool,
+}
+
+struct Engine {
+    settings: Settings,
+    broker: Broker,
+    stored: Vec<u8>,
+    now: Time,
+    clients: BTreeMap<String, Client>,
+}
+
+impl Engine {
+    fn new(settings: Settings) -> Engine {
+        let now = Time(1_000_000);
+        let broker = Broker::new(settings.clone(), counting(), now);
+        Engine { settings, broker, stored: Vec::new(), now, clients: BTreeMap::new() }
+    }
+
+    fn finish(&mut self) {
+        self.stored.extend_from_slice(self.broker.journal().bytes());
+        self.broker.journal().clear();
+        self.broker.take_events();
+        while let Some(id) = self.broker.next_touched() {
+            let Some(output) = self.broker.output(id) else { continue };
+            let (closes, pieces) = (output.closes(), output.pieces());
+            let Some(client) = self.clients.values_mut().find(|client| client.id == Some(id)) else { continue };
+            for piece in pieces {
+                client.received.extend_from_slice(&piece);
+                if client.meter.sent(piece.len()) {
+                    self.broker.drained(id, self.now);
+                }
+            }
+            if closes {
+                client.closed = true;
+                client.id = None;
+                self.broker.lost(id, self.now);
+            }
+        }
+        self.stored.extend_from_slice(self.broker.journal().bytes());
+        self.broker.journal().clear();
+    }
+}
+
+fn counting() -> impl FnMut() -> u128 + Send {
+    let mut number = 0;
+    move || {
+        number += 1;
+        number
+    }
+}
+
+impl transcript::Broker for Engine {
+    fn connect(&mut self, client: &str) {
+        let meter = Arc::new(Meter::default());
+        let id = Some(self.broker.open(meter.clone(), self.now));
+        self.clients.insert(client.to_owned(), Client { id, meter, ..Client::default() });
+    }
+
+    /// Byte by byte: a packet means the same in any split.
+    fn send(&mut self, client: &str, bytes: &[u8]) {
+        for &byte in bytes {
+            let Some(state) = self.clients.get_mut(client) else { return };
+            let Some(id) = state.id else { return };
+            state.unread.push(byte);
+            let received = self.broker.receive(id, &state.unread, None, self.now);
+            state.unread.drain(..received.consumed);
+            if let Some(request) = received.login {
+                self.broker.login_answer(id, login(&request), self.now);
+            }
+            self.finish();
+        }
+    }
+
+    fn receive(&mut self, client: &str) -> Vec<u8> {
+        self.clients.get_mut(client).map(|client| std::mem::take(&mut client.received)).unwrap_or_default()
+    }
+
+    fn is_closed(&mut self, client: &str) -> bool {
+        self.clients[client].closed
+    }
+
+    fn close(&mut self, client: &str) {
+        if let Some(id) = self.clients.remove(client).and_then(|client| client.id) {
+            self.broker.lost(id, self.now);
+            self.finish();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time.as_millis() as u64;
+        while let Some(at) = self.broker.next_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.broker.tick(self.now);
+            self.finish();
+        }
+        self.now = end;
+    }
+
+    fn restart(&mut self) {
+        let mut state = State::default();
+        let whole = read_frames(&self.stored, |body| state.apply(body));
+        assert_eq!(whole, self.stored.len());
+        assert!(read_frames(state.to_journal().bytes(), |_| true) > 0);
+        self.stored = state.to_journal().bytes().to_vec();
+        self.broker = Broker::new(self.settings.clone(), counting(), self.now);
+        self.broker.restore(state);
+        self.clients.clear();
+    }
+}
+
+fn settings(text: &str) -> Settings {
+    let mut settings = Settings::default();
+    for line in text.lines() {
+        let (key, value) = line.split_once('=').unwrap();
+        let (key, value) = (key.trim(), value.trim());
+        let number = || value.parse::<u32>().unwrap_or_else(|_| panic!("no number: {line}"));
+        match key {
+            "max_packet_size" => settings.max_packet_size = number(),
+            "receive_maximum" => settings.receive_maximum = number() as u16,
+            "topic_alias_maximum" => settings.topic_alias_maximum = number() as u16,
+            "max_inflight_messages" => settings.max_inflight_messages = number() as u16,
+            "max_queued_messages" => settings.max_queued_messages = number() as usize,
+            "max_keepalive" => settings.max_keepalive = number() as u16,
+            "max_session_expiry_interval" => settings.max_session_expiry = number(),
+            "max_connections" => settings.max_connections = number() as usize,
+            "max_subscriptions" => settings.max_subscriptions = number() as usize,
+            "max_qos" => settings.max_qos = QoS::from_bits(number() as u8).unwrap(),
+            "retain_available" => settings.retain_available = value == "true",
+            "allow_zero_length_clientid" => settings.allow_zero_length_clientid = value == "true",
+            _ => panic!("unknown setting {key}"),
+        }
+    }
+    settings
+}
+
+#[test]
+fn every_transcript_replays_against_the_engine() {
+    let cases = transcript::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts"));
+    let mut failures = Vec::new();
+    for case in &cases {
+        let mut engine = Engine::new(settings(&case.settings));
+        let played = transcript::play(case, &mut engine);
+        let left: Vec<_> = engine.clients.values().filter(|client| !client.received.is_empty()).collect();
+        failures.extend(played.err());
+        for client in left {
+            failures.push(format!("{}:{}: == {}\n  more came: {:02x?}", case.file, case.line, case.name, client.received));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} cases failed\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert_eq!(cases.iter().filter(|case| case.duration() > Duration::from_secs(3600)).count(), 0);
+}
