@@ -1,5 +1,7 @@
 //! `polyport check` from the outside: every problem of both files, one line each, and the exit code.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

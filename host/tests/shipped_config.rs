@@ -1,5 +1,7 @@
 //! The annotated configuration is the reference for keys: what it shows is what the code has.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! `polyport user` from the outside: the program, its standard input, its exit code and the file.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -214,8 +214,7 @@ mod tests {
             assert!(Secret::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Secret::parse(&"x".repeat(MAX_LENGTH + 1)).is_err());
-        assert_eq!(Secret::parse("$money$$$"), Secret::parse("$money$$$"));
-        assert!(matches!(Secret::parse("$ave$"), Err(_)));
+        assert!(Secret::parse("$ave$").is_err());
         assert!(matches!(Secret::parse("pa$$word"), Ok(Secret::Plain(_))));
     }
 

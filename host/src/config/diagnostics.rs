@@ -59,7 +59,10 @@ pub struct Diagnostics {
 impl Place {
     /// A place in `file`, given the byte `offset` into its `text`.
     pub fn at(file: &Arc<Path>, text: &str, offset: usize) -> Self {
-        let offset = text.floor_char_boundary(offset.min(text.len()));
+        let offset = (0..=offset.min(text.len()))
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         let before = &text[..offset];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;

@@ -115,7 +115,11 @@ fn is_plain(text: &str) -> bool {
 
 fn truncate(text: &mut String) {
     if text.len() > MAX_TEXT {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        let end = (0..=MAX_TEXT)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
 }

@@ -106,8 +106,10 @@ struct Shared {
 struct State {
     waiting: VecDeque<Entry>,
     writing: bool,
+    /// Dropped since the start.
     dropped: u64,
-    dropped_total: u64,
+    /// Dropped since it was last said.
+    untold: u64,
 }
 
 impl Queue {
@@ -139,8 +141,8 @@ impl Queue {
     fn push(&self, entry: Entry, limit: usize) {
         let mut state = lock(&self.shared.state);
         if state.waiting.len() >= limit {
+            state.untold += 1;
             state.dropped += 1;
-            state.dropped_total += 1;
             return;
         }
         state.waiting.push_back(entry);
@@ -153,7 +155,7 @@ impl Queue {
 
     /// The number of entries dropped since the start.
     pub fn dropped(&self) -> u64 {
-        lock(&self.shared.state).dropped_total
+        lock(&self.shared.state).dropped
     }
 
     /// Writes to `outputs` from now on; what was queued before may go to either.
@@ -209,7 +211,7 @@ impl Shared {
         }
         state.writing = true;
         let mut batch = std::mem::take(&mut state.waiting);
-        let dropped = std::mem::take(&mut state.dropped);
+        let dropped = std::mem::take(&mut state.untold);
         if dropped > 0 {
             batch.push_back(Entry::Record(Record {
                 time: SystemTime::now(),
