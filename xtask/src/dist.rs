@@ -6,14 +6,13 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// What of the checkout goes along.
-const FILES: [&str; 7] = [
+const FILES: [&str; 6] = [
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
     "LICENSE-MIT",
     "LICENSE-APACHE",
-    "config/polyport.toml",
-    "config/accounts.ini",
+    "config",
 ];
 
 /// Builds in release and packs program, plugins and configuration into `target/dist`.
@@ -71,10 +70,20 @@ fn shipped_plugins() -> Outcome<Vec<String>> {
     Ok(names)
 }
 
+/// Copies a file or a whole folder, less what a running host wrote into it.
 fn copy(from: &Path, file: &str, to: &Path) -> Outcome {
-    let (from, to) = (from.join(file), to.join(file));
-    let folder = to.parent().expect("a file lies in a folder");
+    let (source, target) = (from.join(file), to.join(file));
+    let folder = target.parent().expect("a file lies in a folder");
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    std::fs::copy(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+    let failed = |e| format!("{}: {e}", source.display());
+    if !source.is_dir() {
+        return std::fs::copy(&source, &target).map(drop).map_err(failed);
+    }
+    for entry in std::fs::read_dir(&source).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if name != "state" {
+            copy(&source, &name.to_string_lossy(), &target)?;
+        }
+    }
     Ok(())
 }

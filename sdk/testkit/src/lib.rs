@@ -49,3 +49,21 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// How often a test repeats what takes long: the number in the environment variable, else `short`.
+///
+/// `cargo xtask soak` sets the variables of the tests that it runs in full length.
+pub fn repeats(variable: &str, short: usize) -> usize {
+    match std::env::var(variable) {
+        Err(_) => short,
+        Ok(text) => {
+            let number = text.parse();
+            number.unwrap_or_else(|_| panic!("{variable}: expected a number, got {text:?}"))
+        }
+    }
+}
+
+/// Reports a figure of a long test, for `cargo xtask soak` to write down.
+pub fn figure(name: &str, value: impl std::fmt::Display) {
+    println!("figure: {name} = {value}");
+}
