@@ -6,6 +6,8 @@
     reason = "each test file uses its part; tests may unwrap"
 )]
 
+pub mod session;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,223 @@
+//! What must not go wrong: broken uploads, other people's data connections, links out of the
+//! folder, accounts and settings that change under a session.
+
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use polyport_testkit::eventually;
+use support::session::Session;
+use support::{builder, files, write_noise};
+
+#[test]
+fn t33_an_upload_that_breaks_off_never_replaces_a_file() {
+    let host = builder().file("files/old.txt", "old").start();
+    let folder = files(&host);
+    for turn in 0..20 {
+        let mut session = Session::login(&host, "xzz", "123456");
+        session.command("TYPE I");
+        let mut data = session.data();
+        assert!(session.command("STOR old.txt").starts_with("150 "));
+        data.write_all(&vec![b'n'; 100_000 * turn]).unwrap();
+        // as when a client is killed: first one, then the other, or the other way round
+        if turn % 2 == 0 {
+            session.vanish();
+            drop(data);
+        } else {
+            drop(data);
+            session.vanish();
+        }
+    }
+    eventually("every session has ended", || {
+        host.log()
+            .iter()
+            .filter(|line| line.contains("broke off"))
+            .count()
+            .checked_sub(20)
+    });
+    assert_eq!(fs::read(folder.join("old.txt")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn t31_a_part_of_a_new_file_is_kept_to_go_on_with_unless_set_otherwise() {
+    let part = vec![7; 300_000];
+    for keep in [true, false] {
+        let host = builder()
+            .settings("ftp", &format!("delete_failed_uploads = {}", !keep))
+            .start();
+        let mut session = Session::login(&host, "xzz", "123456");
+        session.command("TYPE I");
+        let mut data = session.data();
+        assert!(session.command("STOR new.bin").starts_with("150 "));
+        data.write_all(&part).unwrap();
+        session.vanish();
+        drop(data);
+        host.wait_log(0, "broke off");
+        let mut session = Session::login(&host, "xzz", "123456");
+        session.command("TYPE I");
+        if keep {
+            assert_eq!(session.command("SIZE new.bin"), "213 300000");
+            session.command("REST 300000");
+            assert!(session.store("STOR new.bin", b"end").starts_with("226 "));
+            assert_eq!(
+                fs::read(files(&host).join("new.bin")).unwrap(),
+                [&part[..], b"end"].concat()
+            );
+        } else {
+            assert!(session.command("SIZE new.bin").starts_with("550 "));
+        }
+    }
+}
+
+#[test]
+fn a_data_connection_from_another_address_is_not_taken() {
+    let host = builder().file("files/secret.txt", "secret").start();
+    let mut session = Session::login(&host, "xzz", "123456");
+    let address = session.passive();
+    // the thief is at 127.0.0.2, and quicker
+    let thief = socket_from("127.0.0.2", address);
+    let mut client = TcpStream::connect(address).unwrap();
+    assert!(session.command("RETR secret.txt").starts_with("150 "));
+    let mut found = Vec::new();
+    client.read_to_end(&mut found).unwrap();
+    assert_eq!(found, b"secret");
+    assert!(session.reply().starts_with("226 "));
+    let mut stolen = Vec::new();
+    let _ = { &thief }.read_to_end(&mut stolen);
+    assert_eq!(stolen, b"");
+}
+
+fn socket_from(local: &str, to: std::net::SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(
+        &socket,
+        &std::net::SocketAddr::new(local.parse().unwrap(), 0),
+    )
+    .unwrap();
+    connect(&socket, &to).unwrap();
+    socket.into()
+}
+
+#[test]
+fn nothing_outside_of_the_folder_can_be_named() {
+    let host = builder()
+        .file("files/inside/a.txt", "inside")
+        .file("secret.txt", "secret")
+        .start();
+    let folder = files(&host);
+    std::os::unix::fs::symlink("../secret.txt", folder.join("out")).unwrap();
+    std::os::unix::fs::symlink(host.path(), folder.join("up")).unwrap();
+    std::os::unix::fs::symlink("inside", folder.join("in")).unwrap();
+    let mut session = Session::login(&host, "xzz", "123456");
+    session.command("TYPE I");
+    let paths = [
+        "out",
+        "up/secret.txt",
+        "../secret.txt",
+        "/../secret.txt",
+        "inside/../../secret.txt",
+        "up/files/../secret.txt",
+    ];
+    for path in paths {
+        let refused = session.fetch(&format!("RETR {path}")).unwrap_err();
+        assert!(refused.starts_with("550 "), "{path}: {refused}");
+        assert!(
+            session.command(&format!("SIZE {path}")).starts_with("550 "),
+            "{path}"
+        );
+    }
+    // what climbs too high stays at the root, where a file of that name may be made
+    for path in paths {
+        session.store(&format!("STOR {path}"), b"overwritten");
+        session.store(&format!("APPE {path}"), b"overwritten");
+    }
+    assert_eq!(fs::read(host.path().join("secret.txt")).unwrap(), b"secret");
+    assert!(session.command("CWD up").starts_with("550 "));
+    let listed = String::from_utf8(session.fetch("NLST").unwrap()).unwrap();
+    assert!(!listed.contains("up"), "{listed}");
+    // a link that stays inside is followed
+    assert_eq!(session.fetch("RETR in/a.txt").unwrap(), b"inside");
+}
+
+#[test]
+fn a_session_ends_when_its_account_goes() {
+    let host = builder().file("files/big.bin", vec![1; 50_000_000]).start();
+    let mut idle = Session::login(&host, "xzz", "123456");
+    let mut busy = Session::login(&host, "xzz", "123456");
+    let mut other = Session::login(&host, "reader", "readonly");
+    let mut data = busy.data();
+    assert!(busy.command("RETR big.bin").starts_with("150 "));
+    host.edit_accounts(|text| text.replace("name = xzz", "name = somebody"));
+    assert_eq!(
+        idle.reply(),
+        "421 The account was changed, please log in again."
+    );
+    assert_eq!(idle.reply(), "");
+    let mut received = Vec::new();
+    let _ = data.read_to_end(&mut received);
+    assert!(received.len() < 50_000_000, "the download went on");
+    assert!(busy.reply().starts_with("426 "));
+    assert!(busy.reply().starts_with("421 "));
+    assert_eq!(other.command("NOOP"), "200 NOOP ok.");
+}
+
+#[test]
+fn a_reload_lets_a_transfer_end_and_refuses_nobody() {
+    let host = builder().start();
+    write_noise(&files(&host).join("big.bin"), 50_000_000);
+    let mut session = Session::login(&host, "xzz", "123456");
+    session.command("TYPE I");
+    let mut data = session.data();
+    assert!(session.command("RETR big.bin").starts_with("150 "));
+    let mut idle = Session::login(&host, "xzz", "123456");
+    host.edit_config(|text| {
+        text.replace(
+            "[services.ftp.settings]\n",
+            "[services.ftp.settings]\nbanner = \"new\"\n",
+        )
+    });
+    host.command(&["reload", "--wait"]).expect_success();
+    assert_eq!(Session::connect(&host, "ftp").greeting, "220 new");
+    assert!(idle.reply().starts_with("421 "));
+    let mut received = Vec::new();
+    data.read_to_end(&mut received).unwrap();
+    assert_eq!(received, fs::read(files(&host).join("big.bin")).unwrap());
+    assert_eq!(session.reply(), "226 Transfer complete.");
+    assert!(session.reply().starts_with("421 "));
+}
+
+#[test]
+fn commands_without_end_and_floods_do_not_disturb_others() {
+    let host = builder().start();
+    let mut endless = host.connect("ftp");
+    let sender = std::thread::spawn(move || {
+        let chunk = [b'x'; 65_536];
+        for _ in 0..400 {
+            endless.write_all(&chunk).unwrap();
+        }
+        endless.write_all(b"\r\nQUIT\r\n").unwrap();
+        let mut replies = String::new();
+        endless.read_to_string(&mut replies).unwrap();
+        replies
+    });
+    let mut session = Session::login(&host, "xzz", "123456");
+    let data = session.data();
+    assert!(session.command("STOR a.txt").starts_with("150 "));
+    // behind the transfer they wait, up to a bound
+    session.send(&"PWD\r\n".repeat(5000));
+    drop(data);
+    assert_eq!(session.reply(), "226 Transfer complete.");
+    assert!(session.reply().starts_with("421 "));
+    let replies = sender.join().unwrap();
+    assert!(
+        replies.contains("500 Command line too long.") && replies.ends_with("221 Goodbye.\r\n"),
+        "{replies}"
+    );
+    assert!(host.peak_memory() < 200 << 20, "{}", host.peak_memory());
+}
