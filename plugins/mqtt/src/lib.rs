@@ -1,1 +1,121 @@
 //! MQTT 3.1, 3.1.1 and 5.0 broker plugin.
+//!
+//! The protocol lives in `polyport-mqtt-core`; here are its settings, its store on disk and its sockets.
+
+mod config;
+mod engine;
+mod login;
+mod outbound;
+mod serve;
+pub mod store;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use polyport_sdk::config::Problem;
+use polyport_sdk::metrics::Number;
+use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
+use tracing::{info, warn};
+
+pub use config::{Config, Durability};
+use engine::Engine;
+use store::DiskStore;
+
+/// One running broker.
+pub struct Mqtt {
+    engine: Arc<Engine>,
+    context: Context,
+    websocket_paths: Vec<String>,
+}
+
+impl Plugin for Mqtt {
+    type Config = Config;
+
+    fn check(config: &Config) -> Vec<Problem> {
+        config.problems()
+    }
+
+    async fn start(config: Config, context: Context) -> Result<Self, Error> {
+        let store = if config.persistence { Some(open_store(&config, &context).await?) } else { None };
+        let engine = Arc::new(Engine::new(config.engine(), store));
+        let sizes = engine.sizes();
+        info!(
+            sessions = sizes.sessions,
+            subscriptions = sizes.subscriptions,
+            retained = sizes.retained,
+            "broker is open"
+        );
+        for (scheme, address) in context.listeners() {
+            info!("opening {scheme} listen socket on {address}");
+        }
+        tokio::spawn(Arc::clone(&engine).run_timers());
+        tokio::spawn(publish_metrics(Arc::clone(&engine), context.clone()));
+        Ok(Mqtt { engine, context, websocket_paths: config.websocket_paths })
+    }
+
+    async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
+        serve::serve(&self.engine, &self.context, &self.websocket_paths, connection).await
+    }
+
+    fn drain(&self) {
+        self.engine.shut_down();
+    }
+
+    async fn stop(&self) {
+        if let Err(error) = self.engine.close().await {
+            warn!("store was not closed in order: {error}");
+        }
+    }
+}
+
+async fn open_store(config: &Config, context: &Context) -> Result<(DiskStore, store::Loaded), Error> {
+    let folder = context.state_dir().join("store");
+    let settings = store::Settings {
+        durability: config.durability,
+        flush_interval: config.flush_interval(),
+        compact_bytes: config.store_compact_bytes,
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let described = folder.display().to_string();
+        DiskStore::open(&folder, settings).map_err(Error::io(format!("store {described}")))
+    });
+    let (store, loaded) = opened.await.map_err(|error| Error::Operator(format!("store: {error}")))??;
+    for damage in &loaded.damage {
+        warn!("store: {damage}");
+    }
+    if !loaded.damage.is_empty() {
+        context.degraded(&format!("store was damaged: {}", loaded.damage.join("; ")));
+    }
+    Ok((store, loaded))
+}
+
+/// Shows the engine's numbers once a second, as long as the instance is there.
+async fn publish_metrics(engine: Arc<Engine>, context: Context) {
+    let metrics = context.metrics();
+    let received = metrics.counter("messages_received");
+    let sent = metrics.counter("messages_sent");
+    let dropped = metrics.counter("messages_dropped");
+    let sessions = metrics.gauge("sessions");
+    let subscriptions = metrics.gauge("subscriptions");
+    let retained = metrics.gauge("retained_messages");
+    let raise = |number: Number, before: &mut u64, now: u64| {
+        number.add(now - *before);
+        *before = now;
+    };
+    let mut before = [0; 3];
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    while !context.is_draining() {
+        every.tick().await;
+        let counters = engine.counters();
+        raise(received, &mut before[0], counters.messages_received);
+        raise(sent, &mut before[1], counters.messages_sent);
+        raise(dropped, &mut before[2], counters.messages_dropped);
+        let sizes = engine.sizes();
+        sessions.set(sizes.sessions as u64);
+        subscriptions.set(sizes.subscriptions as u64);
+        retained.set(sizes.retained as u64);
+    }
+}
+
+export_plugin!(Mqtt { name: "mqtt", exclusive: true });

@@ -18,9 +18,9 @@ pub type Sequence = u64;
 
 /// Keeps records. Everything appended before a sequence is committed no later than it.
 pub trait Store {
-    /// Takes framed records (whole frames, in order) and returns the sequence that stands for
-    /// them. They are durable once [`committed`](Store::committed) has reached it.
-    fn append(&mut self, frames: &[u8]) -> Sequence;
+    /// Takes the records of a batch and returns the sequence that stands for them. They are durable
+    /// once [`committed`](Store::committed) has reached it.
+    fn append(&mut self, journal: &Journal) -> Sequence;
     /// The last sequence that is durable.
     fn committed(&self) -> Sequence;
 }

@@ -1,0 +1,195 @@
+//! The keys beneath `[services.NAME.settings]`, their defaults and bounds.
+
+use std::time::Duration;
+
+use polyport_mqtt_core::Settings;
+use polyport_mqtt_core::codec::QoS;
+use polyport_sdk::config::Problem;
+use serde::{Deserialize, Serialize};
+
+/// Settings of one broker, in the words of the standard and of mosquitto.conf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Keep sessions, queued and retained messages on disk.
+    pub persistence: bool,
+    /// When an acknowledged message is on disk.
+    pub durability: Durability,
+    /// Milliseconds between two writes to disk with `durability = "interval"`.
+    pub durability_interval_ms: u64,
+    /// Bytes of log after which the store is compacted.
+    pub store_compact_bytes: u64,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Seconds from the connection to a complete CONNECT.
+    pub connect_timeout: u32,
+    /// Bytes of the largest packet taken.
+    pub max_packet_size: u32,
+    /// QoS 2 messages taken from a 5.0 client before it releases them.
+    pub receive_maximum: u16,
+    /// Topic aliases taken from a 5.0 client.
+    pub topic_alias_maximum: u16,
+    /// QoS 1 and 2 messages sent to a client and not acknowledged.
+    pub max_inflight_messages: u16,
+    /// QoS 1 and 2 messages waiting in a session beyond those.
+    pub max_queued_messages: usize,
+    /// Bytes of them.
+    pub max_queued_bytes: usize,
+    /// Bytes waiting for a slow reader before QoS 0 messages to it are dropped.
+    pub max_outbound_bytes: usize,
+    /// Seconds of the longest keep alive given to a 5.0 client; 0 leaves it to the client.
+    pub max_keepalive: u16,
+    /// Seconds of the longest session expiry; 4294967295 is for ever.
+    pub max_session_expiry_interval: u32,
+    /// Seconds that a session of a 3.x client with clean session 0 is kept.
+    pub persistent_client_expiration: u32,
+    /// Highest QoS that clients may publish with.
+    pub max_qos: u8,
+    /// Offer retained messages.
+    pub retain_available: bool,
+    /// Topics with a retained message.
+    pub max_retained_messages: usize,
+    /// Give clients without an identifier one.
+    pub allow_zero_length_clientid: bool,
+    /// Subscriptions in one session.
+    pub max_subscriptions: usize,
+    /// Levels of a topic.
+    pub max_topic_levels: usize,
+    /// Paths at which WebSocket clients connect.
+    pub websocket_paths: Vec<String>,
+}
+
+/// When a record is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Before it is acknowledged.
+    Always,
+    /// Within an interval.
+    Interval,
+    /// When the system finds time.
+    Never,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let core = Settings::default();
+        Config {
+            persistence: core.persistence,
+            durability: Durability::Always,
+            durability_interval_ms: 1_000,
+            store_compact_bytes: 64 << 20,
+            max_connections: core.max_connections,
+            connect_timeout: core.connect_timeout,
+            max_packet_size: core.max_packet_size,
+            receive_maximum: core.receive_maximum,
+            topic_alias_maximum: core.topic_alias_maximum,
+            max_inflight_messages: core.max_inflight_messages,
+            max_queued_messages: core.max_queued_messages,
+            max_queued_bytes: core.max_queued_bytes,
+            max_outbound_bytes: core.max_outbound_bytes,
+            max_keepalive: core.max_keepalive,
+            max_session_expiry_interval: core.max_session_expiry,
+            persistent_client_expiration: core.persistent_client_expiration,
+            max_qos: core.max_qos as u8,
+            retain_available: core.retain_available,
+            max_retained_messages: core.max_retained_messages,
+            allow_zero_length_clientid: core.allow_zero_length_clientid,
+            max_subscriptions: core.max_subscriptions,
+            max_topic_levels: core.max_topic_levels,
+            websocket_paths: vec!["/".into(), "/mqtt".into()],
+        }
+    }
+}
+
+impl Config {
+    /// What the types cannot say.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut range = |key: &str, value: u64, low: u64, high: u64| {
+            if !(low..=high).contains(&value) {
+                let expected = if high == u64::MAX { format!("{low} or more") } else { format!("{low} to {high}") };
+                problems.push(Problem { key: key.into(), expected, got: value.to_string() });
+            }
+        };
+        range("durability_interval_ms", self.durability_interval_ms, 1, 3_600_000);
+        range("store_compact_bytes", self.store_compact_bytes, 1 << 16, u64::MAX);
+        range("max_connections", self.max_connections as u64, 1, u64::MAX);
+        range("connect_timeout", self.connect_timeout.into(), 1, 3_600);
+        range("max_packet_size", self.max_packet_size.into(), 128, 268_435_460);
+        range("receive_maximum", self.receive_maximum.into(), 1, 65_535);
+        range("max_inflight_messages", self.max_inflight_messages.into(), 1, 65_534);
+        range("max_queued_messages", self.max_queued_messages as u64, 1, u64::MAX);
+        range("max_queued_bytes", self.max_queued_bytes as u64, 1, u64::MAX);
+        range("max_outbound_bytes", self.max_outbound_bytes as u64, 65_536, u64::MAX);
+        range("max_qos", self.max_qos.into(), 0, 2);
+        range("max_subscriptions", self.max_subscriptions as u64, 1, u64::MAX);
+        range("max_topic_levels", self.max_topic_levels as u64, 1, 65_536);
+        for path in &self.websocket_paths {
+            if !path.starts_with('/') {
+                problems.push(Problem {
+                    key: "websocket_paths".into(),
+                    expected: "paths that begin with a slash".into(),
+                    got: format!("{path:?}"),
+                });
+            }
+        }
+        problems
+    }
+
+    /// What the engine needs to know.
+    #[must_use]
+    pub fn engine(&self) -> Settings {
+        Settings {
+            persistence: self.persistence,
+            max_connections: self.max_connections,
+            connect_timeout: self.connect_timeout,
+            max_packet_size: self.max_packet_size,
+            receive_maximum: self.receive_maximum,
+            topic_alias_maximum: self.topic_alias_maximum,
+            max_inflight_messages: self.max_inflight_messages,
+            max_queued_messages: self.max_queued_messages,
+            max_queued_bytes: self.max_queued_bytes,
+            max_outbound_bytes: self.max_outbound_bytes,
+            max_keepalive: self.max_keepalive,
+            max_session_expiry: self.max_session_expiry_interval,
+            persistent_client_expiration: self.persistent_client_expiration,
+            max_qos: QoS::from_bits(self.max_qos).unwrap_or(QoS::ExactlyOnce),
+            retain_available: self.retain_available,
+            max_retained_messages: self.max_retained_messages,
+            allow_zero_length_clientid: self.allow_zero_length_clientid,
+            max_subscriptions: self.max_subscriptions,
+            max_topic_levels: self.max_topic_levels,
+        }
+    }
+
+    /// How often the store is flushed.
+    #[must_use]
+    pub fn flush_interval(&self) -> Duration {
+        Duration::from_millis(self.durability_interval_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds() {
+        assert!(Config::default().problems().is_empty());
+    }
+
+    #[test]
+    fn every_value_out_of_bounds_is_named_at_once() {
+        let config = Config {
+            max_qos: 3,
+            receive_maximum: 0,
+            max_packet_size: 1,
+            websocket_paths: vec!["mqtt".into()],
+            ..Config::default()
+        };
+        let keys: Vec<_> = config.problems().into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["max_packet_size", "receive_maximum", "max_qos", "websocket_paths"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! What waits to be written to one connection, each piece held back until the store has committed
+//! what it acknowledges.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use polyport_mqtt_core::Output;
+use polyport_mqtt_core::broker::Meter;
+use polyport_mqtt_core::store::Sequence;
+
+/// A buffer stops growing here; the next packet begins another.
+const BUFFER_MAX: usize = 256 * 1024;
+/// A written buffer up to this capacity is used again.
+const SPARE_MAX: usize = 64 * 1024;
+
+/// Output of one connection, filled by the engine and emptied by the connection's task.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    queue: Mutex<Queue>,
+    waker: AtomicWaker,
+    pub meter: Arc<Meter>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<(Sequence, Piece)>,
+    spare: Vec<u8>,
+    close: bool,
+}
+
+/// Bytes for the socket.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Small packets side by side.
+    Buffer(Vec<u8>),
+    /// A payload shared between receivers.
+    Shared(Bytes),
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Piece::Buffer(bytes) => bytes,
+            Piece::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// What [`Outbound::take`] found.
+pub(crate) struct Taken {
+    /// The connection is to be closed once everything is written.
+    pub close: bool,
+    /// The next piece waits until this is committed.
+    pub held: Option<Sequence>,
+}
+
+impl Outbound {
+    /// Takes over the engine's output, to be written once `gate` is committed.
+    pub(crate) fn push(&self, output: &mut Output, gate: Sequence) {
+        let mut queue = self.lock();
+        queue.close |= output.closes();
+        let queue = &mut *queue;
+        match (output.buffer(), queue.pieces.back_mut()) {
+            (Some(bytes), _) if bytes.is_empty() => {}
+            (Some(bytes), Some((last, Piece::Buffer(buffer)))) if gate <= *last && buffer.len() < BUFFER_MAX => {
+                buffer.extend_from_slice(bytes);
+                bytes.clear();
+            }
+            (Some(bytes), _) => {
+                let buffer = std::mem::replace(bytes, std::mem::take(&mut queue.spare));
+                queue.pieces.push_back((gate, Piece::Buffer(buffer)));
+            }
+            (None, _) => {
+                queue.pieces.extend(output.pieces().into_iter().map(|piece| (gate, Piece::Shared(piece))));
+            }
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Has the task woken when there is something new.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Moves what may be written into `pieces`.
+    pub(crate) fn take(&self, committed: Sequence, pieces: &mut VecDeque<Piece>) -> Taken {
+        let mut queue = self.lock();
+        while let Some((_, piece)) = queue.pieces.pop_front_if(|(gate, _)| *gate <= committed) {
+            pieces.push_back(piece);
+        }
+        let held = queue.pieces.front().map(|(gate, _)| *gate);
+        if held.is_none() && pieces.is_empty() {
+            // Nothing to do: an idle connection holds no buffers.
+            queue.pieces = VecDeque::new();
+            queue.spare = Vec::new();
+        }
+        Taken { close: queue.close, held }
+    }
+
+    /// Gives a written buffer back.
+    pub(crate) fn recycle(&self, piece: Piece) {
+        if let Piece::Buffer(mut buffer) = piece
+            && buffer.capacity() <= SPARE_MAX
+        {
+            buffer.clear();
+            self.lock().spare = buffer;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic while it was held left whole pieces: there is no half-done change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

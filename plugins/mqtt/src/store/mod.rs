@@ -1,0 +1,86 @@
+//! The store on disk: an append log with group commit, and snapshots that replace it.
+//!
+//! `N.log` holds records in the order they were made; `N.snapshot` holds the state that all logs
+//! before N add up to. One thread writes: while it waits for the disk, further batches gather and
+//! go with the next write. It knows records only through [`State`].
+
+mod files;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polyport_mqtt_core::store::{Journal, Sequence, State, Store};
+
+use crate::config::Durability;
+use crate::outbound::Outbound;
+use writer::Writer;
+
+/// How the store treats the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// When a record is on disk.
+    pub durability: Durability,
+    /// Time between two flushes with [`Durability::Interval`].
+    pub flush_interval: Duration,
+    /// Bytes of log after which the store is compacted.
+    pub compact_bytes: u64,
+}
+
+/// What was found when the store was opened.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The state to start from.
+    pub state: State,
+    /// What could not be read, one line each; everything whole was kept.
+    pub damage: Vec<String>,
+}
+
+/// The store of one broker, open.
+#[derive(Debug)]
+pub struct DiskStore {
+    writer: Arc<Writer>,
+    awaited: bool,
+}
+
+impl DiskStore {
+    /// Opens or creates the store in `folder`, which no other process may have open.
+    ///
+    /// # Errors
+    /// When the folder or its files cannot be created, read or locked.
+    pub fn open(folder: &Path, settings: Settings) -> io::Result<(DiskStore, Loaded)> {
+        let (files, loaded) = files::open(folder, settings.durability != Durability::Never)?;
+        let writer = Writer::start(files, settings)?;
+        Ok((DiskStore { writer, awaited: settings.durability == Durability::Always }, loaded))
+    }
+
+    /// Whether anything waits for commits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Has `outbound` woken once `sequence` is committed; false when it is already.
+    pub(crate) fn wake_on_commit(&self, sequence: Sequence, outbound: &Arc<Outbound>) -> bool {
+        self.writer.wake_on_commit(sequence, outbound)
+    }
+
+    /// Writes and flushes everything and ends the writing thread.
+    ///
+    /// # Errors
+    /// The last error of the disk, when not everything could be written.
+    pub fn close(&self) -> io::Result<()> {
+        self.writer.close()
+    }
+}
+
+impl Store for &DiskStore {
+    fn append(&mut self, journal: &Journal) -> Sequence {
+        self.writer.append(journal)
+    }
+
+    fn committed(&self) -> Sequence {
+        self.writer.committed()
+    }
+}

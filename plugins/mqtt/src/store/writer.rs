@@ -1,0 +1,209 @@
+//! The thread that writes: group commit, flushing by the durability setting, compaction when the
+//! log has grown.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use polyport_mqtt_core::store::{Journal, Sequence};
+use tracing::{error, info};
+
+use super::Settings;
+use super::files::Files;
+use crate::config::Durability;
+use crate::outbound::Outbound;
+
+/// Time between two tries after an error of the disk.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The appending side and the thread's side of the store.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+    committed: AtomicU64,
+    compacting: AtomicBool,
+    settings: Settings,
+    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// The sequence of the last append.
+    sequence: Sequence,
+    /// Something waits for these records.
+    awaited: bool,
+    waiters: Vec<Arc<Outbound>>,
+    /// A snapshot was written: its number and size.
+    compacted: Option<(u64, u64)>,
+    stop: bool,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(files: Files, settings: Settings) -> io::Result<Arc<Writer>> {
+        let writer = Arc::new(Writer {
+            pending: Mutex::default(),
+            changed: Condvar::new(),
+            committed: AtomicU64::new(0),
+            compacting: AtomicBool::new(false),
+            settings,
+            thread: Mutex::new(None),
+        });
+        let of_thread = Arc::clone(&writer);
+        let thread = std::thread::Builder::new().name("mqtt-store".into()).spawn(move || of_thread.run(files))?;
+        *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(writer)
+    }
+
+    pub(super) fn append(&self, journal: &Journal) -> Sequence {
+        let mut pending = self.lock();
+        pending.bytes.extend_from_slice(journal.bytes());
+        pending.awaited |= journal.must_commit();
+        pending.sequence += 1;
+        let sequence = pending.sequence;
+        drop(pending);
+        self.changed.notify_one();
+        sequence
+    }
+
+    pub(super) fn committed(&self) -> Sequence {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn wake_on_commit(&self, sequence: Sequence, outbound: &Arc<Outbound>) -> bool {
+        let mut pending = self.lock();
+        let waits = self.committed() < sequence;
+        if waits {
+            pending.waiters.push(Arc::clone(outbound));
+        }
+        waits
+    }
+
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.lock().stop = true;
+        self.changed.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread.map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the writing thread panicked")),
+            None => Ok(()),
+        }
+    }
+
+    fn run(self: Arc<Self>, mut files: Files) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut flushed = Instant::now();
+        let mut dirty = false;
+        loop {
+            let mut pending = self.lock();
+            while pending.bytes.is_empty() && !pending.stop && pending.compacted.is_none() {
+                let left = self.settings.flush_interval.saturating_sub(flushed.elapsed());
+                if dirty && self.settings.durability == Durability::Interval {
+                    if left.is_zero() {
+                        break;
+                    }
+                    let waited = self.changed.wait_timeout(pending, left);
+                    pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+                } else {
+                    pending = self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+            if let Some((number, size)) = pending.compacted.take() {
+                files.compacted(number, size);
+            }
+            let stop = pending.stop;
+            std::mem::swap(&mut bytes, &mut pending.bytes);
+            let sequence = pending.sequence;
+            let awaited = std::mem::take(&mut pending.awaited);
+            drop(pending);
+
+            dirty |= !bytes.is_empty();
+            let flush = match self.settings.durability {
+                Durability::Always => awaited || stop,
+                Durability::Interval => stop || flushed.elapsed() >= self.settings.flush_interval,
+                Durability::Never => false,
+            };
+            self.write(&mut files, &bytes, flush && dirty, stop)?;
+            if flush {
+                dirty = false;
+                flushed = Instant::now();
+            }
+            bytes.clear();
+            bytes.shrink_to(1 << 20);
+            self.commit(sequence);
+            if stop {
+                return Ok(());
+            }
+            self.compact_if_grown(&mut files);
+        }
+    }
+
+    /// Writes until it succeeds: what was promised to nobody yet can wait, and must not be lost.
+    fn write(&self, files: &mut Files, bytes: &[u8], flush: bool, stop: bool) -> io::Result<()> {
+        let mut failed = false;
+        loop {
+            let written = files.append(bytes).and_then(|()| if flush { files.flush() } else { Ok(()) });
+            match written {
+                Ok(()) => {
+                    files.advance(bytes.len());
+                    if failed {
+                        info!("store: writing again");
+                    }
+                    return Ok(());
+                }
+                Err(problem) => {
+                    if !failed {
+                        error!("store: {problem}; acknowledgements wait until it can be written");
+                    }
+                    failed = true;
+                    if stop || self.lock().stop {
+                        return Err(problem);
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+
+    fn commit(&self, sequence: Sequence) {
+        self.committed.store(sequence, Ordering::Release);
+        let waiters = std::mem::take(&mut self.lock().waiters);
+        for outbound in waiters {
+            outbound.wake();
+        }
+    }
+
+    fn compact_if_grown(self: &Arc<Self>, files: &mut Files) {
+        let (log, snapshot) = files.sizes();
+        if log < self.settings.compact_bytes.max(snapshot) || self.compacting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let writer = Arc::clone(self);
+        let started = files.rotate().and_then(|sealed| {
+            let work = move || {
+                match sealed.compact() {
+                    Ok(done) => {
+                        writer.lock().compacted = Some(done);
+                        writer.changed.notify_one();
+                    }
+                    Err(problem) => error!("store was not compacted: {problem}"),
+                }
+                writer.compacting.store(false, Ordering::Release);
+            };
+            std::thread::Builder::new().name("mqtt-compact".into()).spawn(work).map(drop)
+        });
+        if let Err(problem) = started {
+            self.compacting.store(false, Ordering::Release);
+            error!("store was not compacted: {problem}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // Appending whole journals cannot leave half of one behind.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,136 @@
+//! MQTT over WebSocket (section 6): a stream of bytes out of binary messages and into them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_util::{Sink, Stream as _};
+use polyport_sdk::net::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+/// Subprotocols in the order of preference; `mqttv3.1` is what clients of 3.1 ask for.
+const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+/// Largest message; MQTT packets may be spread over several and messages hold several packets.
+const MESSAGE_MAX: usize = 1 << 20;
+
+/// Performs the opening handshake.
+pub(crate) async fn accept(stream: Stream, paths: &[String]) -> Result<WebSocket, Error> {
+    let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    // The callback's error type is the library's.
+    #[allow(clippy::result_large_err)]
+    let answer = |request: &Request, response: Response| answer(request, response, paths);
+    let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
+    Ok(WebSocket { stream, unread: Bytes::new() })
+}
+
+#[allow(clippy::result_large_err)]
+fn answer(request: &Request, mut response: Response, paths: &[String]) -> Result<Response, ErrorResponse> {
+    let refuse = |status: StatusCode, why: &str| {
+        let mut refusal = ErrorResponse::new(Some(why.to_owned()));
+        *refusal.status_mut() = status;
+        Err(refusal)
+    };
+    if !paths.iter().any(|path| path == request.uri().path()) {
+        return refuse(StatusCode::NOT_FOUND, "no MQTT at this path\n");
+    }
+    let offered: Vec<&str> = request
+        .headers()
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect();
+    match SUBPROTOCOLS.into_iter().find(|known| offered.contains(known)) {
+        Some(chosen) => {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+            Ok(response)
+        }
+        // MQTT-6.0.0-3: the client must offer it.
+        None => refuse(StatusCode::BAD_REQUEST, "expected the subprotocol mqtt or mqttv3.1\n"),
+    }
+}
+
+/// A WebSocket as a stream of bytes.
+pub(crate) struct WebSocket {
+    stream: WebSocketStream<Stream>,
+    unread: Bytes,
+}
+
+impl AsyncRead for WebSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
+                Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
+                // MQTT-6.0.0-1: only binary frames.
+                Some(Ok(Message::Text(_))) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "WebSocket text frame")));
+                }
+                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return closed(error),
+            }
+        }
+        let count = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread[..count]);
+        self.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for WebSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.stream).poll_ready(cx)).map_err(to_io)?;
+        let mut message = Vec::new();
+        for buf in bufs {
+            let room = MESSAGE_MAX - message.len();
+            message.extend_from_slice(&buf[..buf.len().min(room)]);
+        }
+        let length = message.len();
+        Pin::new(&mut self.stream).start_send(Message::binary(message)).map_err(to_io)?;
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(to_io)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.stream).poll_close(cx)) {
+            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(to_io(error))),
+        }
+    }
+}
+
+/// The end of a WebSocket as the end of the stream, or its error.
+fn closed(error: Error) -> Poll<io::Result<()>> {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) => Poll::Ready(Ok(())),
+        other => Poll::Ready(Err(to_io(other))),
+    }
+}
+
+fn to_io(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,102 @@
+//! Replays the engine's transcripts against the real host (T1-T9), on the real clock.
+
+#[path = "../core/tests/transcript/mod.rs"]
+mod transcript;
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use polyport_testkit::Host;
+use transcript::{Case, Step};
+
+/// Longer cases are for the engine's own clock.
+const LONGEST: Duration = Duration::from_secs(7);
+
+const ACCOUNTS: &str = "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
+
+struct Live<'a> {
+    host: &'a mut Host,
+    clients: BTreeMap<String, TcpStream>,
+}
+
+impl transcript::Broker for Live<'_> {
+    fn connect(&mut self, client: &str) {
+        self.clients.insert(client.to_owned(), self.host.connect("mqtt"));
+    }
+
+    fn send(&mut self, client: &str, bytes: &[u8]) {
+        // The broker may have closed already: what it said before that is what the case looks at.
+        let _ = (&self.clients[client]).write_all(bytes);
+    }
+
+    fn receive(&mut self, client: &str) -> Vec<u8> {
+        let mut buffer = vec![0; 4096];
+        match (&self.clients[client]).read(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                buffer
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::WouldBlock) => Vec::new(),
+            Err(error) => panic!("{client}: {error}"),
+        }
+    }
+
+    fn is_closed(&mut self, client: &str) -> bool {
+        let mut byte = [0];
+        match (&self.clients[client]).read(&mut byte) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Waits until the broker has ended its side too: then it knows that the client is gone.
+    fn close(&mut self, client: &str) {
+        if let Some(mut stream) = self.clients.remove(client) {
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn restart(&mut self) {
+        self.clients.clear();
+        self.host.kill9();
+        self.host.start();
+    }
+}
+
+/// Rights by topic are not the accounts' yet: those cases are for the engine.
+fn needs_topic_rights(case: &Case) -> bool {
+    case.steps.iter().any(|(_, step)| {
+        matches!(step, Step::Send(_, bytes) if bytes.windows(7).any(|window| window == b"denied/"))
+    })
+}
+
+#[test]
+fn every_transcript_replays_against_the_real_host() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/transcripts");
+    let mut by_settings: BTreeMap<String, Vec<Case>> = BTreeMap::new();
+    for case in transcript::load(&folder) {
+        if case.duration() <= LONGEST && !needs_topic_rights(&case) {
+            by_settings.entry(case.settings.clone()).or_default().push(case);
+        }
+    }
+    let mut failures = Vec::new();
+    let mut played = 0;
+    for (settings, cases) in by_settings {
+        let mut host = Host::builder().service("mqtt").settings("mqtt", &settings).accounts(ACCOUNTS).start();
+        for case in &cases {
+            let mut live = Live { host: &mut host, clients: BTreeMap::new() };
+            failures.extend(transcript::play(case, &mut live).err());
+            played += 1;
+        }
+    }
+    assert!(failures.is_empty(), "{} of {played} cases failed\n{}", failures.len(), failures.join("\n"));
+    assert!(played > 90, "only {played} cases were played");
+}
