@@ -53,8 +53,13 @@ fn it_has_neither_problems_nor_warnings() {
 fn known_keys(table: &str) -> Vec<String> {
     let file = folder().join("polyport.toml");
     let set = format!("{table}.zzzzzzzz=1");
+    keys_expected(&["check", "-c", file.to_str().unwrap(), "--set", &set])
+}
+
+/// The keys that a failing command says it expected.
+fn keys_expected(arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_polyport"))
-        .args(["check", "-c", file.to_str().unwrap(), "--set", &set])
+        .args(arguments)
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -90,6 +95,44 @@ fn every_key_of_a_service_is_shown_and_explained() {
             );
             assert!(service.get(key).is_some() || key == "tls", "{name} {key}");
         }
+    }
+}
+
+#[test]
+fn the_operating_page_names_every_key() {
+    let page = std::fs::read_to_string(folder().join("../docs/operating.md")).unwrap();
+    for (table, shown) in [
+        ("host", "host"),
+        ("host.log", "host.log"),
+        ("services.mqtt", "services.NAME"),
+    ] {
+        for key in known_keys(table).iter().filter(|key| *key != "log") {
+            assert!(
+                page.contains(&format!("| `{shown}.{key}` |")),
+                "{shown}.{key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_accounts_file_and_the_operating_page_name_every_key_of_an_account() {
+    let temporary = tempfile::tempdir().unwrap();
+    std::fs::write(temporary.path().join("accounts.ini"), "[a]\nzzzzzzzz = 1\n").unwrap();
+    let config = temporary.path().join("polyport.toml");
+    std::fs::write(&config, "").unwrap();
+    let known = keys_expected(&["check", "-c", config.to_str().unwrap()]);
+    let ini = std::fs::read_to_string(folder().join("accounts.ini")).unwrap();
+    let page = std::fs::read_to_string(folder().join("../docs/operating.md")).unwrap();
+    assert!(known.len() > 5, "{known:?}");
+    for key in known.iter().map(|key| key.replace("SERVICE", "mqtt")) {
+        // `expore` is another spelling of `expire`, for files that have it.
+        assert!(
+            ini.contains(&format!("\n; {key} = ")) || key == "expore",
+            "{key}"
+        );
+        let key = key.replace("mqtt", "SERVICE");
+        assert!(page.contains(&format!("`{key}`")), "{key}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::account::{ANONYMOUS, Account, Wrong};
 use super::ini::{Document, Item, Section};
 use super::password::{Dummy, Secret};
-use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, utf8};
+use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, shown, utf8};
 
 /// The longest section name, in bytes.
 const MAX_SECTION: usize = 128;
@@ -67,7 +67,7 @@ impl AccountList {
 
     /// Checks `bytes`, the content of `file`; homes begin at the file's folder.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, Diagnostics> {
-        let name: Arc<Path> = Arc::from(file);
+        let name = shown(file);
         let (document, malformed) = Document::parse(utf8(&name, bytes)?);
         let mut reading = Reading {
             file: &name,

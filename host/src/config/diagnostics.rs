@@ -200,6 +200,18 @@ impl fmt::Display for Diagnostics {
 
 impl Error for Diagnostics {}
 
+/// `path` as it is shown: short where it lies beneath the current folder.
+pub fn shown(path: &Path) -> Arc<Path> {
+    let here = std::env::current_dir().unwrap_or_default();
+    // From the root folder, every absolute path would look like a relative one.
+    Arc::from(
+        path.strip_prefix(&here)
+            .ok()
+            .filter(|_| here.parent().is_some())
+            .unwrap_or(path),
+    )
+}
+
 /// The one of `known` that `word` was most likely meant to be, if any is close enough.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = if word.chars().count() <= 4 { 1 } else { 2 };

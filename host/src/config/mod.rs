@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean};
+pub use diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean, shown};
 pub use host::{AccessLog, HostConfig, LogConfig, LogFormat};
 pub use listen::{Address, Listen};
 pub use service::{Service, Threads, is_name};

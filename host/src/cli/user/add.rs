@@ -1,8 +1,8 @@
 //! `polyport user add`: a new section at the end of accounts.ini, and its home folder.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +10,9 @@ use clap::Args;
 use super::{Outcome, change, password};
 use crate::accounts::{ANONYMOUS, AccountList, Document, hash_password, is_expiry};
 use crate::config::is_name;
+
+/// The mode of a new home: not for everybody on the machine.
+const HOME_MODE: u32 = 0o750;
 
 /// Arguments of `polyport user add`.
 #[derive(Debug, Args)]
@@ -99,7 +102,10 @@ fn make_home(folder: &Path, accounts: &Path) -> io::Result<()> {
         missing.push(one.to_owned());
         above = one.parent();
     }
-    fs::create_dir_all(folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(HOME_MODE)
+        .create(folder)?;
     let Ok(owner) = fs::metadata(accounts) else {
         return Ok(());
     };
