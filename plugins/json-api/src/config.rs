@@ -132,7 +132,7 @@ impl Config {
             (
                 "max_header_size",
                 self.max_header_size as u64,
-                8 << 10,
+                1 << 10,
                 1 << 20,
             ),
         ] {

@@ -92,7 +92,6 @@ fn what_was_acknowledged_survives_kill_9() {
 #[test]
 fn a_swap_loses_and_refuses_nothing() {
     let host = json_host().start();
-    let generation = |host: &Host| host.status()["services"][0]["started"].clone();
     let stop = Arc::new(AtomicBool::new(false));
     let busy = {
         let stop = Arc::clone(&stop);
@@ -119,8 +118,6 @@ fn a_swap_loses_and_refuses_nothing() {
         })
     };
     for depth in [50, 60, 70] {
-        let before = generation(&host);
-        let mark = host.log_mark();
         host.edit_config(|text| {
             let kept: String = text
                 .lines()
@@ -138,10 +135,6 @@ fn a_swap_loses_and_refuses_nothing() {
                 .contains(&told)
                 .then_some(())
         });
-        assert!(
-            host.log_mark() > mark,
-            "a swap is logged; the instance began {before}"
-        );
     }
     stop.store(true, Ordering::Relaxed);
     let answered: usize = busy.join().unwrap();
