@@ -21,7 +21,7 @@ pub(super) struct Line<'a> {
 
 /// Whether anybody reads the lines.
 pub(super) fn is_enabled() -> bool {
-    tracing::enabled!(target: "access", tracing::Level::INFO)
+    tracing::event_enabled!(target: "access", tracing::Level::INFO)
 }
 
 pub(super) fn write(line: &Line<'_>) {

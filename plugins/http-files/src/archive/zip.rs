@@ -272,7 +272,7 @@ fn dos_stamp(time: SystemTime) -> (u16, u16) {
         return (0, 1 << 5 | 1);
     }
     let (hour, minute, second) = at.to_hms();
-    let clock = u16::from(hour) << 11 | u16::from(minute) << 5 | u16::from(second) / 2;
+    let clock = u16::from(hour) << 11 | u16::from(minute) << 5 | (u16::from(second) / 2);
     let date = (year - 1980) << 9 | u16::from(u8::from(at.month())) << 5 | u16::from(at.day());
     (clock, date)
 }

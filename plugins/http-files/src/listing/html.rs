@@ -11,7 +11,7 @@ use crate::target::folder_link;
 const STYLE: &str = include_str!("style.css");
 
 pub(super) fn page(listing: &Listing) -> String {
-    let title = escape_html(&listing.path.to_target());
+    let title = escape_html(&listing.shown_path());
     let mut page = String::with_capacity(4096 + listing.rows.len() * 256);
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");

@@ -33,7 +33,7 @@ pub(super) fn document(listing: &Listing) -> String {
         }
     });
     let document = Document {
-        path: listing.path.to_target(),
+        path: listing.shown_path(),
         entries: entries.collect(),
     };
     // Strings and numbers always have a JSON form.

@@ -136,6 +136,12 @@ impl Listing {
         })
     }
 
+    /// The path with the slash that makes it a folder's.
+    fn shown_path(&self) -> String {
+        let slash = if self.path.is_root() { "" } else { "/" };
+        format!("{}{slash}", self.path)
+    }
+
     /// The response, and its header for `HEAD`.
     pub fn respond(&self) -> Response {
         let (kind, body) = match self.view.format {

@@ -1,0 +1,449 @@
+//! T10 to T13 and T16 to T20: the tutorial's files over HTTP, with the clients its reader has.
+
+mod support;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use polyport_testkit::{Client, Host};
+use sha2::{Digest, Sha256};
+use support::{ask, curl, files_host, set_modified};
+
+const HELLO: &str = "abcdefghijklmnopqrstuvwxyz012345";
+
+/// Bytes that no two places have in common, made without a source of chance.
+fn fill(path: &Path, len: u64) -> String {
+    let mut file = std::io::BufWriter::new(File::create(path).unwrap());
+    let (mut state, mut sha) = (0x9e37_79b9_7f4a_7c15u64, Sha256::new());
+    let mut block = Vec::with_capacity(1 << 16);
+    for _ in 0..len.div_ceil(1 << 16) {
+        block.clear();
+        while block.len() < 1 << 16 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            block.extend(state.to_le_bytes());
+        }
+        sha.update(&block);
+        file.write_all(&block).unwrap();
+    }
+    file.flush().unwrap();
+    hex(&sha.finalize())
+}
+
+fn digest(path: &Path) -> String {
+    let (mut file, mut sha) = (File::open(path).unwrap(), Sha256::new());
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut block).unwrap();
+        if read == 0 {
+            return hex(&sha.finalize());
+        }
+        sha.update(&block[..read]);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_out(host: &Host, path: &str, format: &str) -> String {
+    curl(host, path)
+        .args(["--output", "/dev/null", "--write-out", format])
+        .run()
+        .expect_success()
+        .stdout()
+}
+
+#[test]
+fn t10_pages_pictures_and_folders_for_a_browser() {
+    let host = files_host()
+        .file("files/index.html", "<h1>it works</h1>")
+        .file("files/favicon.ico", [0, 0, 1, 0, 1, 0])
+        .file("files/pictures/a.png", b"\x89PNG\r\n\x1a\n\0\xff")
+        .start();
+    let root = curl(&host, "/").run().expect_success();
+    assert_eq!(root.stdout(), "<h1>it works</h1>");
+    for (path, told) in [
+        ("/", "200 text/html; charset=utf-8"),
+        ("/index.html", "200 text/html; charset=utf-8"),
+        ("/favicon.ico", "200 image/x-icon"),
+        ("/pictures/a.png", "200 image/png"),
+        ("/pictures/", "200 text/html; charset=utf-8"),
+        ("/pictures", "301 "),
+        ("/none.html", "404 application/problem+json"),
+    ] {
+        assert_eq!(
+            write_out(&host, path, "%{http_code} %{content_type}"),
+            told,
+            "{path}"
+        );
+    }
+    let mut stream = BufReader::new(host.connect("files"));
+    let picture = ask(&mut stream, "GET", "/pictures/a.png", "");
+    assert_eq!(picture.body, b"\x89PNG\r\n\x1a\n\0\xff");
+    let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    let missing = ask(&mut stream, "GET", "/none", browser);
+    assert_eq!(missing.status, 404);
+    assert!(String::from_utf8_lossy(&missing.body).contains("<h1><b>404</b>Not Found</h1>"));
+}
+
+#[test]
+fn t12_a_line_for_each_request_in_combined_format() {
+    let host = files_host().file("files/hello.txt", HELLO).start();
+    let mark = host.log_mark();
+    let _ = curl(&host, "/hello.txt")
+        .args([
+            "--user",
+            "alice:wonderland",
+            "--range",
+            "0-10",
+            "--referer",
+            "http://x/\"y",
+        ])
+        .args(["--user-agent", "tutorial"])
+        .run()
+        .expect_success();
+    let line = host.wait_log(mark, "tutorial");
+    let (client, rest) = line.split_once('[').unwrap();
+    let (time, rest) = rest.split_once("] ").unwrap();
+    assert_eq!(client, "127.0.0.1 - alice ");
+    assert!(time.len() == 26 && time.ends_with(" +0000"), "{line}");
+    assert_eq!(
+        rest,
+        "\"GET /hello.txt HTTP/1.1\" 206 11 \"http://x/\\\"y\" \"tutorial\""
+    );
+}
+
+#[test]
+fn t12_the_line_of_a_broken_download_tells_what_was_sent() {
+    let host = files_host().start();
+    let len = 64 << 20;
+    fill(&host.path().join("files/big.bin"), len);
+    let mark = host.log_mark();
+    let mut stream = host.connect("files");
+    stream
+        .write_all(b"GET /big.bin HTTP/1.1\r\nHost: x\r\nUser-Agent: breaks\r\n\r\n")
+        .unwrap();
+    stream.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    drop(stream);
+    let line = host.wait_log(mark, "breaks");
+    let sent: u64 = line
+        .split(" 200 ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((900_000..len).contains(&sent), "{line}");
+}
+
+#[test]
+fn t13_idle_and_half_open_connections_do_not_slow_others() {
+    let host = files_host().file("files/hello.txt", HELLO).start();
+    let address = host.addr("files");
+    let quick = |host: &Host| {
+        let began = Instant::now();
+        let mut stream = BufReader::new(host.connect("files"));
+        assert_eq!(
+            ask(&mut stream, "GET", "/hello.txt", "").body,
+            HELLO.as_bytes()
+        );
+        began.elapsed()
+    };
+    // The descriptors of this process and of the host are both limited.
+    let crowd: Vec<TcpStream> = (0..2000)
+        .map_while(|number| {
+            let mut stream = TcpStream::connect(address).ok()?;
+            match number % 4 {
+                0 => {}
+                1 => stream.write_all(b"GET /hello.txt HT").unwrap(),
+                2 => stream
+                    .write_all(b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123")
+                    .unwrap(),
+                _ => stream.shutdown(std::net::Shutdown::Write).unwrap(),
+            }
+            Some(stream)
+        })
+        .collect();
+    assert!(crowd.len() >= 900, "only {} connections", crowd.len());
+    for _ in 0..20 {
+        let took = quick(&host);
+        assert!(
+            took < Duration::from_secs(2),
+            "{took:?} beside {} connections",
+            crowd.len()
+        );
+    }
+}
+
+#[test]
+fn t13_a_connection_that_does_nothing_is_closed() {
+    let host = files_host()
+        .settings("files", "idle_timeout = 1\nheader_timeout = 1")
+        .file("files/hello.txt", HELLO)
+        .start();
+    for begun in ["", "GET /hello.txt HTTP/1.1\r\nHo"] {
+        let mut stream = host.connect("files");
+        stream.write_all(begun.as_bytes()).unwrap();
+        let began = Instant::now();
+        assert_eq!(stream.read(&mut [0; 100]).unwrap_or(0), 0, "{begun:?}");
+        assert!(began.elapsed() > Duration::from_millis(500), "{begun:?}");
+    }
+    // A kept connection has its time anew after each response.
+    let mut stream = BufReader::new(host.connect("files"));
+    for _ in 0..3 {
+        assert_eq!(ask(&mut stream, "GET", "/hello.txt", "").status, 200);
+        std::thread::sleep(Duration::from_millis(600));
+    }
+}
+
+#[test]
+fn t16_t20_curl_browses_uploads_and_fetches_a_folder() {
+    let host = files_host()
+        .file("files/hello.txt", HELLO)
+        .file("files/folder/one.txt", "one")
+        .file("files/folder/.secret", "hidden")
+        .start();
+    let place = tempfile::tempdir().unwrap();
+    let page = curl(&host, "/").run().expect_success().stdout();
+    assert!(
+        page.contains("<a href=\"./hello.txt\">hello.txt</a>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("title=\"32 bytes\"") && page.contains("archive=tar.gz"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("multipart/form-data"),
+        "no form without an account: {page}"
+    );
+    let user = ["--user", "alice:wonderland"];
+    let page = curl(&host, "/").args(user).run().expect_success().stdout();
+    assert!(page.contains("multipart/form-data"), "{page}");
+
+    let file = place.path().join("up load.txt");
+    std::fs::write(&file, "uploaded").unwrap();
+    let form = format!("path=@{}", file.display());
+    let answer = curl(&host, "/upload?path=/folder")
+        .args(user)
+        .args(["--form", &form])
+        .run();
+    assert_eq!(
+        answer.expect_success().stdout(),
+        "{\"files\":[{\"name\":\"up load.txt\",\"size\":8}]}\n"
+    );
+    let put = curl(&host, "/put.txt")
+        .args(user)
+        .args(["--upload-file", file.to_str().unwrap()]);
+    let told = put
+        .args(["--write-out", "%{http_code}"])
+        .run()
+        .expect_success()
+        .stdout();
+    assert_eq!(told, "201");
+    assert_eq!(
+        curl(&host, "/put.txt").run().expect_success().stdout(),
+        "uploaded"
+    );
+    assert_eq!(
+        curl(&host, "/folder/up%20load.txt")
+            .run()
+            .expect_success()
+            .stdout(),
+        "uploaded"
+    );
+
+    let archive = place.path().join("folder.tar.gz");
+    let _ = curl(&host, "/folder/?archive=tar.gz")
+        .args(["--output", archive.to_str().unwrap()])
+        .run()
+        .expect_success();
+    let list = Client::new("tar")
+        .args(["xzvf", archive.to_str().unwrap()])
+        .current_dir(place.path())
+        .run();
+    let mut names: Vec<String> = list
+        .expect_success()
+        .stdout()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["folder/", "folder/one.txt", "folder/up load.txt"]);
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("folder/one.txt")).unwrap(),
+        "one"
+    );
+}
+
+#[test]
+fn t17_t18_t19_a_large_file_is_whole_also_when_it_is_resumed() {
+    let host = files_host().start();
+    let (file, place) = (
+        host.path().join("files/video.mp4"),
+        tempfile::tempdir().unwrap(),
+    );
+    let expected = fill(&file, 300 << 20);
+    set_modified(&file);
+    let (out, len) = (place.path().join("video.mp4"), (300u64 << 20).to_string());
+    let head = curl(&host, "/video.mp4")
+        .arg("--head")
+        .run()
+        .expect_success()
+        .stdout();
+    for field in [
+        "content-type: video/mp4",
+        "accept-ranges: bytes",
+        "content-disposition: inline; filename=\"video.mp4\"",
+        &format!("etag: {}", support::etag(&file)),
+        &format!("last-modified: {}", support::MODIFIED),
+        &format!("content-length: {len}"),
+    ] {
+        assert!(head.lines().any(|line| line == field), "{field} in {head}");
+    }
+    let whole = curl(&host, "/video.mp4")
+        .args(["--output", out.to_str().unwrap()])
+        .run();
+    let _ = whole.expect_success();
+    assert_eq!(digest(&out), expected);
+
+    // Broken off in the middle and gone on with, as `curl -C -` does it.
+    File::options()
+        .write(true)
+        .open(&out)
+        .unwrap()
+        .set_len(123_456_789)
+        .unwrap();
+    let rest =
+        curl(&host, "/video.mp4").args(["--continue-at", "-", "--output", out.to_str().unwrap()]);
+    let told = rest
+        .args(["--write-out", "%{http_code} %{size_download}"])
+        .run()
+        .expect_success()
+        .stdout();
+    assert_eq!(told, format!("206 {}", (300u64 << 20) - 123_456_789));
+    assert_eq!(digest(&out), expected);
+}
+
+#[test]
+fn t18_the_tutorials_download_in_segments() {
+    // HEAD for the length, then one range after the other, each appended to the file.
+    let host = files_host().start();
+    let expected = fill(&host.path().join("files/data.bin"), 5 << 20);
+    let mut stream = BufReader::new(host.connect("files"));
+    let head = ask(&mut stream, "HEAD", "/data.bin", "");
+    assert_eq!(head.field("accept-ranges"), Some("bytes"));
+    let len: usize = head.field("content-length").unwrap().parse().unwrap();
+    let (mut got, step) = (Vec::new(), 1_000_003);
+    while got.len() < len {
+        let range = format!("Range: bytes={}-{}\r\n", got.len(), got.len() + step - 1);
+        let part = ask(&mut stream, "GET", "/data.bin", &range);
+        assert_eq!(part.status, 206);
+        let last = (got.len() + step).min(len) - 1;
+        let told = format!("bytes {}-{last}/{len}", got.len());
+        assert_eq!(part.field("content-range"), Some(told.as_str()));
+        got.extend(part.body);
+    }
+    assert_eq!(hex(&Sha256::digest(&got)), expected);
+}
+
+#[test]
+fn t20_requests_and_urllib3_work_unchanged() {
+    let host = files_host()
+        .file("files/hello.txt", HELLO)
+        .file("files/site/index.html", "<h1>site</h1>")
+        .file("files/list/b c/deep.txt", "deep")
+        .file("files/list/\u{20ac}.txt", "euro")
+        .start();
+    let place = tempfile::tempdir().unwrap();
+    let upload = place.path().join("upload.bin");
+    let digest = fill(&upload, 3 << 20);
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/clients/requests_client.py"
+    );
+    let base = format!("http://{}", host.addr("files"));
+    let done = Client::python(script)
+        .arg(base)
+        .arg(&upload)
+        .arg(digest)
+        .run()
+        .expect_success();
+    assert_eq!(done.stdout(), "done\n");
+}
+
+#[test]
+fn a_broken_upload_replaces_nothing_and_leaves_nothing() {
+    let mut host = files_host().file("files/kept.txt", HELLO).start();
+    let files = host.path().join("files");
+    let count = || std::fs::read_dir(&files).unwrap().count();
+    let authorization = support::base64("alice:wonderland");
+    let head = format!(
+        "PUT /kept.txt HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {authorization}\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    let begin = |host: &Host| {
+        let mut stream = host.connect("files");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b'x'; 600_000]).unwrap();
+        polyport_testkit::eventually("the upload's temporary file", || {
+            (count() == 2).then_some(())
+        });
+        stream
+    };
+    drop(begin(&host));
+    polyport_testkit::eventually("an upload that is broken off is removed", || {
+        (count() == 1).then_some(())
+    });
+    // A killed process can remove nothing: the next one does.
+    let stream = begin(&host);
+    host.kill9();
+    drop(stream);
+    assert_eq!(count(), 2);
+    host.start();
+    polyport_testkit::eventually("what a crash left is removed", || {
+        (count() == 1).then_some(())
+    });
+    assert_eq!(
+        std::fs::read_to_string(files.join("kept.txt")).unwrap(),
+        HELLO
+    );
+}
+
+#[test]
+fn a_reload_refuses_nobody_and_breaks_no_download() {
+    let host = files_host().file("files/hello.txt", HELLO).start();
+    let big = host.path().join("files/big.bin");
+    let expected = fill(&big, 48 << 20);
+    let mut download = host.connect("files");
+    download
+        .write_all(b"GET /big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut kept = BufReader::new(host.connect("files"));
+    assert_eq!(
+        ask(&mut kept, "GET", "/hello.txt", "").field("connection"),
+        None
+    );
+
+    host.edit_config(|text| format!("{text}listing = false\n"));
+    let _ = host.command(&["reload", "--wait"]).expect_success();
+    // The kept connection is told to go; new ones meet the new settings at once.
+    let last = ask(&mut kept, "GET", "/hello.txt", "");
+    assert_eq!(
+        (last.status, last.field("connection")),
+        (200, Some("close"))
+    );
+    let mut fresh = BufReader::new(host.connect("files"));
+    assert_eq!(ask(&mut fresh, "GET", "/", "").status, 403);
+
+    let mut whole = Vec::new();
+    download.read_to_end(&mut whole).unwrap();
+    let body = &whole[whole.len() - (48 << 20)..];
+    assert_eq!(hex(&Sha256::digest(body)), expected);
+}
