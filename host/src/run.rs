@@ -93,7 +93,7 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
         let _ = host.reload(cause).await;
         notify_supervisor(&[NotifyState::Ready]);
         rewatch(&mut watcher, &mut watched, &file, &host, &changes);
-    };
+    }
     notify_supervisor(&[NotifyState::Stopping]);
     watcher.abort();
     tokio::select! {
@@ -151,7 +151,12 @@ fn announce(host: &Host) {
     }
     let _ = writeln!(out, "ready");
     let _ = out.flush();
-    if host.accounts().list().iter().all(|account| account.secret.is_none()) {
+    if host
+        .accounts()
+        .list()
+        .iter()
+        .all(|account| account.secret.is_none())
+    {
         info!(
             "there is no account with a password yet: make the first with `polyport user add NAME`"
         );

@@ -50,9 +50,7 @@ impl Watched {
     pub fn look(&self) -> Look {
         let mut sum = Sha256::new();
         for file in [&self.config, &self.accounts] {
-            sum.update(
-                fs::read(file).map_or_else(|error| error.to_string().into_bytes(), |bytes| bytes),
-            );
+            sum.update(fs::read(file).unwrap_or_else(|error| error.to_string().into_bytes()));
             sum.update([0]);
         }
         let libraries: BTreeSet<PathBuf> = fs::read_dir(&self.plugins)

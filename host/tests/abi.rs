@@ -1,6 +1,8 @@
 //! A plugin made with more than this host has loads, and what does not fit fails alone.
 //! (The other direction, an old plugin in a newer host, is in `sdk/abi/tests`.)
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::io::{BufRead, BufReader};
 
 use polyport_testkit::Host;

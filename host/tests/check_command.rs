@@ -68,3 +68,33 @@ fn accounts_are_checked_and_warned_about() {
     );
     assert_eq!(code, Some(1));
 }
+
+#[test]
+fn plugins_are_found_and_judge_their_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[services.a]\nplugin = \"nowhere\"\n[services.f]\nplugin = \"ftp\"\n\
+                  [services.f.settings]\nroot = \"\"\npassive_ports = \"2000\"\n[services.off]\nenabled = false\n\
+                  plugin = \"nowhere\"\n";
+    fs::write(folder.path().join("polyport.toml"), config).unwrap();
+    let built = polyport_testkit::library("polyport-ftp");
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    fs::copy(&built, plugins.join("libpolyport_ftp.so")).unwrap();
+    let (code, said) = check(folder.path(), &["--plugins", plugins.to_str().unwrap()]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("polyport.toml:2:1: services.a.plugin: "),
+        "{said}"
+    );
+    assert_eq!(
+        lines[1],
+        "polyport.toml:6:1: services.f.settings.root: expected a folder, got \"\""
+    );
+    assert!(
+        lines[2].starts_with("polyport.toml:7:1: services.f.settings.passive_ports: expected "),
+        "{said}"
+    );
+    assert_eq!(lines[3..], ["polyport: 3 problems"], "{said}");
+    assert_eq!(code, Some(1));
+    assert!(!folder.path().join("state").exists(), "it changes nothing");
+}

@@ -1,5 +1,7 @@
 //! What can be wrong with a library, an instance or an address is one clear line, and the other services run.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -202,7 +204,10 @@ fn settings_errors_name_file_line_and_key_all_at_once() {
         - 2;
     let log = host.try_start().unwrap_err();
     for (line, text) in [
-        (first, "services.bad.settings.mode: expected \"behave\""),
+        (
+            first,
+            "services.bad.settings.mode: expected one of \"behave\"",
+        ),
         (
             first + 1,
             "services.bad.settings.colour: expected a known key",

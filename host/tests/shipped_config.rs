@@ -45,8 +45,21 @@ fn at(path: &[&str]) -> Value {
 #[test]
 fn it_has_neither_problems_nor_warnings() {
     let file = folder().join("polyport.toml");
-    let said = polyport(&["check", "-c", file.to_str().unwrap()]);
+    let plugins = tempfile::tempdir().unwrap();
+    for service in at(&["services"]).as_object().unwrap().values() {
+        let built = library_of(service);
+        let name = built.file_name().unwrap();
+        std::fs::copy(&built, plugins.path().join(name)).unwrap();
+    }
+    let plugins = plugins.path().to_str().unwrap();
+    let said = polyport(&["check", "-c", file.to_str().unwrap(), "--plugins", plugins]);
     assert_eq!(said, "ok: 5 services, 0 accounts\n");
+}
+
+/// The built library of a service's plugin.
+fn library_of(service: &Value) -> PathBuf {
+    let plugin = service["plugin"].as_str().unwrap();
+    library(&format!("polyport-{plugin}"))
 }
 
 /// The keys of a table as the program knows them: it lists them when it meets an unknown one.
@@ -140,7 +153,7 @@ fn the_accounts_file_and_the_operating_page_name_every_key_of_an_account() {
 fn settings_are_the_plugins_keys_with_their_defaults() {
     let services = at(&["services"]);
     for (name, service) in services.as_object().unwrap() {
-        let built = library(&format!("polyport-{}", service["plugin"].as_str().unwrap()));
+        let built = library_of(service);
         let said: Value =
             serde_json::from_str(&polyport(&["plugin", "inspect", built.to_str().unwrap()]))
                 .unwrap();

@@ -77,7 +77,8 @@ impl Subscriber for ToHost {
             && current().is_some_and(|log| {
                 // The access log has a setting of its own, the level is not it.
                 metadata.target() == "access"
-                    || u64::from(number(metadata.level())) <= log.level.value.load(Ordering::Relaxed)
+                    || u64::from(number(metadata.level()))
+                        <= log.level.value.load(Ordering::Relaxed)
             })
     }
 

@@ -14,7 +14,12 @@ impl Command {
     /// Prints a line for each service.
     pub fn run(self, options: &Options) -> Outcome {
         let answer = options.ask(&Ask::Diff)?;
-        for line in answer["changes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for line in answer["changes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             println!("{line}");
         }
         Ok(())

@@ -54,9 +54,21 @@ fn list(folder: &Path) -> Outcome {
     for entry in catalog::scan(folder)? {
         match entry.manifest {
             Ok(found) => {
-                println!("{:<16} {:<10} {:<8} {}", found.name, found.version, found.abi, entry.path.display());
+                println!(
+                    "{:<16} {:<10} {:<8} {}",
+                    found.name,
+                    found.version,
+                    found.abi,
+                    entry.path.display()
+                );
             }
-            Err(error) => println!("{:<16} {:<10} {:<8} {}: {error}", "-", "-", "-", entry.path.display()),
+            Err(error) => println!(
+                "{:<16} {:<10} {:<8} {}: {error}",
+                "-",
+                "-",
+                "-",
+                entry.path.display()
+            ),
         }
     }
     Ok(())
@@ -71,6 +83,11 @@ fn inspect(options: &Options, plugin: &Path) -> Outcome {
     let named = |error: String| format!("library {}: {error}", path.display());
     let found = manifest::of_file(&path).map_err(named)?;
     let described = library::probe(&path).map_err(named)?;
-    println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "manifest": found, "description": described }))?);
+    println!(
+        "{}",
+        serde_json::to_string_pretty(
+            &serde_json::json!({ "manifest": found, "description": described })
+        )?
+    );
     Ok(())
 }

@@ -15,7 +15,9 @@ pub struct Command {
 impl Command {
     /// Returns when the new instances serve.
     pub fn run(self, options: &Options) -> Outcome {
-        let answer = options.ask(&Ask::Restart { service: self.service })?;
+        let answer = options.ask(&Ask::Restart {
+            service: self.service,
+        })?;
         println!("generation {}", answer["generation"]);
         Ok(())
     }

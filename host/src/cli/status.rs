@@ -44,8 +44,12 @@ fn print(state: &Value) {
         "SERVICE", "PLUGIN", "VERSION", "STATE", "CONNECTIONS"
     );
     for service in state["services"].as_array().into_iter().flatten() {
-        let listen: Vec<&str> =
-            service["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let listen: Vec<&str> = service["listen"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         println!(
             "{:<16} {:<14} {:<10} {:<9} {:>11}  {}",
             text(&service["name"]),

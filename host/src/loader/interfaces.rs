@@ -346,9 +346,9 @@ extern "C" fn retain(account: AccountHandle) {
 }
 
 extern "C" fn release(account: AccountHandle) {
-    // SAFETY: gives back one count that `hold` or `retain` took.
     guard((), || {
-        drop(unsafe { Arc::from_raw(account.account.cast::<Held>()) })
+        // SAFETY: gives back one count that `hold` or `retain` took.
+        drop(unsafe { Arc::from_raw(account.account.cast::<Held>()) });
     });
 }
 

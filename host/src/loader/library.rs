@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -37,6 +37,26 @@ pub struct Library {
 pub struct Loader {
     copies: PathBuf,
     loaded: HashMap<String, Arc<Library>>,
+    /// What a file was when it was loaded, so that an untouched one is not read again.
+    seen: HashMap<PathBuf, (Stamp, Arc<Library>)>,
+}
+
+/// Changes whenever a file's content does: identity, size, and both times to the nanosecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp([i128; 6]);
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self([
+            meta.ino().into(),
+            meta.size().into(),
+            meta.mtime().into(),
+            meta.mtime_nsec().into(),
+            meta.ctime().into(),
+            meta.ctime_nsec().into(),
+        ]))
+    }
 }
 
 impl Loader {
@@ -45,6 +65,7 @@ impl Loader {
         Self {
             copies: state.join("lib"),
             loaded: HashMap::new(),
+            seen: HashMap::new(),
         }
     }
 
@@ -54,20 +75,32 @@ impl Loader {
     /// One line that names the file and what is wrong with it.
     pub fn load(&mut self, path: &Path) -> Result<Arc<Library>, String> {
         let named = |error: String| format!("library {}: {error}", path.display());
-        let bytes = fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
-        let hash = hex(&Sha256::digest(&bytes));
+        let unread = |error| named(format!("cannot be read: {error}"));
+        let stamp = Stamp::of(path).map_err(unread)?;
+        if let Some((seen, library)) = self.seen.get(path)
+            && *seen == stamp
+        {
+            return Ok(Arc::clone(library));
+        }
+        let library = self
+            .load_bytes(&fs::read(path).map_err(unread)?)
+            .map_err(named)?;
+        self.seen
+            .insert(path.to_owned(), (stamp, Arc::clone(&library)));
+        Ok(library)
+    }
+
+    fn load_bytes(&mut self, bytes: &[u8]) -> Result<Arc<Library>, String> {
+        let hash = hex(&Sha256::digest(bytes));
         if let Some(library) = self.loaded.get(&hash) {
             return Ok(Arc::clone(library));
         }
-        let manifest = manifest::read(&bytes).map_err(named)?;
-        let copy = self.copy(&hash, &bytes).map_err(|error| {
-            named(format!(
-                "its private copy in {}: {error}",
-                self.copies.display()
-            ))
-        })?;
-        probe(&copy).map_err(named)?;
-        let lifecycle = open(&copy, &manifest).map_err(named)?;
+        let manifest = manifest::read(bytes)?;
+        let copy = self
+            .copy(&hash, bytes)
+            .map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))?;
+        probe(&copy)?;
+        let lifecycle = open(&copy, &manifest)?;
         let library = Arc::new(Library {
             manifest,
             hash: hash.clone(),
@@ -152,7 +185,9 @@ pub fn probe(path: &Path) -> Result<serde_json::Value, String> {
                 // It may have ended since; either way it is waited for.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("expected it to load within {PROBE_LIMIT:?}, got no answer"));
+                return Err(format!(
+                    "expected it to load within {PROBE_LIMIT:?}, got no answer"
+                ));
             }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
@@ -160,10 +195,19 @@ pub fn probe(path: &Path) -> Result<serde_json::Value, String> {
     let (said, complaint) = (text(child.stdout.take()), text(child.stderr.take()));
     if status.success() {
         let last = said.lines().last().unwrap_or_default();
-        return serde_json::from_str(last).map_err(|error| format!("expected its description as JSON, got {last:?}: {error}"));
+        return serde_json::from_str(last)
+            .map_err(|error| format!("expected its description as JSON, got {last:?}: {error}"));
     }
-    let complaint = complaint.lines().last().unwrap_or_default().trim_start_matches("polyport: ");
-    Err(if complaint.is_empty() { format!("loading it ended the probe: {status}") } else { complaint.to_owned() })
+    let complaint = complaint
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("polyport: ");
+    Err(if complaint.is_empty() {
+        format!("loading it ended the probe: {status}")
+    } else {
+        complaint.to_owned()
+    })
 }
 
 /// What a child wrote to a pipe; its end has been waited for.
@@ -181,7 +225,9 @@ fn text(pipe: Option<impl Read>) -> String {
 /// # Errors
 /// One line for the parent.
 pub fn probe_here(path: &Path) -> Result<serde_json::Value, String> {
-    let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+    let path = path
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     let manifest = manifest::of_file(&path)?;
     let lifecycle = open(&path, &manifest)?;
     serde_json::from_slice((lifecycle.describe)().as_slice())

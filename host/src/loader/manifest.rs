@@ -29,7 +29,9 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
     if machine != HOST_MACHINE {
         return Err(format!(
             "expected a library for {} (machine {}), got machine {}",
-            std::env::consts::ARCH, HOST_MACHINE.0, machine.0
+            std::env::consts::ARCH,
+            HOST_MACHINE.0,
+            machine.0
         ));
     }
     check_whole(&file, bytes)?;

@@ -18,6 +18,7 @@ use crate::listeners::Listeners;
 use crate::loader::interfaces::Watchers;
 use crate::loader::{Library, Loader};
 use plan::Step;
+pub use prepare::{Examined, examine};
 
 /// Everything that runs.
 pub struct Host {
@@ -66,8 +67,8 @@ impl Host {
     /// When the configuration or the accounts cannot be used.
     pub async fn boot(source: Source, config: Config, board: Board) -> Result<Self, String> {
         let list = accounts::load(&config.host.accounts).map_err(|error| chain(&error))?;
-        let accounts = Accounts::start(Arc::clone(&list))
-            .map_err(|error| format!("accounts: {error}"))?;
+        let accounts =
+            Accounts::start(Arc::clone(&list)).map_err(|error| format!("accounts: {error}"))?;
         let loader = Loader::new(&config.host.state);
         loader.sweep();
         let mut host = Self {
@@ -176,7 +177,9 @@ impl Host {
     fn read(&self) -> Result<(Config, accounts::Parsed), String> {
         let config = Config::load(&self.source).map_err(|error| chain(&error))?;
         let accounts = accounts::load(&config.host.accounts).map_err(|error| chain(&error))?;
-        self.accounts.check_replacement(&accounts)?;
+        self.accounts
+            .check_replacement(&accounts)
+            .map_err(|error| format!("{}: {error}", config.host.accounts.display()))?;
         Ok((config, accounts))
     }
 

@@ -1,10 +1,50 @@
 //! Everything about a change that can be checked without starting anything.
 
+use std::sync::Arc;
+
 use super::plan::{Now, step};
 use super::{Host, Next, NextService};
 use crate::accounts;
-use crate::config::{Config, Diagnostics};
-use crate::loader::catalog;
+use crate::config::{Config, Diagnostic, Diagnostics, Service};
+use crate::loader::{Library, Loader, catalog};
+
+/// What a service comes to, as far as can be told without starting it.
+pub struct Examined {
+    /// Its library; none for a disabled service and for one with an error.
+    pub library: Option<Arc<Library>>,
+    /// Why its library cannot be used.
+    pub error: Option<Diagnostic>,
+    /// What its plugin finds wrong with the settings.
+    pub problems: Diagnostics,
+}
+
+/// Finds and loads a service's library and lets it check the settings.
+pub fn examine(loader: &mut Loader, config: &Config, service: &Service) -> Examined {
+    let mut examined = Examined {
+        library: None,
+        error: None,
+        problems: Diagnostics::new(),
+    };
+    if !service.enabled {
+        return examined;
+    }
+    let found = catalog::find(&config.host.plugins, &service.plugin);
+    match found.and_then(|path| loader.load(&path)) {
+        Ok(library) => {
+            for problem in library.configure(&service.settings) {
+                let message = format!("expected {}, got {}", problem.expected, problem.got);
+                let problem = config.problem(&service.name, &problem.key, &message);
+                examined.problems.push(problem);
+            }
+            examined.library = Some(library);
+        }
+        Err(error) => {
+            let key = format!("services.{}.plugin", service.name);
+            examined.error = Some(Diagnostic::error(config.place(&key), key, error));
+        }
+    }
+    examined
+}
 
 impl Host {
     /// Finds and loads the libraries, lets plugins check their settings, and gives each service its step.
@@ -36,29 +76,18 @@ impl Host {
             // One that did not run and was not touched does not hold the others up.
             let blocks =
                 !boot && (running.is_some() || entry.is_none_or(|entry| entry.service != *service));
-            let library = if service.enabled {
-                catalog::find(&config.host.plugins, &service.plugin)
-                    .and_then(|path| self.loader.load(&path))
-                    .map(Some)
-            } else {
-                Ok(None)
-            };
-            let (library, error) = match library {
-                Ok(library) => (library, None),
-                Err(error) => (None, Some(error)),
-            };
+            let Examined {
+                library,
+                error,
+                problems: found,
+            } = examine(&mut self.loader, &config, service);
+            problems.extend(found);
             if let Some(error) = &error
                 && blocks
             {
-                let key = format!("services.{}.plugin", service.name);
-                refused.push(format!("{}: {key}: {error}", config.place(&key)));
+                refused.push(error.to_string());
             }
-            if let Some(library) = &library {
-                for problem in library.configure(&service.settings) {
-                    let message = format!("expected {}, got {}", problem.expected, problem.got);
-                    problems.push(config.problem(&service.name, &problem.key, &message));
-                }
-            }
+            let error = error.map(|error| error.message);
             let hash = library.as_ref().map(|library| library.hash.as_str());
             let step = step(now, service, hash, forced(&service.name));
             services.push(NextService {
