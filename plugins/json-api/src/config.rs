@@ -237,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_key_with_its_default() {
+        let text = include_str!("../../../docs/json-api.md");
+        let settings = serde_json::to_value(Config::default()).unwrap();
+        for (key, default) in settings.as_object().unwrap() {
+            let plain = format!("| `{key}` | {default} |");
+            let quoted = format!("| `{key}` | `{default}` |");
+            assert!(text.contains(&plain) || text.contains(&quoted), "{quoted}");
+        }
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         let config = Config {
             max_depth: 0,
