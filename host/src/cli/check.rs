@@ -6,9 +6,8 @@ use clap::Args;
 
 use super::{Options, Outcome};
 use crate::accounts::{AccountList, LoadError as AccountsError};
-use crate::config::{Config, Diagnostic, Diagnostics, LoadError as ConfigError};
+use crate::config::{Config, Diagnostics, LoadError as ConfigError};
 use crate::loader::Loader;
-use crate::loader::{Loader, catalog};
 use crate::reload::{Examined, examine};
 
 /// Arguments of `polyport check`.
@@ -29,7 +28,6 @@ impl Command {
         };
         let mut summary = String::new();
         if let Some(config) = config {
-            found.extend(check_plugins(&config)?);
             found.extend(settings(&config)?);
             match AccountList::load(&config.host.accounts) {
                 Ok(list) => {
@@ -66,8 +64,9 @@ impl Command {
 
 /// What the plugins say of their settings, and which libraries cannot be used.
 fn settings(config: &Config) -> io::Result<Diagnostics> {
-    // The running host's copies are not touched.
-    let scratch = tempfile::tempdir()?;
+    // The running host's copies are not touched. The state folder is on a disk from which libraries
+    // load; it may be missing, or another user's.
+    let scratch = tempfile::tempdir_in(&config.host.state).or_else(|_| tempfile::tempdir())?;
     let mut loader = Loader::new(scratch.path());
     let mut found = Diagnostics::new();
     for service in &config.services {
@@ -76,30 +75,6 @@ fn settings(config: &Config) -> io::Result<Diagnostics> {
         } = examine(&mut loader, config, service);
         found.extend(error.into_iter().collect());
         found.extend(problems);
-    }
-    Ok(found.sorted())
-}
-
-/// Loads each service's library, from copies of its own, and lets it judge its settings.
-fn check_plugins(config: &Config) -> std::io::Result<Diagnostics> {
-    // The state folder is on a disk from which libraries load; it may be missing, or another user's.
-    let folder = tempfile::tempdir_in(&config.host.state).or_else(|_| tempfile::tempdir())?;
-    let mut loader = Loader::new(folder.path());
-    let mut found = Diagnostics::new();
-    for service in config.services.iter().filter(|service| service.enabled) {
-        let library = catalog::find(&config.host.plugins, &service.plugin);
-        match library.and_then(|path| loader.load(&path)) {
-            Ok(library) => {
-                for problem in library.configure(&service.settings) {
-                    let message = format!("expected {}, got {}", problem.expected, problem.got);
-                    found.push(config.problem(&service.name, &problem.key, &message));
-                }
-            }
-            Err(error) => {
-                let key = format!("services.{}.plugin", service.name);
-                found.push(Diagnostic::error(config.place(&key), key, error));
-            }
-        }
     }
     Ok(found.sorted())
 }

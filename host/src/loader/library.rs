@@ -169,7 +169,8 @@ impl Library {
 /// One line that says what is wrong with it.
 pub fn probe(path: &Path) -> Result<serde_json::Value, String> {
     let failed = |error: std::io::Error| format!("the probe cannot be run: {error}");
-    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
+    // This very program, also after its file was replaced by a newer one.
+    let mut child = Command::new("/proc/self/exe")
         .args(["plugin", "probe"])
         .arg(path)
         .stdin(Stdio::null())
