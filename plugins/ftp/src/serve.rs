@@ -335,7 +335,7 @@ impl Session {
                 done(move || files.set_modified(&path, time)).await?
             }
             Request::List { listing, endpoint } => {
-                let what = format!("listing {}", listing.path);
+                let what = format!("listing {}", shown(&listing.path));
                 let lines = blocking(move || files.list(&listing)).await?;
                 self.begin(what, endpoint, Job::Lines(lines))
             }
@@ -345,7 +345,7 @@ impl Session {
                 representation,
                 endpoint,
             } => {
-                let what = format!("download {path}");
+                let what = format!("download {}", shown(&path));
                 let (source, opened) =
                     blocking(move || files.retrieve(&path, offset, representation)).await?;
                 self.begin(what, endpoint, Job::Download(source));
@@ -357,7 +357,7 @@ impl Session {
                 representation,
                 endpoint,
             } => {
-                let what = format!("upload {path}");
+                let what = format!("upload {}", shown(&path));
                 let ascii = files.ascii;
                 let (sink, opened) =
                     blocking(move || files.store(&path, placement, representation)).await?;
@@ -401,7 +401,7 @@ impl Session {
                     .login(&self.peer, user, password)
                     .await
                     .map_err(|why| match why {
-                        Denied::Busy => Denial::TooMany,
+                        Denied::Busy => Denial::Busy,
                         Denied::Refused => Denial::Credentials,
                     });
                 // asked nevertheless, so that the answer takes as long as for others
@@ -512,6 +512,11 @@ async fn read(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
             done => return done,
         }
     }
+}
+
+/// A path for the log: nothing in it can act on a terminal.
+fn shown(path: &VirtualPath) -> impl std::fmt::Display {
+    path.as_str().escape_debug()
 }
 
 async fn until(deadline: Option<Instant>) {

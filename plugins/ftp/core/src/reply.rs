@@ -76,7 +76,7 @@ replies! {
     BAD_STRUCTURE          = 504 "Bad STRU command.";
     NEED_LOGIN             = 530 "Please login with USER and PASS.";
     LOGIN_INCORRECT        = 530 "Login incorrect.";
-    LOGIN_LATER            = 530 "Too many failed logins, try again later.";
+    LOGIN_LATER            = 530 "Too many logins at the moment, try again later.";
     NO_FOLDER              = 530 "The account's folder cannot be opened.";
     PASV_DISABLED          = 550 "Passive mode is switched off (pasv_enable).";
     PORT_DISABLED          = 550 "Active mode is switched off (port_enable).";

@@ -183,8 +183,8 @@ pub struct Opened {
 pub enum Denial {
     /// No such user, a wrong password, or no right to this service.
     Credentials,
-    /// Too many tries from there: later perhaps.
-    TooMany,
+    /// Too many logins are being checked: later perhaps. Not counted as a failure.
+    Busy,
     /// `allow_writeable_chroot` is off and the account's root can be written.
     WriteableRoot,
     /// The account's folder cannot be opened.

@@ -50,10 +50,12 @@ pub(super) fn accepted(control: &mut Control, name: String, directory: VirtualPa
 }
 
 pub(super) fn denied(control: &mut Control, denial: Denial) {
-    control.login_failures += 1;
+    if denial != Denial::Busy {
+        control.login_failures += 1;
+    }
     control.reply(&match denial {
         Denial::Credentials => reply::LOGIN_INCORRECT,
-        Denial::TooMany => reply::LOGIN_LATER,
+        Denial::Busy => reply::LOGIN_LATER,
         Denial::WriteableRoot => reply::WRITEABLE_ROOT,
         Denial::NoFolder => reply::NO_FOLDER,
     });
