@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use polyport_testkit::{Host, eventually};
+use polyport_testkit::{Host, eventually, repeats};
 use support::{Http, json_host};
 
 /// What a client knows of one document.
@@ -46,7 +46,7 @@ fn write(mut http: Http, collection: &str, writer: usize) -> BTreeMap<String, Kn
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     let mut host = json_host().start();
-    for round in 0..3 {
+    for round in 0..repeats("POLYPORT_KILLS", 3) {
         let collection = format!("/round-{round}");
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
