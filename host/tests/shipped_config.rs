@@ -9,7 +9,7 @@ use polyport_testkit::library;
 use serde_json::{Map, Value};
 
 /// Keys of `[host]` whose default is no fixed value: they stand in a comment.
-const IN_A_COMMENT: [&str; 2] = ["plugins", "file"];
+const IN_A_COMMENT: [&str; 3] = ["plugins", "user", "file"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
