@@ -1,5 +1,7 @@
 //! T10 to T13 and T16 to T20: the tutorial's files over HTTP, with the clients its reader has.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs::File;
@@ -116,6 +118,11 @@ fn t12_a_line_for_each_request_in_combined_format() {
         rest,
         "\"GET /hello.txt HTTP/1.1\" 206 11 \"http://x/\\\"y\" \"tutorial\""
     );
+
+    let mut stream = host.connect("files");
+    stream.write_all(b"nonsense\r\n\r\n").unwrap();
+    let line = host.wait_log(mark, " 400 ");
+    assert!(line.ends_with("] \"-\" 400 0 \"-\" \"-\""), "{line}");
 }
 
 #[test]

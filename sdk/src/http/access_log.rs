@@ -29,6 +29,23 @@ pub(super) fn write(line: &Line<'_>) {
     tracing::info!(target: "access", "{line}");
 }
 
+/// The line of what was no request, and was answered without being one.
+pub(super) fn write_unread(peer: Peer, status: u16) {
+    if is_enabled() {
+        let at = SystemTime::now();
+        write(&Line {
+            peer,
+            user: None,
+            at,
+            request_line: "-",
+            status,
+            sent: 0,
+            referer: None,
+            user_agent: None,
+        });
+    }
+}
+
 impl Line<'_> {
     fn format(&self) -> String {
         let mut out = String::with_capacity(160);

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use super::access_log;
 use super::exchange::{Activity, Ending, Exchange};
 use super::file_body::FileReader;
 use super::timed::{Deadline, Timed};
@@ -74,7 +75,17 @@ where
     if closed.is_ok() && activity.body_unread() {
         let _ = tokio::time::timeout(LINGER, discard(&mut stream)).await;
     }
-    served.map_err(|error| Error::Peer(tell(&error)))
+    served.map_err(|error| {
+        if error.is_parse() {
+            let status = if error.is_parse_too_large() {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            access_log::write_unread(peer, status.as_u16());
+        }
+        Error::Peer(tell(&error))
+    })
 }
 
 async fn discard(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What the tests of this plugin have in common.
 
 // Each test program uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
