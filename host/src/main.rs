@@ -12,6 +12,7 @@ mod instance;
 mod listeners;
 mod loader;
 mod logging;
+mod privileges;
 mod reload;
 mod run;
 mod watch;

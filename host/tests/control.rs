@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use polyport_testkit::Host;
 
@@ -139,4 +139,41 @@ fn overrides_reach_the_host_and_commands_find_it_by_them() {
         .expect_success();
     host.command(&["stop", "--control", socket.to_str().unwrap()])
         .expect_success();
+}
+
+#[test]
+fn root_binds_low_ports_and_becomes_the_configured_user() {
+    // Only root can become somebody else; as anybody else the refusal is what is tested.
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut host = Host::builder()
+        .plugin("one", "echo", "polyport-echo")
+        .listen("one", &["127.0.0.1:{port:one}", "127.77.0.1:777"])
+        .host_keys("user = \"nobody\"")
+        .prepare();
+    if !root {
+        let log = host.try_start().unwrap_err();
+        assert!(log.contains("expected to be started by root"), "{log}");
+        return;
+    }
+    // The folder of the test is private to root.
+    for folder in [host.path().to_owned(), host.path().join("plugins")] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    host.start();
+    let nobody = std::fs::metadata(host.path().join("state")).unwrap().uid();
+    assert_ne!(nobody, 0);
+    for task in std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let uids = format!("Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n");
+        assert!(
+            status.contains(&uids),
+            "a thread kept other rights: {status}"
+        );
+    }
+    assert!(std::net::TcpStream::connect("127.77.0.1:777").is_ok());
+    assert_eq!(
+        host.command(&["restart"]).expect_success().stdout(),
+        "generation 2\n"
+    );
+    host.command(&["stop"]).expect_success();
 }

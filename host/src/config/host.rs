@@ -11,6 +11,7 @@ use crate::logging::Filter;
 /// The keys of `[host]`.
 pub const KEYS: &[&str] = &[
     "plugins",
+    "user",
     "accounts",
     "state",
     "control",
@@ -31,6 +32,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct HostConfig {
     /// The folder of the plugin libraries.
     pub plugins: PathBuf,
+    /// Whom the process becomes once its first sockets are bound; itself when absent.
+    pub user: Option<String>,
     /// The accounts file.
     pub accounts: PathBuf,
     /// The folder of everything that must outlive the process.
@@ -96,6 +99,7 @@ pub fn read(
         reader.filled_text(key).map(|text| folder.join(text))
     };
     let plugins = path(&mut reader, "plugins").unwrap_or_else(|| program_folder.to_owned());
+    let user = reader.filled_text("user").map(ToOwned::to_owned);
     let accounts = path(&mut reader, "accounts").unwrap_or_else(|| folder.join("accounts.ini"));
     let state = path(&mut reader, "state").unwrap_or_else(|| folder.join("state"));
     let control = path(&mut reader, "control").unwrap_or_else(|| state.join("control.sock"));
@@ -112,6 +116,7 @@ pub fn read(
     let log = read_log(log.unwrap_or(&empty), folder, reader.diagnostics());
     HostConfig {
         plugins,
+        user,
         accounts,
         state,
         control,

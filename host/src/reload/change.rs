@@ -9,12 +9,12 @@ use tracing::{error, info, warn};
 use super::plan::Step;
 use super::{Entry, Host, Next, NextService};
 use crate::board::ShownService;
-use crate::config::{Config, Service};
+use crate::config::{AccessLog, Config, Service};
 use crate::instance::Instance;
 use crate::listeners::Fresh;
 use crate::loader::Library;
 use crate::loader::interfaces::HostSide;
-use crate::logging;
+use crate::{logging, privileges};
 
 /// How long an exclusive instance may take to let go of its store before the next one starts.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -44,6 +44,7 @@ impl Host {
         let same = self.config == next.config && !self.accounts.differs(&next.accounts);
         if !boot && quiet && same && removed.is_empty() {
             self.board.update(|shown| shown.last_error = None);
+            take_over_log(&next.config); // its files may have been rotated
             return Ok(false);
         }
         let mut started = Started::default();
@@ -80,6 +81,9 @@ impl Host {
                 Step::Untouched | Step::Settings | Step::End | Step::Rest => {}
             }
         }
+        if self.board.generation() == 0 {
+            self.bind_and_drop_rights(config, services, started)?;
+        }
         for &index in &beside {
             let outcome = self.start(config, &services[index], started);
             note(&mut services[index], config, outcome)?;
@@ -106,6 +110,31 @@ impl Host {
         Ok(())
     }
 
+    /// At the start of the process: binds every socket, then becomes the configured user.
+    fn bind_and_drop_rights(
+        &self,
+        config: &Config,
+        services: &mut [NextService],
+        started: &mut Started,
+    ) -> Result<(), String> {
+        for next in services.iter_mut().filter(|next| next.library.is_some()) {
+            let Service { name, listen, .. } = &next.service;
+            if let Err(reason) = self.listeners.bind(name, listen, &mut started.fresh) {
+                next.error = Some(reason);
+            }
+        }
+        let host = &config.host;
+        let Some(user) = &host.user else {
+            return Ok(());
+        };
+        let mut owned = vec![host.state.as_path(), host.control.as_path()];
+        owned.extend(host.log.file.as_deref());
+        if let AccessLog::File(file) = &host.log.access {
+            owned.push(file);
+        }
+        privileges::become_user(user, &owned)
+    }
+
     /// Starts an instance on its sockets; the outcome shows in [`settle`].
     fn start(
         &self,
@@ -116,6 +145,7 @@ impl Host {
         let NextService {
             service,
             library: Some(library),
+            error: None,
             ..
         } = next
         else {
@@ -242,9 +272,7 @@ impl Host {
         }
         self.accounts.replace(next.accounts);
         self.watchers.notify();
-        if let Err(reason) = logging::apply(&next.config.host.log) {
-            warn!("log: stays as it was: {reason}");
-        }
+        take_over_log(&next.config);
         let mut refusals = Vec::new();
         for NextService {
             service,
@@ -336,6 +364,13 @@ impl Host {
             enabled: service.enabled,
             error: error.clone(),
         }
+    }
+}
+
+/// The log as configured, its files opened anew.
+fn take_over_log(config: &Config) {
+    if let Err(reason) = logging::apply(&config.host.log) {
+        warn!("log: stays as it was: {reason}");
     }
 }
 
