@@ -20,7 +20,7 @@ pub struct Config {
     pub durability: Durability,
     /// How long a change waits for another process that writes to the file.
     pub busy_timeout: u64,
-    /// Connections for reading.
+    /// Connections for reading single documents, and as many for lists.
     pub readers: usize,
     /// Size at which the database stops growing; 0 for no limit.
     pub max_database_size: u64,

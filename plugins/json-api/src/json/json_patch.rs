@@ -6,7 +6,7 @@ use super::equal::equal;
 use super::pointer::{Pointer, array_index};
 use super::string::{decode, encode};
 use super::tree::{
-    Member, Node, Tree, insert_item, position, push_member, remove_item, remove_member,
+    Extent, Member, Node, Tree, insert_item, position, push_member, remove_item, remove_member,
 };
 
 /// How far a patch may go; `copy` would else double a document with every operation.
@@ -56,6 +56,7 @@ pub fn json_patch(document: &str, patch: &str, limits: PatchLimits) -> Result<St
     let mut target = Target {
         root: &mut tree.root,
         bytes: document.len(),
+        handled: 0,
         limits,
     };
     for (index, item) in operations.iter_mut().enumerate() {
@@ -77,6 +78,9 @@ impl PatchError {
         }
     }
 }
+
+/// How many times the largest document a patch may handle.
+const MOST_HANDLED: usize = 64;
 
 /// Section 4.
 enum Operation<'a> {
@@ -159,6 +163,8 @@ struct Target<'t, 'a> {
     root: &'t mut Node<'a>,
     /// About how large the document has become; layout is not counted.
     bytes: usize,
+    /// Bytes of all values that operations put in or took out.
+    handled: usize,
     limits: PatchLimits,
 }
 
@@ -171,8 +177,7 @@ impl<'a> Target<'_, 'a> {
                 self.admit(&path, &value)?;
                 let place = self.find(&path)?;
                 let old = std::mem::replace(place, value);
-                self.bytes = self.bytes.saturating_sub(old.extent().bytes);
-                Ok(())
+                self.dismiss(&old)
             }
             Operation::Move { from, path } if from.contains(&path) => {
                 let (from, path) = (from.tokens().join("/"), path.tokens().join("/"));
@@ -204,7 +209,7 @@ impl<'a> Target<'_, 'a> {
 
     /// Refuses a value that would make the document too large or too deep, and counts it.
     fn admit(&mut self, path: &Pointer, value: &Node<'_>) -> Result<(), PatchError> {
-        let extent = value.extent();
+        let extent = self.measure(value)?;
         self.bytes = self.bytes.saturating_add(extent.bytes);
         // Counted without layout and without what is replaced: the result is measured exactly later.
         if self.bytes > self.limits.max_bytes.saturating_mul(2) {
@@ -220,6 +225,26 @@ impl<'a> Target<'_, 'a> {
             )));
         }
         Ok(())
+    }
+
+    /// Counts a value that is no longer in the document.
+    fn dismiss(&mut self, value: &Node<'_>) -> Result<(), PatchError> {
+        let extent = self.measure(value)?;
+        self.bytes = self.bytes.saturating_sub(extent.bytes);
+        Ok(())
+    }
+
+    /// Measuring takes time: a patch must not have the same large part measured a thousand times.
+    fn measure(&mut self, value: &Node<'_>) -> Result<Extent, PatchError> {
+        let extent = value.extent();
+        self.handled = self.handled.saturating_add(extent.bytes);
+        let most = self.limits.max_bytes.saturating_mul(MOST_HANDLED);
+        if self.handled > most {
+            return Err(PatchError::TooLarge(format!(
+                "expected operations on at most {most} bytes in all, got more"
+            )));
+        }
+        Ok(extent)
     }
 
     fn find(&mut self, path: &Pointer) -> Result<&mut Node<'a>, PatchError> {
@@ -290,7 +315,7 @@ impl<'a> Target<'_, 'a> {
         } else {
             return Err(no_container(name));
         };
-        self.bytes = self.bytes.saturating_sub(removed.extent().bytes);
+        self.dismiss(&removed)?;
         Ok(removed)
     }
 }

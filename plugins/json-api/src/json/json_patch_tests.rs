@@ -235,6 +235,19 @@ fn copies_of_copies_do_not_grow_without_bound() {
     ));
 }
 
+#[test]
+fn moving_large_parts_to_and_fro_is_bounded() {
+    let document = format!("{{\"a\":\"{}\"}}", "x".repeat(9_000));
+    let there = r#"{"op":"move","from":"/a","path":"/b"}"#;
+    let back = r#"{"op":"move","from":"/b","path":"/a"}"#;
+    let patch = |times| format!("[{}]", vec![[there, back].join(","); times].join(","));
+    assert_eq!(patched(&document, &patch(10)), document);
+    assert_eq!(
+        refused(&document, &patch(50)).to_string(),
+        "operation 35: expected operations on at most 640000 bytes in all, got more"
+    );
+}
+
 /// The operations on values, as plainly as they can be said; `None` where the standard says error.
 fn reference(document: &mut Value, operation: &Value) -> Option<()> {
     let path = operation["path"].as_str()?;

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 pub use error::{OpenError, StoreError};
 use read::Readers;
@@ -44,7 +45,7 @@ pub struct Options {
     pub durability: Durability,
     /// How long to wait for another process that writes to the file.
     pub busy_timeout: Duration,
-    /// Connections for reading, from 1.
+    /// Connections for reading single documents, and as many for lists; from 1.
     pub readers: usize,
     /// Size at which the file stops growing; `None` for no limit.
     pub max_bytes: Option<u64>,
@@ -175,7 +176,12 @@ pub struct Collection {
 /// An open store. Several, also of several processes, may share one file.
 #[derive(Debug)]
 pub struct Store {
-    readers: Arc<Readers>,
+    /// For single documents: short enough to be read in place.
+    points: Readers,
+    /// For lists, which may be long; they must not keep single documents waiting.
+    ranges: Arc<Readers>,
+    /// As many lists at once as there are connections for them.
+    turns: Semaphore,
     writer: Writer,
 }
 
@@ -186,11 +192,16 @@ impl Store {
     /// One clear text for a file that is foreign, damaged, of a later version or out of reach.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let connection = open::open(options)?;
-        let readers = (0..options.readers.max(1))
-            .map(|_| open::reader(options))
-            .collect::<Result<Vec<_>, _>>()?;
+        let count = options.readers.max(1);
+        let readers = || {
+            (0..count)
+                .map(|_| open::reader(options))
+                .collect::<Result<Vec<_>, _>>()
+        };
         Ok(Self {
-            readers: Arc::new(Readers::new(readers)),
+            points: Readers::new(readers()?),
+            ranges: Arc::new(Readers::new(readers()?)),
+            turns: Semaphore::new(count),
             writer: Writer::start(connection)?,
         })
     }
@@ -201,7 +212,7 @@ impl Store {
     /// [`StoreError`], here and below: the engine's trouble, never the caller's.
     pub fn get(&self, collection: &str, id: &str) -> Result<Option<Document>, StoreError> {
         // Not worth another thread: a look-up in two B-trees, mostly in memory.
-        self.readers
+        self.points
             .with(|connection| read::get(connection, collection, id))
     }
 
@@ -240,7 +251,8 @@ impl Store {
         &self,
         read: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let readers = Arc::clone(&self.readers);
+        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
+        let readers = Arc::clone(&self.ranges);
         match tokio::task::spawn_blocking(move || readers.with(read)).await {
             Ok(answer) => answer,
             Err(error) => Err(StoreError::Failed(error.to_string())),
