@@ -51,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::pretty;
-    use super::super::tree::strategies;
+    use super::super::strategies;
     use super::*;
 
     fn same(a: &str, b: &str) -> bool {

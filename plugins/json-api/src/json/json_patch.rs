@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::edit::{insert_item, position, push_member, remove_item, remove_member};
 use super::equal::equal;
 use super::pointer::{Pointer, array_index};
 use super::string::{decode, encode};
-use super::tree::{
-    Extent, Member, Node, Tree, insert_item, position, push_member, remove_item, remove_member,
-};
+use super::tree::{Extent, Member, Node, Tree};
 
 /// How far a patch may go; `copy` would else double a document with every operation.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::json::tree::strategies;
+use crate::json::strategies;
 
 const LIMITS: PatchLimits = PatchLimits {
     max_bytes: 10_000,

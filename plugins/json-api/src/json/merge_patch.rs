@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::edit::push_member;
 use super::string::decode;
-use super::tree::{Member, Node, Tree, push_member};
+use super::tree::{Member, Node, Tree};
 
 /// `document` with `patch` merged into it; both validated texts.
 ///
@@ -104,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::super::tree::strategies;
+    use super::super::strategies;
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 //! patch formats edit a lazily opened [`tree`] whose untouched parts are slices of the original.
 //! Knows RFC 8259, 6901, 6902 and 7396; knows nothing of HTTP and of storage.
 
+mod edit;
 mod equal;
 mod json_patch;
 mod lexer;
@@ -13,6 +14,8 @@ mod merge_patch;
 mod number;
 mod pointer;
 mod pretty;
+#[cfg(test)]
+mod strategies;
 mod string;
 mod syntax_error;
 mod tree;

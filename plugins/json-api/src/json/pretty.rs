@@ -49,7 +49,7 @@ fn break_line(out: &mut String, lexer: &Lexer<'_>, kind: Kind) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tree::strategies;
+    use super::super::strategies;
     use super::*;
 
     fn minify(text: &str) -> String {

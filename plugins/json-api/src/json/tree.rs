@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 
 use super::lexer::{Kind, Lexer};
-use super::string::decode;
 
 /// A value, as text or opened by one level.
 #[derive(Debug, Clone)]
@@ -173,81 +172,6 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Where a key that readers would see stands: the last of its name.
-pub fn position(members: &[Member<'_>], name: &str) -> Option<usize> {
-    members
-        .iter()
-        .rposition(|member| decode(&member.key) == name)
-}
-
-/// Adds a member at the end, laid out like the one before it.
-pub fn push_member<'a>(members: &mut Vec<Member<'a>>, mut member: Member<'a>) {
-    let alone = members.len() == 1;
-    if let Some(last) = members.last_mut() {
-        (member.before, member.colon, member.after) = (last.before, last.colon, last.after);
-        last.after = "";
-        if alone && last.before.is_empty() && last.colon.ends_with(' ') {
-            member.before = " ";
-        }
-    }
-    members.push(member);
-}
-
-/// Removes one member; the layout of both ends of the object stays.
-pub fn remove_member<'a>(members: &mut Vec<Member<'a>>, index: usize) -> Node<'a> {
-    let removed = members.remove(index);
-    if index == 0
-        && let Some(first) = members.first_mut()
-    {
-        first.before = removed.before;
-    }
-    if index == members.len()
-        && let Some(last) = members.last_mut()
-    {
-        last.after = removed.after;
-    }
-    removed.value
-}
-
-/// Inserts an element at `index`, at most the array's length, laid out like its neighbours.
-pub fn insert_item<'a>(items: &mut Vec<Item<'a>>, index: usize, value: Node<'a>) {
-    let mut item = Item {
-        before: "",
-        value,
-        after: "",
-    };
-    if index == 0 {
-        // What stood before the first element opens the array; its own place is now behind a comma.
-        let apart = items.get(1).map(|second| second.before);
-        if let Some(first) = items.first_mut() {
-            item.before = first.before;
-            first.before = apart.unwrap_or(first.before);
-        }
-    } else if let Some(there) = items.get(index) {
-        item.before = there.before;
-    } else if let Some(last) = items.last_mut() {
-        item.before = last.before;
-        item.after = std::mem::take(&mut last.after);
-    }
-    items.insert(index, item);
-}
-
-/// Removes one element; the layout of both ends of the array stays.
-pub fn remove_item<'a>(items: &mut Vec<Item<'a>>, index: usize) -> Node<'a> {
-    let removed = items.remove(index);
-    if index == 0
-        && let Some(first) = items.first_mut()
-    {
-        first.before = removed.before;
-    }
-    if index == items.len()
-        && let Some(last) = items.last_mut()
-    {
-        last.after = removed.after;
-    }
-    removed.value
-}
-
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 fn split_whitespace(text: &str) -> (&str, &str) {
@@ -344,56 +268,10 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
 }
 
 #[cfg(test)]
-pub mod strategies {
-    //! JSON texts with random layout and spelling.
-
-    use proptest::prelude::*;
-
-    /// A valid JSON text, at most four levels deep, whose numbers fit a float.
-    pub fn text() -> impl Strategy<Value = String> {
-        let scalar = prop_oneof![
-            Just("null".to_owned()),
-            Just("true".to_owned()),
-            Just("false".to_owned()),
-            "-?(0|[1-9][0-9]{0,18})(\\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?",
-            string(),
-        ];
-        let value = scalar.prop_recursive(4, 64, 6, |inner| {
-            let pair = (space(), key(), space(), space(), inner.clone(), space())
-                .prop_map(|(a, key, b, c, value, d)| format!("{a}{key}{b}:{c}{value}{d}"));
-            let item = (space(), inner, space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
-            prop_oneof![
-                prop::collection::vec(pair, 0..6)
-                    .prop_map(|pairs| format!("{{{}}}", pairs.join(","))),
-                prop::collection::vec(item, 0..6)
-                    .prop_map(|items| format!("[{}]", items.join(","))),
-            ]
-        });
-        (space(), value, space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"))
-    }
-
-    fn key() -> impl Strategy<Value = String> {
-        // Few names, one of them in two spellings, so that patches meet what is there.
-        prop_oneof![
-            4 => prop::sample::select(vec!["\"a\"", "\"b\"", "\"\\u0061\"", "\"\"", "\"/\"", "\"~\"", "\"0\""])
-                .prop_map(str::to_owned),
-            1 => string(),
-        ]
-    }
-
-    fn string() -> impl Strategy<Value = String> {
-        "\"([ a-z0-9ä€😀/{}\\[\\],:]|\\\\[\"\\\\/bfnrt]|\\\\u(00[0-9a-f]{2}|20AC|D83D\\\\uDE00)){0,6}\""
-    }
-
-    fn space() -> impl Strategy<Value = String> {
-        prop_oneof![3 => Just(String::new()), 1 => "[ \\t\\n\\r]{1,3}"]
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::strategies;
     use super::*;
 
     fn open_everything(node: &mut Node<'_>) {
@@ -406,54 +284,6 @@ mod tests {
                 .iter_mut()
                 .for_each(|member| open_everything(&mut member.value));
         }
-    }
-
-    fn push(text: &str) -> String {
-        let mut tree = Tree::new(text);
-        let member = Member {
-            before: "",
-            key: Cow::Borrowed("\"new\""),
-            colon: ":",
-            value: Node::Raw("1"),
-            after: "",
-        };
-        push_member(tree.root.members().unwrap(), member);
-        tree.text()
-    }
-
-    fn insert(text: &str, index: usize) -> String {
-        let mut tree = Tree::new(text);
-        insert_item(tree.root.items().unwrap(), index, Node::Raw("9"));
-        tree.text()
-    }
-
-    #[test]
-    fn additions_look_like_their_neighbours() {
-        assert_eq!(push("{}"), r#"{"new":1}"#);
-        assert_eq!(push(r#"{"a":1}"#), r#"{"a":1,"new":1}"#);
-        assert_eq!(push(r#"{"a": 1}"#), r#"{"a": 1, "new": 1}"#);
-        assert_eq!(
-            push("{\n  \"a\" : 1\n}\n"),
-            "{\n  \"a\" : 1,\n  \"new\" : 1\n}\n"
-        );
-        assert_eq!(insert("[]", 0), "[9]");
-        assert_eq!(insert("[1, 2, 3]", 0), "[9, 1, 2, 3]");
-        assert_eq!(insert("[1, 2, 3]", 1), "[1, 9, 2, 3]");
-        assert_eq!(insert("[1, 2, 3]", 3), "[1, 2, 3, 9]");
-        assert_eq!(insert("[\n 1\n]", 1), "[\n 1,\n 9\n]");
-        assert_eq!(insert("[\n 1\n]", 0), "[\n 9,\n 1\n]");
-    }
-
-    #[test]
-    fn removals_leave_both_ends_as_they_were() {
-        for (index, expected) in [(0, "[ 2, 3 ]"), (1, "[ 1, 3 ]"), (2, "[ 1, 2 ]")] {
-            let mut tree = Tree::new("[ 1, 2, 3 ]");
-            remove_item(tree.root.items().unwrap(), index);
-            assert_eq!(tree.text(), expected);
-        }
-        let mut tree = Tree::new("{\n  \"a\": 1,\n  \"b\": 2\n}");
-        remove_member(tree.root.members().unwrap(), 1);
-        assert_eq!(tree.text(), "{\n  \"a\": 1\n}");
     }
 
     proptest! {

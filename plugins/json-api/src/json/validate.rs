@@ -195,7 +195,7 @@ mod tests {
 
     /// Texts near the grammar: valid values, and the same with one byte changed, cut or doubled.
     fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
-        let text = super::super::tree::strategies::text();
+        let text = super::super::strategies::text();
         (text, any::<prop::sample::Index>(), any::<u8>(), 0..4u8).prop_map(
             |(text, index, byte, change)| {
                 let mut bytes = text.into_bytes();
