@@ -65,8 +65,9 @@ impl Engine {
             broker.restore(loaded.state);
             store
         });
+        let armed = AtomicU64::new(broker.next_deadline().map_or(u64::MAX, |at| at.0));
         let inner = Inner { broker, connections: Vec::new(), woken: Vec::new() };
-        Engine { inner: Mutex::new(inner), clock, armed: AtomicU64::new(u64::MAX), timers: Notify::new(), store }
+        Engine { inner: Mutex::new(inner), clock, armed, timers: Notify::new(), store }
     }
 
     /// Adds a connection.

@@ -182,7 +182,7 @@ fn every_transcript_replays_against_the_engine() {
         let left: Vec<_> = engine.clients.values().filter(|client| !client.received.is_empty()).collect();
         failures.extend(played.err());
         for client in left {
-            failures.push(format!("{}:{}: == {}\n  more came: {:02x?}", case.file, case.line, case.name, client.received));
+            failures.push(format!("{}: == {}\n  more came: {:02x?}", case.file, case.name, client.received));
         }
     }
     assert!(failures.is_empty(), "{} of {} cases failed\n{}", failures.len(), cases.len(), failures.join("\n"));

@@ -27,6 +27,7 @@ pub(super) struct PendingConnect {
     receive_maximum: u16,
     maximum_packet_size: Option<u32>,
     topic_alias_maximum: u16,
+    request_problem_information: bool,
     will: Option<(Message, u32, Option<u32>)>,
 }
 
@@ -83,6 +84,7 @@ impl Broker {
             receive_maximum: connect.properties.receive_maximum,
             maximum_packet_size: connect.properties.maximum_packet_size,
             topic_alias_maximum: connect.properties.topic_alias_maximum,
+            request_problem_information: connect.properties.request_problem_information,
             will,
         };
         let request = LoginRequest {
@@ -219,6 +221,7 @@ impl Broker {
             connection.window =
                 usize::from(pending.receive_maximum.min(self.settings.max_inflight_messages).min(u16::MAX - 1));
             connection.maximum_packet_size = pending.maximum_packet_size.map_or(usize::MAX, |size| size as usize);
+            connection.request_problem_information = pending.request_problem_information;
             connection.topic_alias_maximum_out = pending.topic_alias_maximum;
             connection.topic_aliases_out = HashMap::new();
             connection.keep_alive_limit = u64::from(keep_alive) * 1_500;
@@ -250,6 +253,9 @@ impl Broker {
     /// Ends the connection that uses this client identifier (MQTT-3.1.4-3) and returns the session
     /// to go on with, if it is to be resumed.
     fn take_over(&mut self, pending: &PendingConnect) -> Option<SessionId> {
+        let key = *self.clients.get(pending.client_id.as_str())?;
+        // Its time may have come a moment before its timer fires.
+        self.session_due(key);
         let key = *self.clients.get(pending.client_id.as_str())?;
         if let Some(old) = self.sessions.get(key).and_then(|session| session.connection) {
             // A will with a delay is not published when the session goes on (3.1.3.2.2).

@@ -138,6 +138,7 @@ pub(super) struct Connection {
     /// QoS 1 and 2 messages that may be unacknowledged towards the client.
     pub window: usize,
     pub maximum_packet_size: usize,
+    pub request_problem_information: bool,
     pub topic_aliases_in: Vec<Box<str>>,
     pub topic_aliases_out: HashMap<Box<str>, u16>,
     pub topic_alias_maximum_out: u16,
@@ -161,6 +162,7 @@ impl Connection {
             keep_alive_limit: 0,
             window: 0,
             maximum_packet_size: usize::MAX,
+            request_problem_information: true,
             topic_aliases_in: Vec::new(),
             topic_aliases_out: HashMap::new(),
             topic_alias_maximum_out: 0,
@@ -181,6 +183,11 @@ impl Connection {
             self.touched = true;
             touched.push(id);
         }
+    }
+
+    /// Whether a reason string of a few words may be sent (3.1.2.11.7, MQTT-3.14.2-3).
+    pub(super) fn may_explain(&self) -> bool {
+        self.request_problem_information && self.maximum_packet_size >= 128
     }
 
     /// Bytes that wait for this reader, with those of this batch.

@@ -405,7 +405,10 @@ impl Broker {
             Phase::Closing => return,
             Phase::Connected(session) => {
                 if version.is_v5() {
-                    self.write(id, |out| codec_disconnect::encode(out, reason));
+                    // What the client did wrong its code says; what the server decided is explained.
+                    let explained = matches!(reason, ReasonCode::ServerShuttingDown | ReasonCode::NotAuthorized);
+                    let text = Some(what).filter(|_| explained && connection.may_explain());
+                    self.write(id, |out| codec_disconnect::encode(out, reason, text));
                 }
                 let session = self.sessions.get(session);
                 session.map(|session| session.client_id.clone()).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! DISCONNECT (section 3.14).
 
-use super::primitives::Reader;
+use super::primitives::{Reader, put_packet, put_variable};
 use super::property::{self, Property, read_properties};
 use super::{Error, ReasonCode, Version};
 
@@ -38,7 +38,14 @@ impl Disconnect {
     }
 }
 
-/// Appends a DISCONNECT; only 5.0 has one from the server.
-pub fn encode(out: &mut Vec<u8>, reason: ReasonCode) {
-    out.extend_from_slice(&[0xe0, 1, reason as u8]);
+/// Appends a DISCONNECT, with a reason string if there is one; only 5.0 has it from the server.
+pub fn encode(out: &mut Vec<u8>, reason: ReasonCode, reason_string: Option<&str>) {
+    let mut body = vec![reason as u8];
+    if let Some(text) = reason_string {
+        let mut properties = Vec::new();
+        Property::ReasonString(text).write(&mut properties);
+        put_variable(&mut body, properties.len() as u32);
+        body.extend_from_slice(&properties);
+    }
+    put_packet(out, 0xe0, &body);
 }

@@ -42,7 +42,6 @@ pub trait Broker {
 #[derive(Debug, Clone)]
 pub struct Case {
     pub file: String,
-    pub line: usize,
     pub name: String,
     /// `KEY = VALUE` lines.
     pub settings: String,
@@ -100,7 +99,6 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
         if let Some(name) = line.strip_prefix("== ") {
             cases.push(Case {
                 file: file.to_owned(),
-                line: number,
                 name: name.to_owned(),
                 settings: String::new(),
                 steps: Vec::new(),
