@@ -1,6 +1,6 @@
 //! The listening sockets: bound by the host, kept over every swap, lent to instances as duplicates.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 
 use polyport_abi::plugin::StartListener;
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
 
 use crate::config::{Address, Listen};
 
 /// Connections that may wait to be accepted; the system's `somaxconn` caps it.
 const BACKLOG: i32 = 4096;
+
+/// What a kernel without IPv6 answers.
+const EAFNOSUPPORT: i32 = 97;
 
 /// Every socket the host listens on.
 #[derive(Debug, Default)]
@@ -50,19 +54,35 @@ impl Drop for Bound {
 #[derive(Debug, Default)]
 pub struct Fresh {
     bound: HashMap<Key, Bound>,
+    /// What the machine cannot have and the service does without.
+    spared: HashSet<Key>,
 }
 
 impl Listeners {
     /// Binds those of a service's addresses that are not bound yet, into `fresh`.
+    ///
+    /// An IPv6 address that the machine cannot have is left out where its IPv4 twin is there too.
     ///
     /// # Errors
     /// The entry as the operator wrote it and what the system said.
     pub fn bind(&self, service: &str, listen: &[Listen], fresh: &mut Fresh) -> Result<(), String> {
         for (index, entry) in listen.iter().enumerate() {
             let key = key(service, index, entry);
-            if !self.bound.contains_key(&key) && !fresh.bound.contains_key(&key) {
-                let bound = bind(entry).map_err(|error| explain(entry, &error))?;
-                fresh.bound.insert(key, bound);
+            let known = self.bound.contains_key(&key)
+                || fresh.bound.contains_key(&key)
+                || fresh.spared.contains(&key);
+            if !known {
+                match bind(entry) {
+                    Ok(bound) => _ = fresh.bound.insert(key, bound),
+                    Err(error) if is_spare(entry, listen, &error) => {
+                        warn!(
+                            "service {service}: {}; its IPv4 address serves",
+                            explain(entry, &error)
+                        );
+                        fresh.spared.insert(key);
+                    }
+                    Err(error) => return Err(explain(entry, &error)),
+                }
             }
         }
         Ok(())
@@ -75,7 +95,7 @@ impl Listeners {
 
     /// Closes every socket that none of `services` names.
     pub fn keep_only<'a>(&mut self, services: impl Iterator<Item = (&'a str, &'a [Listen])>) {
-        let wanted: std::collections::HashSet<Key> = services
+        let wanted: HashSet<Key> = services
             .flat_map(|(service, listen)| {
                 listen
                     .iter()
@@ -101,9 +121,7 @@ impl Listeners {
         for (index, entry) in listen.iter().enumerate() {
             let key = key(service, index, entry);
             let bound = fresh.bound.get(&key).or_else(|| self.bound.get(&key));
-            let bound = bound.ok_or_else(|| {
-                format!("listen {:?}: expected it to be bound, got none", entry.text)
-            })?;
+            let Some(bound) = bound else { continue }; // a spare one
             let fd = bound
                 .socket
                 .try_clone()
@@ -196,6 +214,27 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     })
 }
 
+/// Whether a service can do without this address: the IPv6 loopback or wildcard, next to the same of
+/// IPv4, on a machine without IPv6. The shipped configuration names both and must run there too.
+fn is_spare(entry: &Listen, listen: &[Listen], error: &io::Error) -> bool {
+    let Address::Tcp(SocketAddr::V6(address)) = &entry.address else {
+        return false;
+    };
+    let without_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(EAFNOSUPPORT);
+    let is_twin = |other: &Listen| match &other.address {
+        Address::Tcp(SocketAddr::V4(other_address)) => {
+            other.scheme == entry.scheme
+                && other_address.port() == address.port()
+                && other_address.ip().is_loopback() == address.ip().is_loopback()
+                && other_address.ip().is_unspecified() == address.ip().is_unspecified()
+        }
+        _ => false,
+    };
+    let everywhere = address.ip().is_loopback() || address.ip().is_unspecified();
+    without_ipv6 && everywhere && listen.iter().any(is_twin)
+}
+
 fn explain(entry: &Listen, error: &io::Error) -> String {
     let text = &entry.text;
     match error.kind() {
@@ -228,6 +267,34 @@ mod tests {
             .bind("x", &[entry], &mut Fresh::default())
             .unwrap_err();
         assert!(error.contains("in use by another process"), "{error}");
+    }
+
+    #[test]
+    fn an_ipv6_half_is_spared_where_there_is_no_ipv6() {
+        let list = [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "[::]:80",
+            "[2001:db8::1]:80",
+            "ws://[::1]:80",
+        ]
+        .map(listen);
+        let spared = |error: &io::Error| {
+            list.iter()
+                .map(|entry| is_spare(entry, &list, error))
+                .collect::<Vec<_>>()
+        };
+        for error in [
+            io::ErrorKind::AddrNotAvailable.into(),
+            io::Error::from_raw_os_error(EAFNOSUPPORT),
+        ] {
+            assert_eq!(
+                spared(&error),
+                [false, true, false, false, false],
+                "{error}"
+            );
+        }
+        assert_eq!(spared(&io::ErrorKind::AddrInUse.into()), [false; 5]);
     }
 
     #[test]
