@@ -101,6 +101,8 @@ struct Pair {
     /// A whole PUBLISH packet; with QoS 1 the packet identifier is still to be filled in.
     packet: Vec<u8>,
     identifier_at: usize,
+    /// Bytes after the fixed header, the same for what is published and what is delivered.
+    body_length: usize,
     identifier: u16,
     published: u64,
     acknowledged: u64,
@@ -130,6 +132,7 @@ impl Pair {
             load,
             packet,
             identifier_at,
+            body_length: body.len(),
             identifier: 0,
             published: 0,
             acknowledged: 0,
@@ -166,15 +169,24 @@ impl Pair {
                 .receive(|first, _, _| *acknowledged += u64::from(first >> 4 == PUBACK))?;
         }
         if subscriber {
-            let delivered = &mut self.delivered;
+            let (delivered, expected) = (&mut self.delivered, self.body_length);
+            let mut damaged = None;
             self.subscriber.receive(|first, body, out| {
                 if first >> 4 == PUBLISH {
                     *delivered += 1;
+                    if body.len() != expected {
+                        damaged = Some(body.len());
+                    }
                     if first & 0b110 != 0 {
                         acknowledge(body, out);
                     }
                 }
             })?;
+            if let Some(length) = damaged {
+                return Err(format!(
+                    "expected messages of {expected} bytes, got one of {length}"
+                ));
+            }
         }
         self.publisher.flush()?;
         self.subscriber.flush()
