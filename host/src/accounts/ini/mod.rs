@@ -1,7 +1,7 @@
 //! INI text as lines that are kept byte for byte, with the sections and keys found in them.
 //!
 //! The values are those of rust-ini without escapes (`load_from_str_noescape`), which a property
-//! test holds it to. It is not used itself because it gives no line numbers, joins a line without
+//! test holds it to. That crate itself is not used: it gives no line numbers, joins a line without
 //! `=` with the next one, and cannot write a file back as it was.
 
 mod edit;
