@@ -76,9 +76,10 @@ impl Subscriber for ToHost {
         metadata.is_event()
             && current().is_some_and(|log| {
                 // The access log has a setting of its own, the level is not it.
-                metadata.target() == "access"
-                    || u64::from(number(metadata.level()))
-                        <= log.level.value.load(Ordering::Relaxed)
+                if metadata.target() == "access" {
+                    return log.access.value.load(Ordering::Relaxed) != 0;
+                }
+                u64::from(number(metadata.level())) <= log.level.value.load(Ordering::Relaxed)
             })
     }
 

@@ -45,6 +45,7 @@ pub struct HostSide {
     watchers: Arc<Watchers>,
     state: watch::Sender<State>,
     level: LevelCell,
+    access: LevelCell,
     cells: Mutex<BTreeMap<String, &'static Cell>>,
     tables: Tables,
 }
@@ -92,6 +93,9 @@ impl HostSide {
             level: LevelCell {
                 value: AtomicU64::new(0),
             },
+            access: LevelCell {
+                value: AtomicU64::new(0),
+            },
             cells: Mutex::default(),
             tables: Tables {
                 log: std::sync::OnceLock::new(),
@@ -100,7 +104,7 @@ impl HostSide {
                 control: std::sync::OnceLock::new(),
             },
         }));
-        side.refresh_level();
+        side.refresh_log();
         side
     }
 
@@ -122,13 +126,15 @@ impl HostSide {
         self.state.send_replace(state);
     }
 
-    /// Takes the configured level over into the cell that the plugin reads.
-    pub fn refresh_level(&self) {
+    /// Takes the configured level and access log over into the cells that the plugin reads.
+    pub fn refresh_log(&self) {
         let level = logging::service_level(&self.service);
         self.level.value.store(
             level.into_level().map_or(0, |level| number(level).into()),
             Ordering::Relaxed,
         );
+        let access = logging::wants_access().into();
+        self.access.value.store(access, Ordering::Relaxed);
     }
 
     /// Its metrics by name.
@@ -153,6 +159,7 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
         LogV1::ID => offer(tables.log.get_or_init(|| LogV1 {
             ctx,
             level: &side(ctx).level,
+            access: &side(ctx).access,
             emit: log,
         })),
         AccountsV1::ID => offer(tables.accounts.get_or_init(|| AccountsV1 {

@@ -10,6 +10,7 @@ mod writer;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +25,7 @@ pub use filter::Filter;
 use record::Record;
 use writer::{Entry, Outputs, Queue};
 
-use crate::config::LogConfig;
+use crate::config::{AccessLog, LogConfig};
 
 /// The target whose events are lines of the access log.
 pub const ACCESS_TARGET: &str = "access";
@@ -36,6 +37,8 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
     filter: RwLock<Filter>,
+    /// Whether access lines go anywhere.
+    access: AtomicBool,
     queue: Queue,
 }
 
@@ -56,6 +59,7 @@ pub fn start(config: &LogConfig) -> io::Result<Flush> {
     let queue = Queue::start(Outputs::open(config)?)?;
     let log = Log {
         filter: RwLock::new(config.level.clone()),
+        access: AtomicBool::new(config.access != AccessLog::Off),
         queue,
     };
     LOG.set(log)
@@ -71,6 +75,8 @@ pub fn apply(config: &LogConfig) -> io::Result<()> {
     let Some(log) = LOG.get() else { return Ok(()) };
     let outputs = Outputs::open(config)?;
     *log.filter.write().unwrap_or_else(PoisonError::into_inner) = config.level.clone();
+    log.access
+        .store(config.access != AccessLog::Off, Ordering::Relaxed);
     log.queue.redirect(outputs);
     tracing::callsite::rebuild_interest_cache();
     Ok(())
@@ -79,6 +85,12 @@ pub fn apply(config: &LogConfig) -> io::Result<()> {
 /// The level from which on the records of a service's plugin are kept: what the host tells it.
 pub fn service_level(service: &str) -> LevelFilter {
     level_of(service)
+}
+
+/// Whether access lines go anywhere: what the host tells the plugins, which then make none.
+pub fn wants_access() -> bool {
+    LOG.get()
+        .is_some_and(|log| log.access.load(Ordering::Relaxed))
 }
 
 /// Takes a record from a plugin; never waits. Lines of the target [`ACCESS_TARGET`] go to the

@@ -293,7 +293,7 @@ impl Host {
                 self.ending.spawn(ended.end(deadline, "a swap"));
             }
             if let Some(instance) = &instance {
-                instance.side.refresh_level();
+                instance.side.refresh_log();
             }
             refusals.extend(
                 error

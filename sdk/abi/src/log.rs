@@ -16,6 +16,8 @@ pub struct LogV1 {
     /// The most verbose level wanted: 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace. The host changes it
     /// while the plugin runs.
     pub level: &'static LevelCell,
+    /// 1 when lines of the access log go anywhere, else 0: then they need not be made.
+    pub access: &'static LevelCell,
     /// Queues one record. Never blocks: a full queue drops the record and counts it.
     pub emit: extern "C" fn(ctx: *const (), record: &LogRecord<'_>),
 }
@@ -30,11 +32,11 @@ unsafe impl Send for LogV1 {}
 // SAFETY: as above.
 unsafe impl Sync for LogV1 {}
 
-/// A level that the host changes live.
+/// A number that the host changes live.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct LevelCell {
-    /// As [`LogV1::level`] says.
+    /// As the field that leads here says.
     #[sabi(unsafe_opaque_field)]
     pub value: AtomicU64,
 }
