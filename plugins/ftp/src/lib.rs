@@ -7,6 +7,7 @@ mod config;
 mod files;
 mod folders;
 mod serve;
+mod writer;
 
 use std::sync::Arc;
 

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use polyport_ftp_core::ascii::{Decoder, Encoder, looks_binary};
+use polyport_ftp_core::ascii::Encoder;
 use polyport_ftp_core::{Answer, Failure, Opened, Representation, Stopped};
 use rustix::fs::Advice;
 use rustix::io::Errno;
@@ -19,13 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::blocking;
 use crate::config::Ascii;
 use crate::files::{Sink, Source, failure};
+use crate::writer::Writer;
 
 /// Bytes handed to one `sendfile`: what a cold disk may hold up a thread of the runtime for.
 const SEND: usize = 1 << 20;
 /// Bytes converted or written at a time.
 const BLOCK: usize = 1 << 20;
-/// Bytes of an upload by which text is told from other things.
-const HEAD: usize = 8 * 1024;
 
 /// What a transfer is to do.
 pub(super) enum Job {
@@ -361,74 +360,6 @@ fn fill(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
         }
     }
     Ok((filled, false))
-}
-
-/// Writes an upload, converted if it is text.
-struct Writer {
-    file: File,
-    form: Form,
-    converted: Vec<u8>,
-}
-
-enum Form {
-    Image,
-    /// Held back until enough has arrived to tell.
-    Undecided(Vec<u8>),
-    Ascii(Decoder),
-}
-
-impl Writer {
-    fn new(file: File, representation: Representation, ascii: Ascii) -> Self {
-        let form = match (representation, ascii) {
-            (Representation::Image, _) | (_, Ascii::Never) => Form::Image,
-            (Representation::Ascii, Ascii::Always) => Form::Ascii(Decoder::default()),
-            (Representation::Ascii, Ascii::Text) => Form::Undecided(Vec::new()),
-        };
-        Self {
-            file,
-            form,
-            converted: Vec::new(),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8], ended: bool) -> io::Result<()> {
-        let held;
-        let mut bytes = bytes;
-        if let Form::Undecided(head) = &mut self.form {
-            head.extend_from_slice(bytes);
-            if head.len() < HEAD && !ended {
-                return Ok(());
-            }
-            held = std::mem::take(head);
-            bytes = &held;
-            let is_text = !looks_binary(&held[..held.len().min(HEAD)]);
-            self.form = if is_text {
-                Form::Ascii(Decoder::default())
-            } else {
-                Form::Image
-            };
-        }
-        match &mut self.form {
-            Form::Ascii(decoder) => {
-                self.converted.clear();
-                decoder.decode(bytes, &mut self.converted);
-                if ended {
-                    decoder.finish(&mut self.converted);
-                }
-                self.file.write_all(&self.converted)
-            }
-            Form::Image | Form::Undecided(_) => self.file.write_all(bytes),
-        }
-    }
-}
-
-/// An upload that breaks off keeps what was held back.
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Err(error) = self.write(&[], true) {
-            tracing::debug!("end of a broken upload: {error}");
-        }
-    }
 }
 
 fn broken(_: io::Error) -> Stopped {

@@ -1,0 +1,229 @@
+//! Carries out what the engine asks for: logins, files, the beginning of transfers.
+
+use std::io;
+use std::sync::Arc;
+
+use polyport_ftp_core::{Answer, Denial, Endpoint, Failure, Request, Stopped, VirtualPath};
+use polyport_sdk::accounts::{Account, Denied};
+use polyport_sdk::net::Peer;
+use tokio::net::TcpListener;
+use tracing::{debug, info};
+
+use super::transfer::{Job, Running};
+use super::{Login, Session, Wait, blocking, data};
+use crate::files::Files;
+use crate::folders::Place;
+
+impl Session {
+    /// Carries out a request; none for those without an answer.
+    pub(super) async fn carry_out(&mut self, request: Request) -> Option<Answer> {
+        let answer = match request {
+            Request::Login { user, password } => match self.log_in(&user, &password).await {
+                Ok(start) => Answer::LoggedIn(start),
+                Err(denial) => Answer::Denied(denial),
+            },
+            Request::Logout => {
+                self.login = None;
+                self.listener = None;
+                return None;
+            }
+            Request::Abort => {
+                if let Some(transfer) = &self.transfer {
+                    transfer.abort();
+                }
+                return None;
+            }
+            request => {
+                let done = self.carry_out_as_user(request).await;
+                done.unwrap_or_else(Answer::Failed)
+            }
+        };
+        Some(answer)
+    }
+
+    async fn carry_out_as_user(&mut self, request: Request) -> Result<Answer, Failure> {
+        let Some(login) = &self.login else {
+            return Err(Failure::Forbidden);
+        };
+        let files = login.files.clone();
+        if !files.account.is_current() {
+            self.revoke();
+            return Err(Failure::Forbidden);
+        }
+        Ok(match request {
+            Request::Listen(_) => {
+                self.listener = None;
+                let listener = self
+                    .listen()
+                    .map_err(|error| Failure::Other(error.to_string()))?;
+                let address = listener
+                    .local_addr()
+                    .map_err(|error| Failure::Other(error.to_string()))?;
+                self.listener = Some(listener);
+                Answer::Listening(address)
+            }
+            Request::Enter(path) => done(move || files.enter(&path)).await?,
+            Request::Facts(path) => {
+                Answer::Entry(Box::new(blocking(move || files.facts(&path)).await?))
+            }
+            Request::Show(listing) => {
+                Answer::Listing(blocking(move || files.list(&listing)).await?)
+            }
+            Request::MakeDirectory(path) => done(move || files.make_directory(&path)).await?,
+            Request::RemoveDirectory(path) => done(move || files.remove_directory(&path)).await?,
+            Request::Delete(path) => done(move || files.delete(&path)).await?,
+            Request::Rename { from, to } => done(move || files.rename(&from, &to)).await?,
+            Request::SetModified { path, time } => {
+                done(move || files.set_modified(&path, time)).await?
+            }
+            Request::List { listing, endpoint } => {
+                let what = format!("listing {}", shown(&listing.path));
+                let lines = blocking(move || files.list(&listing)).await?;
+                self.begin(what, endpoint, Job::Lines(lines))
+            }
+            Request::Retrieve {
+                path,
+                offset,
+                representation,
+                endpoint,
+            } => {
+                let what = format!("download {}", shown(&path));
+                let (source, opened) =
+                    blocking(move || files.retrieve(&path, offset, representation)).await?;
+                self.begin(what, endpoint, Job::Download(source));
+                Answer::Opened(opened)
+            }
+            Request::Store {
+                path,
+                placement,
+                representation,
+                endpoint,
+            } => {
+                let what = format!("upload {}", shown(&path));
+                let ascii = files.ascii;
+                let (sink, opened) =
+                    blocking(move || files.store(&path, placement, representation)).await?;
+                let representation = opened.representation;
+                self.begin(
+                    what,
+                    endpoint,
+                    Job::Upload {
+                        sink,
+                        representation,
+                        ascii,
+                    },
+                );
+                Answer::Opened(opened)
+            }
+            // answered before
+            Request::Login { .. } | Request::Logout | Request::Abort => Answer::Done,
+        })
+    }
+
+    async fn log_in(&mut self, user: &str, password: &[u8]) -> Result<VirtualPath, Denial> {
+        let config = &self.service.config;
+        let accounts = self.service.context.accounts();
+        let is_anonymous =
+            user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp");
+        let anonymous = if is_anonymous && config.anonymous_enable {
+            accounts.anonymous(&self.peer)
+        } else {
+            None
+        };
+        let service = Arc::clone(&self.service);
+        let (account, place): (Account, Place) = match anonymous {
+            Some(account) => (
+                account,
+                blocking(move || service.folders.anonymous()).await?,
+            ),
+            None => {
+                let denied =
+                    !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
+                let account = accounts
+                    .login(&self.peer, user, password)
+                    .await
+                    .map_err(|why| match why {
+                        Denied::Busy => Denial::Busy,
+                        Denied::Refused => Denial::Credentials,
+                    });
+                // asked nevertheless, so that the answer takes as long as for others
+                let account = account.and_then(|account| {
+                    if denied {
+                        Err(Denial::Credentials)
+                    } else {
+                        Ok(account)
+                    }
+                });
+                let account = account.inspect_err(|why| {
+                    info!("{}: login as {user:?} refused: {why:?}", self.peer)
+                })?;
+                let found = account.clone();
+                (account, blocking(move || service.folders.of(&found)).await?)
+            }
+        };
+        info!("{}: {} logged in", self.peer, account.name());
+        let watched = account.clone();
+        let revoked: Wait = Box::pin(async move { watched.revoked().await });
+        let Place { jail, start } = place;
+        let files = Files {
+            account,
+            jail,
+            ascii: self.service.config.ascii,
+        };
+        self.login = Some(Login {
+            files,
+            revoked: Some(revoked),
+        });
+        Ok(start)
+    }
+
+    fn listen(&self) -> io::Result<TcpListener> {
+        match self.local {
+            Peer::Ip(local) => data::listen(local.ip(), self.service.config.passive_ports()),
+            Peer::Unix => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Starts a transfer beside the control connection.
+    fn begin(&mut self, what: String, endpoint: Endpoint, job: Job) -> Answer {
+        debug!("{}: {what} begins", self.peer);
+        let limit = self.service.config.accept_timeout();
+        let listener = self.listener.take();
+        let (peer, local) = (self.peer, self.local);
+        let connect = async move {
+            let wait = async {
+                match (endpoint, listener, peer.ip(), local.ip()) {
+                    (Endpoint::Passive, Some(listener), Some(peer), _) => {
+                        data::accept(listener, peer).await
+                    }
+                    (Endpoint::Active(address), _, _, Some(local)) => {
+                        data::connect(local, address).await
+                    }
+                    _ => Err(io::ErrorKind::NotConnected.into()),
+                }
+            };
+            match tokio::time::timeout(limit, wait).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => Err(Stopped::NoConnection(error.to_string())),
+                Err(_) => Err(Stopped::NoConnection(format!(
+                    "none within {} seconds",
+                    limit.as_secs()
+                ))),
+            }
+        };
+        let opened = job.opened();
+        self.transfer = Some(Running::start(what, job, connect));
+        opened
+    }
+}
+
+async fn done(
+    call: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+) -> Result<Answer, Failure> {
+    blocking(call).await.map(|()| Answer::Done)
+}
+
+/// A path for the log: nothing in it can act on a terminal.
+fn shown(path: &VirtualPath) -> impl std::fmt::Display {
+    path.as_str().escape_debug()
+}
