@@ -429,3 +429,25 @@ fn a_jail_in_the_jail_has_a_root_of_its_own() {
     symlink("../a.txt", place.root().join("folder/out")).unwrap();
     assert!(content(&home, "out").unwrap_err().is_not_found());
 }
+
+#[test]
+fn a_sweep_never_takes_an_upload_that_begins() {
+    let place = Place::new();
+    let jail = place.jail(Symlinks::Inside);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                jail.sweep().unwrap();
+            }
+        });
+        for number in 0..300 {
+            let name = path(format!("up{number}"));
+            let mut upload = jail.upload(&name, Replace::Forbidden).unwrap();
+            upload.write_all(b"x").unwrap();
+            upload.commit().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(names(&jail, "/").len(), 302);
+}

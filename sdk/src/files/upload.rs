@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fsync, linkat, openat,
-    renameat, renameat_with, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fstat, fsync, linkat,
+    openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -56,10 +56,19 @@ impl Upload {
             // Every RandomState has keys of its own.
             let unique = RandomState::new().build_hasher().finish();
             let temporary = OsString::from(format!("{UPLOAD_PREFIX}{unique:016x}"));
-            match openat(&folder, &temporary, flags, FILE_MODE) {
-                Ok(file) => break (temporary, File::from(file)),
-                Err(Errno::EXIST) => {}
+            let file = match openat(&folder, &temporary, flags, FILE_MODE) {
+                Ok(file) => File::from(file),
+                Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(errno.into()),
+            };
+            // A sweep may come between the two calls: it takes the lock, removes the name, or both.
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if fstat(&file)?.st_nlink > 0 => break (temporary, file),
+                Ok(()) | Err(Errno::WOULDBLOCK) => {}
+                Err(errno) => {
+                    unlinkat(&folder, &temporary, AtFlags::empty())?;
+                    return Err(errno.into());
+                }
             }
         };
         let upload = Self {
@@ -70,7 +79,6 @@ impl Upload {
             replace,
             committed: false,
         };
-        flock(&upload.file, FlockOperation::NonBlockingLockExclusive)?;
         if let Some(mode) = mode {
             fchmod(&upload.file, Mode::from_raw_mode(mode & 0o777))?;
         }
