@@ -454,3 +454,39 @@ fn a_reload_refuses_nobody_and_breaks_no_download() {
     let body = &whole[whole.len() - (48 << 20)..];
     assert_eq!(hex(&Sha256::digest(body)), expected);
 }
+
+#[test]
+fn an_account_that_is_removed_is_gone_from_its_kept_connection_too() {
+    let host = files_host().file("files/hello.txt", HELLO).start();
+    let mut stream = BufReader::new(host.connect("files"));
+    let authorization = format!(
+        "Authorization: Basic {}\r\n",
+        support::base64("alice:wonderland")
+    );
+    let page = ask(&mut stream, "GET", "/", &authorization);
+    assert!(
+        String::from_utf8_lossy(&page.body).contains("multipart/form-data"),
+        "{page:?}"
+    );
+    assert_eq!(
+        ask(&mut stream, "GET", "/hello.txt", &authorization).status,
+        200
+    );
+    host.edit_accounts(|text| text.replace("name = alice", "name = alina"));
+    let _ = host.command(&["reload", "--wait"]).expect_success();
+    assert_eq!(
+        ask(&mut stream, "GET", "/hello.txt", &authorization).status,
+        401
+    );
+    assert_eq!(ask(&mut stream, "GET", "/hello.txt", "").status, 200);
+    // Two fields are none, also after one of them was good.
+    let alina = format!(
+        "Authorization: Basic {}\r\n",
+        support::base64("alina:wonderland")
+    );
+    assert_eq!(ask(&mut stream, "GET", "/hello.txt", &alina).status, 200);
+    assert_eq!(
+        ask(&mut stream, "GET", "/hello.txt", &alina.repeat(2)).status,
+        401
+    );
+}

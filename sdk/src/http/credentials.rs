@@ -105,12 +105,29 @@ impl Caller {
             named: false,
             realm: realm.into(),
         };
+        let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
+        let (field, only) = (fields.next(), fields.next().is_none());
+        let activity = request.exchange.activity();
+        if let Some(account) = activity.login(field).filter(|_| only) {
+            caller.named = field.is_some();
+            if caller.named {
+                request.set_user(account.name());
+            }
+            caller.account = Some(account);
+            return Ok(caller);
+        }
         match Credentials::read(&request.headers) {
-            Ok(None) => caller.account = accounts.anonymous(&request.peer()),
+            Ok(None) => {
+                caller.account = accounts.anonymous(&request.peer());
+                if let Some(account) = &caller.account {
+                    activity.set_login(None, account);
+                }
+            }
             Ok(Some(Credentials::Basic { user, password })) => {
                 match accounts.login(&request.peer(), &user, &password).await {
                     Ok(account) => {
                         request.set_user(account.name());
+                        activity.set_login(field, &account);
                         caller.account = Some(account);
                         caller.named = true;
                     }

@@ -123,8 +123,13 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
         self.activity.begin_request();
         let (parts, incoming) = request.into_parts();
         let request_line = || format!("{} {} {:?}", parts.method, parts.uri, parts.version);
-        let exchange = Arc::new(Exchange::new(self.peer, request_line, &parts.headers));
-        let ending = Ending::new(Arc::clone(&exchange), Arc::clone(&self.activity));
+        let exchange = Arc::new(Exchange::new(
+            self.peer,
+            Arc::clone(&self.activity),
+            request_line,
+            &parts.headers,
+        ));
+        let ending = Ending::new(Arc::clone(&exchange));
         let unfit = unfit(&parts);
         let accept = parts
             .headers
@@ -182,7 +187,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
 }
 
 async fn answer<H: Handler>(handler: &H, request: Request) -> Result<Response, Problem> {
-    let target = format!("{} {}", request.method, request.uri.path());
+    let (method, uri) = (request.method.clone(), request.uri.clone());
     AssertUnwindSafe(async { handler.handle(request).await })
         .catch_unwind()
         .await
@@ -192,7 +197,7 @@ async fn answer<H: Handler>(handler: &H, request: Request) -> Result<Response, P
                 .copied()
                 .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("unknown");
-            tracing::error!("panic while answering {target:?}: {reason}");
+            tracing::error!("panic while answering {method} {:?}: {reason}", uri.path());
             Err(Problem::internal())
         })
 }

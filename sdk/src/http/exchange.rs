@@ -2,12 +2,13 @@
 //! the access log.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
-use ::http::{HeaderMap, header};
+use ::http::{HeaderMap, HeaderValue, header};
 
 use super::access_log;
+use crate::accounts::Account;
 use crate::net::Peer;
 
 /// What a connection is doing; told by the engine, read by the time limits.
@@ -27,6 +28,8 @@ pub(super) enum Phase {
 /// All of it is touched by the connection's own task only, hence the relaxed order.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
+    /// Who the last request was from, by its credentials: most connections have one user.
+    login: Mutex<Option<(Option<HeaderValue>, Account)>>,
     phase: AtomicU8,
     requests: AtomicU64,
     written: AtomicU64,
@@ -35,6 +38,19 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    /// The account that these credentials, or none, had on this connection, while it still holds.
+    pub(super) fn login(&self, credentials: Option<&HeaderValue>) -> Option<Account> {
+        let login = self.login.lock().ok()?;
+        let (known, account) = login.as_ref()?;
+        (known.as_ref() == credentials && account.is_current()).then(|| account.clone())
+    }
+
+    pub(super) fn set_login(&self, credentials: Option<&HeaderValue>, account: &Account) {
+        if let Ok(mut login) = self.login.lock() {
+            *login = Some((credentials.cloned(), account.clone()));
+        }
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
@@ -93,6 +109,7 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct Exchange {
     peer: Peer,
+    activity: Arc<Activity>,
     user: OnceLock<String>,
     /// None where nobody reads the access log.
     line: Option<LineParts>,
@@ -109,13 +126,14 @@ struct LineParts {
 impl Exchange {
     pub(super) fn new(
         peer: Peer,
+        activity: Arc<Activity>,
         request_line: impl FnOnce() -> String,
         headers: &HeaderMap,
     ) -> Self {
         let text = |name| {
-            headers.get(name).map(|value: &::http::HeaderValue| {
-                String::from_utf8_lossy(value.as_bytes()).into_owned()
-            })
+            headers
+                .get(name)
+                .map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let line = access_log::is_enabled().then(|| LineParts {
             at: SystemTime::now(),
@@ -125,6 +143,7 @@ impl Exchange {
         });
         Self {
             peer,
+            activity,
             user: OnceLock::new(),
             line,
         }
@@ -132,6 +151,10 @@ impl Exchange {
 
     pub(super) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     pub(super) fn set_user(&self, name: &str) {
@@ -143,7 +166,6 @@ impl Exchange {
 /// Ends an exchange when it is dropped, however that comes about.
 pub(super) struct Ending {
     exchange: Arc<Exchange>,
-    activity: Arc<Activity>,
     status: u16,
     /// Bytes on the connection before this response.
     written_before: u64,
@@ -158,10 +180,9 @@ pub(super) struct Ending {
 const CLIENT_LEFT: u16 = 499;
 
 impl Ending {
-    pub(super) fn new(exchange: Arc<Exchange>, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(exchange: Arc<Exchange>) -> Self {
         Self {
             exchange,
-            activity,
             status: CLIENT_LEFT,
             written_before: 0,
             header_len: 0,
@@ -174,7 +195,7 @@ impl Ending {
         self.status = status;
         self.header_len = header_len;
         self.expected = expected;
-        self.written_before = self.activity.written();
+        self.written_before = self.exchange.activity.written();
     }
 
     pub(super) fn add_produced(&mut self, bytes: usize) {
@@ -191,7 +212,11 @@ impl Ending {
         if self.expected == Some(self.produced) {
             return self.produced;
         }
-        let taken = self.activity.written().saturating_sub(self.written_before);
+        let taken = self
+            .exchange
+            .activity
+            .written()
+            .saturating_sub(self.written_before);
         taken.saturating_sub(self.header_len).min(self.produced)
     }
 }
@@ -210,6 +235,6 @@ impl Drop for Ending {
                 user_agent: line.user_agent.as_deref(),
             });
         }
-        self.activity.end_request();
+        self.exchange.activity.end_request();
     }
 }
