@@ -138,9 +138,10 @@ fn counted(mut command: Command) -> Outcome<Count> {
 }
 
 /// The counts in a summary line of nextest or of the built-in harness.
+///
+/// nextest shows what a failed test wrote, the harness's own summary of it among that, indented.
 fn summary(line: &str) -> Option<Count> {
-    let line = line.trim_start();
-    let is_nextest = line.starts_with("Summary [") && line.contains(" run: ");
+    let is_nextest = line.starts_with("     Summary [") && line.contains(" run: ");
     if !is_nextest && !line.starts_with("test result:") {
         return None;
     }
@@ -227,5 +228,6 @@ mod tests {
             count(1, 0)
         );
         assert_eq!(summary("14 passed"), None);
+        assert_eq!(summary(&format!("    {harness}")), None);
     }
 }
