@@ -196,7 +196,7 @@ impl Engine {
     /// Hands the records of a batch to the store; output waits for the sequence it returns.
     fn store_records(&self, broker: &mut Broker) -> Sequence {
         let journal = broker.journal();
-        if journal.bytes().is_empty() {
+        if journal.is_empty() {
             return 0;
         }
         let Some(store) = &self.store else {

@@ -26,7 +26,6 @@ pub(super) struct Files {
     log: File,
     number: u64,
     length: u64,
-    snapshot_number: u64,
     snapshot_bytes: u64,
 }
 
@@ -35,7 +34,6 @@ pub(super) struct Files {
 pub(super) struct Sealed {
     folder: PathBuf,
     sync: bool,
-    first: u64,
     /// The log after the last of them.
     next: u64,
 }
@@ -50,10 +48,9 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
     for unfinished in &listed.unfinished {
         std::fs::remove_file(unfinished)?;
     }
-    let first = listed.snapshots.last().copied().unwrap_or(0);
-    let last = listed.logs.last().copied().unwrap_or(0).max(first);
+    let last = listed.logs.last().copied().max(listed.snapshots.last().copied()).unwrap_or(0);
     let mut loaded = Loaded::default();
-    load(folder, first, last + 1, &mut loaded)?;
+    load(folder, last + 1, &mut loaded)?;
 
     let number = last + 1;
     let log = create_log(folder, number, sync)?;
@@ -66,7 +63,6 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
         log,
         number,
         length: MAGIC.len() as u64,
-        snapshot_number: number,
         snapshot_bytes,
     };
     Ok((files, loaded))
@@ -101,28 +97,27 @@ impl Files {
         self.log = create_log(&self.folder, next, self.sync)?;
         self.number = next;
         self.length = MAGIC.len() as u64;
-        Ok(Sealed { folder: self.folder.clone(), sync: self.sync, first: self.snapshot_number, next })
+        Ok(Sealed { folder: self.folder.clone(), sync: self.sync, next })
     }
 
-    /// A snapshot was written.
-    pub(super) fn compacted(&mut self, number: u64, bytes: u64) {
-        self.snapshot_number = number;
+    /// A snapshot of this size was written.
+    pub(super) fn compacted(&mut self, bytes: u64) {
         self.snapshot_bytes = bytes;
     }
 }
 
 impl Sealed {
-    /// Replaces the logs by one snapshot; gives its number and size. Runs beside the writer: it
-    /// reads only what is no longer written to.
-    pub(super) fn compact(&self) -> io::Result<(u64, u64)> {
+    /// Replaces the logs by one snapshot; gives its size. Runs beside the writer: it reads only
+    /// what is no longer written to.
+    pub(super) fn compact(&self) -> io::Result<u64> {
         let mut loaded = Loaded::default();
-        load(&self.folder, self.first, self.next, &mut loaded)?;
+        load(&self.folder, self.next, &mut loaded)?;
         if let Some(damage) = loaded.damage.first() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
         }
         let bytes = write_snapshot(&self.folder, self.next, &loaded.state, self.sync)?;
         remove_before(&self.folder, self.next)?;
-        Ok((self.next, bytes))
+        Ok(bytes)
     }
 }
 
@@ -150,12 +145,14 @@ fn list(folder: &Path) -> io::Result<Listed> {
     Ok(listed)
 }
 
-/// Reads snapshot `first`, if there is one, and the logs from it up to before `end`.
-fn load(folder: &Path, first: u64, end: u64, loaded: &mut Loaded) -> io::Result<()> {
+/// Reads the newest snapshot before `end` and the logs from it on.
+fn load(folder: &Path, end: u64, loaded: &mut Loaded) -> io::Result<()> {
     let listed = list(folder)?;
-    if listed.snapshots.contains(&first) {
-        read(folder, first, SNAPSHOT, false, loaded)?;
+    let snapshot = listed.snapshots.into_iter().rfind(|number| *number < end);
+    if let Some(number) = snapshot {
+        read(folder, number, SNAPSHOT, false, loaded)?;
     }
+    let first = snapshot.unwrap_or(0);
     let logs: Vec<u64> = listed.logs.into_iter().filter(|number| (first..end).contains(number)).collect();
     for (at, &number) in logs.iter().enumerate() {
         read(folder, number, LOG, at + 1 == logs.len(), loaded)?;

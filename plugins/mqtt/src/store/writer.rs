@@ -2,7 +2,7 @@
 //! log has grown.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,7 +24,6 @@ pub(super) struct Writer {
     pending: Mutex<Pending>,
     changed: Condvar,
     committed: AtomicU64,
-    compacting: AtomicBool,
     settings: Settings,
     thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
@@ -37,8 +36,8 @@ struct Pending {
     /// Something waits for these records.
     awaited: bool,
     waiters: Vec<Arc<Outbound>>,
-    /// A snapshot was written: its number and size.
-    compacted: Option<(u64, u64)>,
+    /// How a compaction ended: the size of its snapshot.
+    compacted: Option<io::Result<u64>>,
     stop: bool,
 }
 
@@ -49,7 +48,6 @@ impl Writer {
             pending: Mutex::default(),
             changed: Condvar::new(),
             committed: AtomicU64::new(0),
-            compacting: AtomicBool::new(false),
             settings,
             thread: Mutex::new(None),
         });
@@ -98,6 +96,7 @@ impl Writer {
         let mut bytes = Vec::new();
         let mut flushed = Instant::now();
         let mut dirty = false;
+        let mut compacting = false;
         loop {
             let mut pending = self.lock();
             while pending.bytes.is_empty() && !pending.stop && pending.compacted.is_none() {
@@ -112,15 +111,20 @@ impl Writer {
                     pending = self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
                 }
             }
-            if let Some((number, size)) = pending.compacted.take() {
-                files.compacted(number, size);
-            }
+            let compacted = pending.compacted.take();
             let stop = pending.stop;
             std::mem::swap(&mut bytes, &mut pending.bytes);
             let sequence = pending.sequence;
             let awaited = std::mem::take(&mut pending.awaited);
             drop(pending);
 
+            if let Some(ended) = compacted {
+                compacting = false;
+                match ended {
+                    Ok(size) => files.compacted(size),
+                    Err(problem) => error!("store was not compacted: {problem}"),
+                }
+            }
             dirty |= !bytes.is_empty();
             let flush = match self.settings.durability {
                 Durability::Always => awaited || stop,
@@ -138,7 +142,13 @@ impl Writer {
             if stop {
                 return Ok(());
             }
-            self.compact_if_grown(&mut files);
+            let (log, snapshot) = files.sizes();
+            if !compacting && log >= self.settings.compact_bytes.max(snapshot) {
+                match self.start_compaction(&mut files) {
+                    Ok(()) => compacting = true,
+                    Err(problem) => error!("store was not compacted: {problem}"),
+                }
+            }
         }
     }
 
@@ -177,29 +187,15 @@ impl Writer {
         }
     }
 
-    fn compact_if_grown(self: &Arc<Self>, files: &mut Files) {
-        let (log, snapshot) = files.sizes();
-        if log < self.settings.compact_bytes.max(snapshot) || self.compacting.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    fn start_compaction(self: &Arc<Self>, files: &mut Files) -> io::Result<()> {
+        let sealed = files.rotate()?;
         let writer = Arc::clone(self);
-        let started = files.rotate().and_then(|sealed| {
-            let work = move || {
-                match sealed.compact() {
-                    Ok(done) => {
-                        writer.lock().compacted = Some(done);
-                        writer.changed.notify_one();
-                    }
-                    Err(problem) => error!("store was not compacted: {problem}"),
-                }
-                writer.compacting.store(false, Ordering::Release);
-            };
-            std::thread::Builder::new().name("mqtt-compact".into()).spawn(work).map(drop)
-        });
-        if let Err(problem) = started {
-            self.compacting.store(false, Ordering::Release);
-            error!("store was not compacted: {problem}");
-        }
+        let work = move || {
+            let ended = sealed.compact();
+            writer.lock().compacted = Some(ended);
+            writer.changed.notify_one();
+        };
+        std::thread::Builder::new().name("mqtt-compact".into()).spawn(work).map(drop)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

@@ -289,8 +289,9 @@ impl Broker {
         self.timers.next()
     }
 
-    /// Records of this batch. The host stores them and clears the journal.
+    /// Records of this batch, sealed as one frame. The host stores them and clears the journal.
     pub fn journal(&mut self) -> &mut Journal {
+        self.journal.seal();
         &mut self.journal
     }
 
