@@ -16,7 +16,8 @@ pub(crate) struct Folders {
     config: Config,
     context: Context,
     root: PathBuf,
-    anonymous_root: PathBuf,
+    /// Where set.
+    anonymous_root: Option<PathBuf>,
 }
 
 /// What a login opens.
@@ -30,12 +31,17 @@ impl Folders {
     /// Checks that the shared folders can be opened.
     pub(crate) fn open(config: Config, context: Context) -> Result<Self, Error> {
         let root = context.resolve(&config.root);
-        let anonymous_root = if config.anonymous_root.as_os_str().is_empty() {
-            root.clone()
-        } else {
-            context.resolve(&config.anonymous_root)
-        };
-        for (key, folder) in [("root", &root), ("anonymous_root", &anonymous_root)] {
+        let anonymous_root = Some(&config.anonymous_root)
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .map(|folder| context.resolve(folder));
+        let shared = [
+            ("root", Some(&root)),
+            ("anonymous_root", anonymous_root.as_ref()),
+        ];
+        for (key, folder) in shared
+            .into_iter()
+            .filter_map(|(key, folder)| Some((key, folder?)))
+        {
             Jail::open(folder, config.symlinks).map_err(|error| {
                 Error::Operator(format!("{key}: {}: {error}", folder.display()))
             })?;
@@ -48,9 +54,20 @@ impl Folders {
         })
     }
 
+    /// Removes what uploads left in the shared folder that a crash ended; returns how many.
+    pub(crate) fn sweep(&self) -> usize {
+        let swept = Jail::open(&self.root, self.config.symlinks).and_then(|jail| jail.sweep());
+        swept.unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}", self.root.display());
+            0
+        })
+    }
+
     /// What an anonymous client sees.
-    pub(crate) fn anonymous(&self) -> Result<Place, Denial> {
-        self.place(&self.anonymous_root, &self.anonymous_root)
+    pub(crate) fn anonymous(&self, account: &Account) -> Result<Place, Denial> {
+        let home = account.home().unwrap_or(&self.root);
+        let folder = self.anonymous_root.as_deref().unwrap_or(home);
+        self.place(folder, folder)
     }
 
     /// What an account sees.

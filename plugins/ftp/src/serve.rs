@@ -31,11 +31,14 @@ use transfer::Running;
 /// Bytes read from a control connection at a time.
 const INPUT: usize = 4096;
 
+/// Reads in a row for which a flood on one control connection can hold up its transfer's end.
+const MAX_READS: usize = 64;
+
 /// What all connections of an instance share.
 pub(crate) struct Service {
     config: Config,
     context: Context,
-    folders: Folders,
+    folders: Arc<Folders>,
     uploads: Number,
     downloads: Number,
 }
@@ -47,9 +50,10 @@ impl Service {
             let (config, context) = (config.clone(), context.clone());
             blocking(move || Folders::open(config, context)).await?
         };
-        let swept = folders.anonymous().ok();
+        let folders = Arc::new(folders);
+        let swept = Arc::clone(&folders);
         tokio::task::spawn_blocking(move || {
-            if let Some(Ok(count @ 1..)) = swept.map(|place| place.jail.sweep()) {
+            if let count @ 1.. = swept.sweep() {
                 info!("removed {count} uploads that broke off in an earlier run");
             }
         });
@@ -258,7 +262,10 @@ impl Session {
 
     /// Reads from the control connection without waiting, not even for the runtime to notice.
     fn read_what_has_arrived(&mut self) {
-        while !self.end_of_input {
+        for _ in 0..MAX_READS {
+            if self.end_of_input {
+                return;
+            }
             let fd = match &self.stream {
                 Stream::Tcp(stream) => stream.as_fd(),
                 Stream::Unix(stream) => stream.as_fd(),

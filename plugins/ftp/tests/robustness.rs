@@ -44,6 +44,25 @@ fn t33_an_upload_that_breaks_off_never_replaces_a_file() {
 }
 
 #[test]
+fn t33_a_crash_of_the_server_leaves_whole_files_and_nothing_else() {
+    let mut host = builder().file("files/old.txt", "old").start();
+    let folder = files(&host);
+    let mut session = Session::login(&host, "xzz", "123456");
+    session.command("TYPE I");
+    let mut data = session.data();
+    assert!(session.command("STOR old.txt").starts_with("150 "));
+    data.write_all(&vec![b'n'; 3_000_000]).unwrap();
+    eventually("a part has arrived", || {
+        let mut found = fs::read_dir(&folder).unwrap().map(Result::unwrap);
+        found.find(|entry| entry.metadata().unwrap().len() > 1_000_000)
+    });
+    host.restart();
+    host.wait_log(0, "removed 1 uploads");
+    assert_eq!(fs::read(folder.join("old.txt")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
 fn t31_a_part_of_a_new_file_is_kept_to_go_on_with_unless_set_otherwise() {
     let part = vec![7; 300_000];
     for keep in [true, false] {

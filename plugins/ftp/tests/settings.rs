@@ -101,6 +101,19 @@ fn t26_local_root_and_anonymous_root_take_the_place_of_home_and_root() {
 }
 
 #[test]
+fn t26_anonymous_clients_see_the_home_of_their_section_where_it_has_one() {
+    let host = builder()
+        .accounts("[anonymous]\nservices = ftp\nrights = list, read\nhome = public\n")
+        .file("files/shared.txt", "shared")
+        .file("public/public.txt", "public")
+        .start();
+    assert_eq!(
+        names(&mut Session::login(&host, "anonymous", "")),
+        "public.txt "
+    );
+}
+
+#[test]
 fn t26_who_may_log_in() {
     let host = homes("anonymous_enable = false\ndeny_users = [\"guest\"]");
     let login = |user: &str| Session::connect(&host, "ftp").try_login(user, "123456");
@@ -292,6 +305,15 @@ fn t26_listen_on_ipv6_and_on_a_unix_socket() {
     assert!(session.command("LIST").starts_with("150 "));
     drop(data);
     session.reply();
+    // active mode, by EPRT
+    let listener = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let reply = session.command(&format!("EPRT |2|::1|{port}|"));
+    assert!(reply.starts_with("200 "), "{reply}");
+    assert!(session.command("NLST").starts_with("150 "));
+    let (_, from) = listener.accept().unwrap();
+    assert_eq!(from.ip().to_string(), "::1");
+    assert!(session.reply().starts_with("226 "));
     // a local socket has no address for data connections, but answers
     let socket = std::os::unix::net::UnixStream::connect(host.path().join("ftp.sock")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -11,7 +11,7 @@ use polyport_sdk::net::{Peer, Stream};
 use polyport_sdk::{Connection, Error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::TcpFiles;
 use crate::protocol::{BadRequest, Reader, Request};
@@ -81,10 +81,7 @@ struct Client {
 impl TcpFiles {
     fn anonymous(&self, peer: &Peer) -> Option<Who> {
         let account = self.context.accounts().anonymous(peer)?;
-        Some(Who {
-            account,
-            folder: self.root.clone(),
-        })
+        self.folder_of(account)
     }
 
     async fn login(&self, peer: &Peer, user: &str, password: &str) -> Option<Who> {
@@ -100,17 +97,21 @@ impl TcpFiles {
                 return None;
             }
         };
+        info!("{peer}: {} logged in", account.name());
+        self.folder_of(account)
+    }
+
+    fn folder_of(&self, account: Account) -> Option<Who> {
         let folder = match account.home() {
             None => self.root.clone(),
             Some(home) => match Jail::open(home, self.config.symlinks) {
                 Ok(folder) => folder,
                 Err(error) => {
-                    tracing::warn!("home of {user:?}: {}: {error}", home.display());
+                    warn!("home of {}: {}: {error}", account.name(), home.display());
                     return None;
                 }
             },
         };
-        info!("{peer}: {} logged in", account.name());
         Some(Who { account, folder })
     }
 }

@@ -132,10 +132,13 @@ impl Session {
         };
         let service = Arc::clone(&self.service);
         let (account, place): (Account, Place) = match anonymous {
-            Some(account) => (
-                account,
-                blocking(move || service.folders.anonymous()).await?,
-            ),
+            Some(account) => {
+                let found = account.clone();
+                (
+                    account,
+                    blocking(move || service.folders.anonymous(&found)).await?,
+                )
+            }
             None => {
                 let denied =
                     !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
