@@ -383,3 +383,13 @@ fn the_service_manager_is_told() {
     assert_eq!(host.sigterm(), Some(0));
     assert!(hear().contains("STOPPING=1"));
 }
+
+#[test]
+fn the_folder_of_the_state_changes_at_the_next_start_only() {
+    let host = host();
+    let mark = host.log_mark();
+    host.edit_config(|text| text.replace("state = \"state\"", "state = \"elsewhere\""));
+    host.wait_log(mark, "host.state: takes effect at the next start");
+    host.command(&["restart", "one"]).expect_success();
+    assert!(!host.path().join("elsewhere").exists());
+}

@@ -8,7 +8,7 @@ mod prepare;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::accounts::{self, Accounts};
 use crate::board::Board;
@@ -175,12 +175,30 @@ impl Host {
 
     /// The files as they are now.
     fn read(&self) -> Result<(Config, accounts::Parsed), String> {
-        let config = Config::load(&self.source).map_err(|error| chain(&error))?;
+        let mut config = Config::load(&self.source).map_err(|error| chain(&error))?;
+        self.keep_what_needs_a_start(&mut config);
         let accounts = accounts::load(&config.host.accounts).map_err(|error| chain(&error))?;
         self.accounts
             .check_replacement(&accounts)
             .map_err(|error| format!("{}: {error}", config.host.accounts.display()))?;
         Ok((config, accounts))
+    }
+
+    /// Folder, socket and user of the process stay what they were; a change of them is told and waits.
+    fn keep_what_needs_a_start(&self, next: &mut Config) {
+        let (now, next) = (&self.config.host, &mut next.host);
+        for (key, changed) in [
+            ("state", now.state != next.state),
+            ("control", now.control != next.control),
+            ("user", now.user != next.user),
+        ] {
+            if changed {
+                warn!("host.{key}: takes effect at the next start of the process");
+            }
+        }
+        next.state.clone_from(&now.state);
+        next.control.clone_from(&now.control);
+        next.user.clone_from(&now.user);
     }
 
     /// Drains all instances and waits for them.
