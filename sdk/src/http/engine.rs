@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,8 +29,12 @@ use crate::net::Peer;
 /// kernel throw away the response that tells why (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 
-/// A body that is left unread but no longer than this does not cost the connection.
+/// A body that is left unread but no longer than this does not cost the connection: it is read
+/// before the answer goes out, if it comes soon.
 const SMALL_BODY: u64 = 64 * 1024;
+
+/// How long the rest of a small body may take.
+const SMALL_BODY_TIME: Duration = Duration::from_millis(500);
 
 pub(super) async fn serve<S, H>(
     options: Arc<Options>,
@@ -136,12 +140,16 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             .get(header::ACCEPT)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
+        let unread = Unread::default();
+        // Reading would ask for a body that the client has not sent yet.
+        let can_read_rest = !parts.headers.contains_key(header::EXPECT);
         let body = if incoming.is_end_stream() {
             RequestBody::empty()
         } else {
             let declared = incoming.size_hint().exact();
             let pieces = Pieces {
-                incoming,
+                incoming: Some(incoming),
+                unread: Arc::clone(&unread),
                 activity: Arc::clone(&self.activity),
                 ended: false,
                 limit: self.options.body_timeout,
@@ -175,14 +183,32 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             if let Some(server) = server {
                 response.headers.entry(header::SERVER).or_insert(server);
             }
-            let leaves_body = activity.body_unread() && declared.is_none_or(|len| len > SMALL_BODY);
-            if activity.draining() || leaves_body {
+            if can_read_rest && declared.is_some_and(|len| len <= SMALL_BODY) {
+                let rest = unread.lock().ok().and_then(|mut unread| unread.take());
+                if let Some(rest) = rest
+                    && let Ok(true) = tokio::time::timeout(SMALL_BODY_TIME, read_out(rest)).await
+                {
+                    activity.set_body_unread(false);
+                }
+            }
+            if activity.draining() || activity.body_unread() {
                 response
                     .headers
                     .insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(outgoing(response, &method, version, ending))
         })
+    }
+}
+
+/// Reads a body to its end; false if it has none.
+async fn read_out(mut body: Incoming) -> bool {
+    loop {
+        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return false,
+            None => return true,
+        }
     }
 }
 
@@ -265,9 +291,14 @@ fn outgoing(
     framed
 }
 
+/// Where a body goes that its handler did not read to the end.
+type Unread = Arc<Mutex<Option<Incoming>>>;
+
 /// A request's body as it comes in.
 struct Pieces {
-    incoming: Incoming,
+    /// There until the drop.
+    incoming: Option<Incoming>,
+    unread: Unread,
     activity: Arc<Activity>,
     ended: bool,
     /// How long nothing may come, and whether that time runs.
@@ -282,7 +313,10 @@ impl Stream for Pieces {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            let Some(incoming) = &mut this.incoming else {
+                return Poll::Ready(None);
+            };
+            let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
                 if !this.waits {
                     this.waits = true;
                     this.deadline.set(this.limit);
@@ -314,8 +348,12 @@ impl Stream for Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        if !self.ended && !self.incoming.is_end_stream() {
-            self.activity.set_body_unread();
+        let incoming = self.incoming.take().filter(|body| !body.is_end_stream());
+        if let (false, Some(incoming)) = (self.ended, incoming) {
+            self.activity.set_body_unread(true);
+            if let Ok(mut unread) = self.unread.lock() {
+                *unread = Some(incoming);
+            }
         }
     }
 }

@@ -92,8 +92,8 @@ impl Activity {
         self.body_unread.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_body_unread(&self) {
-        self.body_unread.store(true, Ordering::Relaxed);
+    pub(super) fn set_body_unread(&self, unread: bool) {
+        self.body_unread.store(unread, Ordering::Relaxed);
     }
 
     pub(super) fn draining(&self) -> bool {

@@ -228,6 +228,25 @@ async fn a_large_body_nobody_reads_does_not_cost_the_client_the_answer() {
 }
 
 #[tokio::test]
+async fn a_small_body_nobody_reads_does_not_cost_the_connection() {
+    let mut client = Client::connect(Options::default());
+    let head = "PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n";
+    for _ in 0..2 {
+        client.send(&format!("{head}four")).await;
+        // The handler has long answered when the rest comes.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.send("more").await;
+        let got = client.until("}\n").await;
+        assert!(got.starts_with("HTTP/1.1 403 Forbidden"), "{got}");
+        assert!(!got.contains("connection: close\r\n"), "{got}");
+    }
+    client.send(head).await;
+    let got = client.rest().await;
+    assert!(got.starts_with("HTTP/1.1 403 Forbidden"), "{got}");
+    assert!(got.contains("connection: close\r\n"), "the rest does not come: {got}");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused_declared_or_not() {
     let options = Options {
         max_body_size: Some(3),
