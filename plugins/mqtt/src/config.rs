@@ -109,22 +109,70 @@ impl Config {
         let mut problems = Vec::new();
         let mut range = |key: &str, value: u64, low: u64, high: u64| {
             if !(low..=high).contains(&value) {
-                let expected = if high == u64::MAX { format!("{low} or more") } else { format!("{low} to {high}") };
-                problems.push(Problem { key: key.into(), expected, got: value.to_string() });
+                let expected = if high == u64::MAX {
+                    format!("{low} or more")
+                } else {
+                    format!("{low} to {high}")
+                };
+                problems.push(Problem {
+                    key: key.into(),
+                    expected,
+                    got: value.to_string(),
+                });
             }
         };
-        range("durability_interval_ms", self.durability_interval_ms, 1, 3_600_000);
-        range("store_compact_bytes", self.store_compact_bytes, 1 << 16, u64::MAX);
+        range(
+            "durability_interval_ms",
+            self.durability_interval_ms,
+            1,
+            3_600_000,
+        );
+        range(
+            "store_compact_bytes",
+            self.store_compact_bytes,
+            1 << 16,
+            u64::MAX,
+        );
         range("max_connections", self.max_connections as u64, 1, u64::MAX);
         range("connect_timeout", self.connect_timeout.into(), 1, 3_600);
-        range("max_packet_size", self.max_packet_size.into(), 128, 268_435_460);
+        range(
+            "max_packet_size",
+            self.max_packet_size.into(),
+            128,
+            268_435_460,
+        );
         range("receive_maximum", self.receive_maximum.into(), 1, 65_535);
-        range("max_inflight_messages", self.max_inflight_messages.into(), 1, 65_534);
-        range("max_queued_messages", self.max_queued_messages as u64, 1, u64::MAX);
-        range("max_queued_bytes", self.max_queued_bytes as u64, 1, u64::MAX);
-        range("max_outbound_bytes", self.max_outbound_bytes as u64, 65_536, u64::MAX);
+        range(
+            "max_inflight_messages",
+            self.max_inflight_messages.into(),
+            1,
+            65_534,
+        );
+        range(
+            "max_queued_messages",
+            self.max_queued_messages as u64,
+            1,
+            u64::MAX,
+        );
+        range(
+            "max_queued_bytes",
+            self.max_queued_bytes as u64,
+            1,
+            u64::MAX,
+        );
+        range(
+            "max_outbound_bytes",
+            self.max_outbound_bytes as u64,
+            65_536,
+            u64::MAX,
+        );
         range("max_qos", self.max_qos.into(), 0, 2);
-        range("max_subscriptions", self.max_subscriptions as u64, 1, u64::MAX);
+        range(
+            "max_subscriptions",
+            self.max_subscriptions as u64,
+            1,
+            u64::MAX,
+        );
         range("max_topic_levels", self.max_topic_levels as u64, 1, 65_536);
         for path in &self.websocket_paths {
             if !path.starts_with('/') {
@@ -189,7 +237,19 @@ mod tests {
             websocket_paths: vec!["mqtt".into()],
             ..Config::default()
         };
-        let keys: Vec<_> = config.problems().into_iter().map(|problem| problem.key).collect();
-        assert_eq!(keys, ["max_packet_size", "receive_maximum", "max_qos", "websocket_paths"]);
+        let keys: Vec<_> = config
+            .problems()
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "max_packet_size",
+                "receive_maximum",
+                "max_qos",
+                "websocket_paths"
+            ]
+        );
     }
 }

@@ -47,8 +47,13 @@ struct Clock {
 
 impl Clock {
     fn new() -> Clock {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), epoch: epoch.as_millis() as u64 }
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Clock {
+            start: Instant::now(),
+            epoch: epoch.as_millis() as u64,
+        }
     }
 
     fn now(&self) -> Time {
@@ -66,8 +71,18 @@ impl Engine {
             store
         });
         let armed = AtomicU64::new(broker.next_deadline().map_or(u64::MAX, |at| at.0));
-        let inner = Inner { broker, connections: Vec::new(), woken: Vec::new() };
-        Engine { inner: Mutex::new(inner), clock, armed, timers: Notify::new(), store }
+        let inner = Inner {
+            broker,
+            connections: Vec::new(),
+            woken: Vec::new(),
+        };
+        Engine {
+            inner: Mutex::new(inner),
+            clock,
+            armed,
+            timers: Notify::new(),
+            store,
+        }
     }
 
     /// Adds a connection.
@@ -78,7 +93,10 @@ impl Engine {
             if inner.connections.len() <= at {
                 inner.connections.resize_with(at + 1, || None);
             }
-            inner.connections[at] = Some(Attached { outbound: Arc::clone(outbound), peer });
+            inner.connections[at] = Some(Attached {
+                outbound: Arc::clone(outbound),
+                peer,
+            });
             id
         })
     }
@@ -94,12 +112,21 @@ impl Engine {
     }
 
     /// Takes what a client sent.
-    pub(crate) fn receive(&self, id: ConnectionId, bytes: &[u8], owner: Option<&Bytes>) -> Received {
+    pub(crate) fn receive(
+        &self,
+        id: ConnectionId,
+        bytes: &[u8],
+        owner: Option<&Bytes>,
+    ) -> Received {
         self.batch(|inner, now| inner.broker.receive(id, bytes, owner, now))
     }
 
     /// Answers a login.
-    pub(crate) fn login_answer(&self, id: ConnectionId, answer: Result<Arc<dyn Authorizer>, LoginRefusal>) {
+    pub(crate) fn login_answer(
+        &self,
+        id: ConnectionId,
+        answer: Result<Arc<dyn Authorizer>, LoginRefusal>,
+    ) {
         self.batch(|inner, now| inner.broker.login_answer(id, answer, now));
     }
 
@@ -120,12 +147,18 @@ impl Engine {
 
     /// What may be written: sequences up to this one are on disk.
     pub(crate) fn committed(&self) -> Sequence {
-        self.store.as_ref().map_or(Sequence::MAX, |store| store.committed())
+        self.store
+            .as_ref()
+            .map_or(Sequence::MAX, |store| store.committed())
     }
 
     /// Has `outbound` woken once `gate` is committed; false when it is already.
     pub(crate) fn wake_on_commit(&self, gate: Sequence, outbound: &Arc<Outbound>) -> bool {
-        gate > 0 && self.store.as_ref().is_some_and(|store| store.wake_on_commit(gate, outbound))
+        gate > 0
+            && self
+                .store
+                .as_ref()
+                .is_some_and(|store| store.wake_on_commit(gate, outbound))
     }
 
     /// Totals since the start.
@@ -141,7 +174,9 @@ impl Engine {
     /// Flushes and closes the store.
     pub(crate) async fn close(self: &Arc<Self>) -> std::io::Result<()> {
         let engine = Arc::clone(self);
-        let closing = tokio::task::spawn_blocking(move || engine.store.as_ref().map_or(Ok(()), DiskStore::close));
+        let closing = tokio::task::spawn_blocking(move || {
+            engine.store.as_ref().map_or(Ok(()), DiskStore::close)
+        });
         closing.await.map_err(std::io::Error::other)?
     }
 
@@ -167,7 +202,9 @@ impl Engine {
         let result = work(inner_ref, self.clock.now());
         let gate = self.store_records(&mut inner_ref.broker);
         while let Some(id) = inner_ref.broker.next_touched() {
-            let Some(Some(attached)) = inner_ref.connections.get(id.index as usize) else { continue };
+            let Some(Some(attached)) = inner_ref.connections.get(id.index as usize) else {
+                continue;
+            };
             if let Some(output) = inner_ref.broker.output(id) {
                 attached.outbound.push(output, gate);
                 if !self.wake_on_commit(gate, &attached.outbound) {
@@ -205,7 +242,11 @@ impl Engine {
         };
         let mut handle = store;
         let sequence = handle.append(journal);
-        let gate = if journal.must_commit() && store.is_awaited() { sequence } else { 0 };
+        let gate = if journal.must_commit() && store.is_awaited() {
+            sequence
+        } else {
+            0
+        };
         journal.clear();
         gate
     }
@@ -219,26 +260,50 @@ impl Engine {
 
 impl Inner {
     fn peer(&self, id: ConnectionId) -> String {
-        let attached = self.connections.get(id.index as usize).and_then(Option::as_ref);
+        let attached = self
+            .connections
+            .get(id.index as usize)
+            .and_then(Option::as_ref);
         attached.map_or_else(|| "unknown".into(), |attached| attached.peer.to_string())
     }
 
     fn log(&self, event: &Event) {
         match event {
-            Event::Connected { connection, client_id, version, session_present, keep_alive } => {
+            Event::Connected {
+                connection,
+                client_id,
+                version,
+                session_present,
+                keep_alive,
+            } => {
                 let peer = self.peer(*connection);
                 debug!(%peer, %client_id, ?version, session_present, keep_alive, "client connected");
             }
-            Event::Refused { connection, client_id, reason } => {
+            Event::Refused {
+                connection,
+                client_id,
+                reason,
+            } => {
                 info!(peer = %self.peer(*connection), %client_id, ?reason, "client refused");
             }
-            Event::Closed { connection, client_id, reason, what } => {
+            Event::Closed {
+                connection,
+                client_id,
+                reason,
+                what,
+            } => {
                 info!(peer = %self.peer(*connection), %client_id, ?reason, "connection closed: {what}");
             }
-            Event::Disconnected { connection, client_id } => {
+            Event::Disconnected {
+                connection,
+                client_id,
+            } => {
                 debug!(peer = %self.peer(*connection), %client_id, "client disconnected");
             }
-            Event::Lost { connection, client_id } => {
+            Event::Lost {
+                connection,
+                client_id,
+            } => {
                 debug!(peer = %self.peer(*connection), %client_id, "connection lost");
             }
         }

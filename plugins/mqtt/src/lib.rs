@@ -37,7 +37,11 @@ impl Plugin for Mqtt {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
-        let store = if config.persistence { Some(open_store(&config, &context).await?) } else { None };
+        let store = if config.persistence {
+            Some(open_store(&config, &context).await?)
+        } else {
+            None
+        };
         let engine = Arc::new(Engine::new(config.engine(), store));
         let sizes = engine.sizes();
         info!(
@@ -51,11 +55,21 @@ impl Plugin for Mqtt {
         }
         tokio::spawn(Arc::clone(&engine).run_timers());
         tokio::spawn(publish_metrics(Arc::clone(&engine), context.clone()));
-        Ok(Mqtt { engine, context, websocket_paths: config.websocket_paths })
+        Ok(Mqtt {
+            engine,
+            context,
+            websocket_paths: config.websocket_paths,
+        })
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
-        serve::serve(&self.engine, &self.context, &self.websocket_paths, connection).await
+        serve::serve(
+            &self.engine,
+            &self.context,
+            &self.websocket_paths,
+            connection,
+        )
+        .await
     }
 
     fn drain(&self) {
@@ -69,7 +83,10 @@ impl Plugin for Mqtt {
     }
 }
 
-async fn open_store(config: &Config, context: &Context) -> Result<(DiskStore, store::Loaded), Error> {
+async fn open_store(
+    config: &Config,
+    context: &Context,
+) -> Result<(DiskStore, store::Loaded), Error> {
     let folder = context.state_dir().join("store");
     let settings = store::Settings {
         durability: config.durability,
@@ -80,7 +97,9 @@ async fn open_store(config: &Config, context: &Context) -> Result<(DiskStore, st
         let described = folder.display().to_string();
         DiskStore::open(&folder, settings).map_err(Error::io(format!("store {described}")))
     });
-    let (store, loaded) = opened.await.map_err(|error| Error::Operator(format!("store: {error}")))??;
+    let (store, loaded) = opened
+        .await
+        .map_err(|error| Error::Operator(format!("store: {error}")))??;
     for damage in &loaded.damage {
         warn!("store: {damage}");
     }
@@ -118,4 +137,7 @@ async fn publish_metrics(engine: Arc<Engine>, context: Context) {
     }
 }
 
-export_plugin!(Mqtt { name: "mqtt", exclusive: true });
+export_plugin!(Mqtt {
+    name: "mqtt",
+    exclusive: true
+});

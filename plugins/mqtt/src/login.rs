@@ -20,16 +20,23 @@ impl Authorizer for Rights {
 }
 
 /// The account of a client.
-pub(crate) async fn login(context: Context, peer: Peer, request: LoginRequest) -> Result<Account, LoginRefusal> {
+pub(crate) async fn login(
+    context: Context,
+    peer: Peer,
+    request: LoginRequest,
+) -> Result<Account, LoginRefusal> {
     let accounts = context.accounts();
     match request.username {
         None => accounts.anonymous(&peer).ok_or(LoginRefusal::NotAuthorized),
         Some(user) => {
             let password = request.password.unwrap_or_default();
-            accounts.login(&peer, &user, &password).await.map_err(|denied| match denied {
-                Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-                Denied::Busy => LoginRefusal::Unavailable,
-            })
+            accounts
+                .login(&peer, &user, &password)
+                .await
+                .map_err(|denied| match denied {
+                    Denied::Refused => LoginRefusal::BadUserNameOrPassword,
+                    Denied::Busy => LoginRefusal::Unavailable,
+                })
         }
     }
 }

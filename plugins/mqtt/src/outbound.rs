@@ -65,7 +65,9 @@ impl Outbound {
         let queue = &mut *queue;
         match (output.buffer(), queue.pieces.back_mut()) {
             (Some(bytes), _) if bytes.is_empty() => {}
-            (Some(bytes), Some((last, Piece::Buffer(buffer)))) if gate <= *last && buffer.len() < BUFFER_MAX => {
+            (Some(bytes), Some((last, Piece::Buffer(buffer))))
+                if gate <= *last && buffer.len() < BUFFER_MAX =>
+            {
                 buffer.extend_from_slice(bytes);
                 bytes.clear();
             }
@@ -74,7 +76,12 @@ impl Outbound {
                 queue.pieces.push_back((gate, Piece::Buffer(buffer)));
             }
             (None, _) => {
-                queue.pieces.extend(output.pieces().into_iter().map(|piece| (gate, Piece::Shared(piece))));
+                queue.pieces.extend(
+                    output
+                        .pieces()
+                        .into_iter()
+                        .map(|piece| (gate, Piece::Shared(piece))),
+                );
             }
         }
     }
@@ -92,8 +99,9 @@ impl Outbound {
     /// Moves what may be written into `pieces`.
     pub(crate) fn take(&self, committed: Sequence, pieces: &mut VecDeque<Piece>) -> Taken {
         let mut queue = self.lock();
-        while let Some((_, piece)) = queue.pieces.pop_front_if(|(gate, _)| *gate <= committed) {
-            pieces.push_back(piece);
+        let is_committed = |(gate, _): &(Sequence, Piece)| *gate <= committed;
+        while queue.pieces.front().is_some_and(is_committed) {
+            pieces.extend(queue.pieces.pop_front().map(|(_, piece)| piece));
         }
         let held = queue.pieces.front().map(|(gate, _)| *gate);
         if held.is_none() && pieces.is_empty() {
@@ -101,7 +109,10 @@ impl Outbound {
             queue.pieces = VecDeque::new();
             queue.spare = Vec::new();
         }
-        Taken { close: queue.close, held }
+        Taken {
+            close: queue.close,
+            held,
+        }
     }
 
     /// Gives a written buffer back.

@@ -42,15 +42,30 @@ pub(crate) async fn serve(
     websocket_paths: &[String],
     connection: Connection,
 ) -> Result<(), Error> {
-    let Connection { stream, peer, ref scheme, .. } = connection;
+    let Connection {
+        stream,
+        peer,
+        ref scheme,
+        ..
+    } = connection;
     match &**scheme {
         "tcp" | "unix" => run(engine, context, stream, peer).await,
         "ws" => {
-            let accepted = tokio::time::timeout(LINGER, websocket::accept(stream, websocket_paths)).await;
-            let stream = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
-            run(engine, context, stream.map_err(|error| Error::Peer(error.to_string()))?, peer).await
+            let accepted =
+                tokio::time::timeout(LINGER, websocket::accept(stream, websocket_paths)).await;
+            let stream =
+                accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
+            run(
+                engine,
+                context,
+                stream.map_err(|error| Error::Peer(error.to_string()))?,
+                peer,
+            )
+            .await
         }
-        other => Err(Error::Operator(format!("listen scheme: expected tcp, unix or ws, got {other:?}"))),
+        other => Err(Error::Operator(format!(
+            "listen scheme: expected tcp, unix or ws, got {other:?}"
+        ))),
     }
 }
 
@@ -155,7 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     fn poll_login(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(waiting) = &mut self.login else { return Poll::Pending };
+        let Some(waiting) = &mut self.login else {
+            return Poll::Pending;
+        };
         let answer = ready!(waiting.as_mut().poll(cx));
         self.login = None;
         let answer = answer.map(|account| {
@@ -207,7 +224,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn poll_read_small(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Read>> {
         BUFFER.with_borrow_mut(|buffer| {
-            let Unread::Small(unread) = &mut self.unread else { return Poll::Ready(Ok(Read::Some)) };
+            let Unread::Small(unread) = &mut self.unread else {
+                return Poll::Ready(Ok(Read::Some));
+            };
             let before = unread.len();
             if buffer.len() < before + READ / 2 {
                 buffer.resize(before + READ, 0);
@@ -230,14 +249,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let received = self.engine.receive(self.id, bytes, owner);
         let rest = &bytes[received.consumed..];
         if let Some(request) = received.login {
-            self.login = Some(Box::pin(login::login(self.context.clone(), self.peer, request)));
+            self.login = Some(Box::pin(login::login(
+                self.context.clone(),
+                self.peer,
+                request,
+            )));
         }
         self.unread = match FixedHeader::read(rest) {
             // Its header was found good, or the engine would have used it up.
             Ok(Some(header)) if header.frame() > rest.len() && header.frame() > SHARED_PAYLOAD => {
                 let mut bytes = BytesMut::with_capacity(header.frame());
                 bytes.extend_from_slice(rest);
-                Unread::Frame { bytes, length: header.frame() }
+                Unread::Frame {
+                    bytes,
+                    length: header.frame(),
+                }
             }
             _ => Unread::Small(rest.to_vec()),
         };
@@ -247,7 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Written>> {
         loop {
             if self.writing.is_empty() {
-                let taken = self.outbound.take(self.engine.committed(), &mut self.writing);
+                let taken = self
+                    .outbound
+                    .take(self.engine.committed(), &mut self.writing);
                 if taken.close && self.linger.is_none() {
                     self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
                 }
@@ -259,7 +287,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                         continue;
                     }
                     ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                    return Poll::Ready(Ok(if taken.close { Written::Close } else { Written::All }));
+                    return Poll::Ready(Ok(if taken.close {
+                        Written::Close
+                    } else {
+                        Written::All
+                    }));
                 }
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -269,7 +301,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 count += 1;
             }
             slices[0].advance(self.written);
-            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?;
+            let written =
+                ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -21,16 +21,25 @@ const MESSAGE_MAX: usize = 1 << 20;
 
 /// Performs the opening handshake.
 pub(crate) async fn accept(stream: Stream, paths: &[String]) -> Result<WebSocket, Error> {
-    let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
     // The callback's error type is the library's.
     #[allow(clippy::result_large_err)]
     let answer = |request: &Request, response: Response| answer(request, response, paths);
     let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
-    Ok(WebSocket { stream, unread: Bytes::new() })
+    Ok(WebSocket {
+        stream,
+        unread: Bytes::new(),
+    })
 }
 
 #[allow(clippy::result_large_err)]
-fn answer(request: &Request, mut response: Response, paths: &[String]) -> Result<Response, ErrorResponse> {
+fn answer(
+    request: &Request,
+    mut response: Response,
+    paths: &[String],
+) -> Result<Response, ErrorResponse> {
     let refuse = |status: StatusCode, why: &str| {
         let mut refusal = ErrorResponse::new(Some(why.to_owned()));
         *refusal.status_mut() = status;
@@ -46,13 +55,22 @@ fn answer(request: &Request, mut response: Response, paths: &[String]) -> Result
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
-    match SUBPROTOCOLS.into_iter().find(|known| offered.contains(known)) {
+    match SUBPROTOCOLS
+        .into_iter()
+        .find(|known| offered.contains(known))
+    {
         Some(chosen) => {
-            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+            response.headers_mut().insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(chosen),
+            );
             Ok(response)
         }
         // MQTT-6.0.0-3: the client must offer it.
-        None => refuse(StatusCode::BAD_REQUEST, "expected the subprotocol mqtt or mqttv3.1\n"),
+        None => refuse(
+            StatusCode::BAD_REQUEST,
+            "expected the subprotocol mqtt or mqttv3.1\n",
+        ),
     }
 }
 
@@ -63,13 +81,20 @@ pub(crate) struct WebSocket {
 }
 
 impl AsyncRead for WebSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
                 // MQTT-6.0.0-1: only binary frames.
                 Some(Ok(Message::Text(_))) => {
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "WebSocket text frame")));
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "WebSocket text frame",
+                    )));
                 }
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
                 Some(Ok(_)) => {}
@@ -84,7 +109,11 @@ impl AsyncRead for WebSocket {
 }
 
 impl AsyncWrite for WebSocket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
@@ -100,7 +129,9 @@ impl AsyncWrite for WebSocket {
             message.extend_from_slice(&buf[..buf.len().min(room)]);
         }
         let length = message.len();
-        Pin::new(&mut self.stream).start_send(Message::binary(message)).map_err(to_io)?;
+        Pin::new(&mut self.stream)
+            .start_send(Message::binary(message))
+            .map_err(to_io)?;
         Poll::Ready(Ok(length))
     }
 

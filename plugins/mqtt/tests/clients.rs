@@ -1,11 +1,14 @@
 //! Real clients against the real host: mosquitto's and paho, as the tutorial uses them (T1-T9).
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use polyport_testkit::{Client, Host, PATIENCE, Running};
 
-const ANONYMOUS: &str = "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
+const ANONYMOUS: &str =
+    "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
 
 fn host() -> Host {
     Host::builder().service("mqtt").accounts(ANONYMOUS).start()
@@ -19,7 +22,16 @@ fn mosquitto(program: &str, host: &Host) -> Client {
 fn subscriber(host: &Host, arguments: &[&str]) -> Running {
     // It writes whole blocks into a pipe unless told otherwise.
     let port = host.port("mqtt").to_string();
-    let line_by_line = Client::new("stdbuf").args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port, "-d", "-v"]);
+    let line_by_line = Client::new("stdbuf").args([
+        "-oL",
+        "mosquitto_sub",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-d",
+        "-v",
+    ]);
     let running = line_by_line.args(arguments).spawn();
     running.wait_line("Subscribed (mid: 1)");
     running
@@ -27,7 +39,9 @@ fn subscriber(host: &Host, arguments: &[&str]) -> Running {
 
 fn paho(host: &Host, port: &str, options: &[&str]) -> Client {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho/tutorial.py");
-    Client::python(script).arg(host.port(port).to_string()).args(options)
+    Client::python(script)
+        .arg(host.port(port).to_string())
+        .args(options)
 }
 
 #[test]
@@ -42,7 +56,8 @@ fn t1_listens_on_v4_and_v6_and_logs_each_listener() {
         host.wait_log(0, &format!("listen socket on {address}"));
     }
     for address in ["127.0.0.1", "::1"] {
-        let publish = Client::new("mosquitto_pub").args(["-h", address, "-p", &port, "-t", "t", "-m", "x", "-q", "1"]);
+        let publish = Client::new("mosquitto_pub")
+            .args(["-h", address, "-p", &port, "-t", "t", "-m", "x", "-q", "1"]);
         publish.run().expect_success();
     }
 }
@@ -50,10 +65,16 @@ fn t1_listens_on_v4_and_v6_and_logs_each_listener() {
 #[test]
 fn t1_persistence_is_on_by_default_and_survives_a_kill() {
     let mut host = host();
-    mosquitto("mosquitto_pub", &host).args(["-t", "kept", "-m", "still here", "-r", "-q", "1"]).run().expect_success();
+    mosquitto("mosquitto_pub", &host)
+        .args(["-t", "kept", "-m", "still here", "-r", "-q", "1"])
+        .run()
+        .expect_success();
     host.kill9();
     host.start();
-    let got = mosquitto("mosquitto_sub", &host).args(["-t", "kept", "-C", "1", "-F", "%r %p"]).run().expect_success();
+    let got = mosquitto("mosquitto_sub", &host)
+        .args(["-t", "kept", "-C", "1", "-F", "%r %p"])
+        .run()
+        .expect_success();
     assert_eq!(got.stdout(), "1 still here\n");
     let store = host.path().join("state");
     let mode = |path: &std::path::Path| {
@@ -61,7 +82,10 @@ fn t1_persistence_is_on_by_default_and_survives_a_kill() {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
     let mut files = 0;
-    for entry in walk(&store).iter().filter(|path| path.to_string_lossy().contains("/store/")) {
+    for entry in walk(&store)
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("/store/"))
+    {
         assert_eq!(mode(entry), 0o600, "{}", entry.display());
         files += 1;
     }
@@ -69,8 +93,18 @@ fn t1_persistence_is_on_by_default_and_survives_a_kill() {
 }
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -78,7 +112,10 @@ fn t2_mosquitto_pub_and_sub_work_unchanged_in_every_version() {
     let host = host();
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
         let subscriber = subscriber(&host, &["-t", "mqtt", "-V", version]);
-        mosquitto("mosquitto_pub", &host).args(["-t", "mqtt", "-m", "xzzz", "-V", version]).run().expect_success();
+        mosquitto("mosquitto_pub", &host)
+            .args(["-t", "mqtt", "-m", "xzzz", "-V", version])
+            .run()
+            .expect_success();
         subscriber.wait_line("mqtt xzzz");
     }
 }
@@ -100,8 +137,16 @@ fn t3_paho_connects_by_every_version_and_transport() {
                 "count=1",
             ];
             let got = paho(&host, port, &options).run().expect_success().stdout();
-            for line in ["connect 0 new", "granted 1", "message a/b 1 0 hello", "disconnect 0 local"] {
-                assert!(got.contains(line), "{protocol} {transport}: no {line:?} in\n{got}");
+            for line in [
+                "connect 0 new",
+                "granted 1",
+                "message a/b 1 0 hello",
+                "disconnect 0 local",
+            ] {
+                assert!(
+                    got.contains(line),
+                    "{protocol} {transport}: no {line:?} in\n{got}"
+                );
             }
         }
     }
@@ -110,7 +155,10 @@ fn t3_paho_connects_by_every_version_and_transport() {
 /// paho turns return codes 1 to 5 into the reason codes of 5.0.
 fn connect_code(client: Client) -> String {
     let got = client.run().expect_success().stdout();
-    got.lines().find_map(|line| line.strip_prefix("connect ")).unwrap_or_else(|| panic!("{got}")).to_owned()
+    got.lines()
+        .find_map(|line| line.strip_prefix("connect "))
+        .unwrap_or_else(|| panic!("{got}"))
+        .to_owned()
 }
 
 #[test]
@@ -118,18 +166,42 @@ fn t4_refusals_reach_on_connect_with_their_codes() {
     let open = host();
     for protocol in ["protocol=311", "protocol=5"] {
         let wrong = ["username=alice", "password=nonsense", protocol];
-        assert_eq!(connect_code(paho(&open, "mqtt", &wrong)), "134 new", "bad user name or password, {protocol}");
+        assert_eq!(
+            connect_code(paho(&open, "mqtt", &wrong)),
+            "134 new",
+            "bad user name or password, {protocol}"
+        );
         let nobody = ["username=nobody", "password=wonderland", protocol];
-        assert_eq!(connect_code(paho(&open, "mqtt", &nobody)), "134 new", "unknown user, {protocol}");
+        assert_eq!(
+            connect_code(paho(&open, "mqtt", &nobody)),
+            "134 new",
+            "unknown user, {protocol}"
+        );
     }
     let closed = Host::builder().service("mqtt").start();
     for protocol in ["protocol=311", "protocol=5"] {
-        assert_eq!(connect_code(paho(&closed, "mqtt", &[protocol])), "135 new", "not authorised, {protocol}");
+        assert_eq!(
+            connect_code(paho(&closed, "mqtt", &[protocol])),
+            "135 new",
+            "not authorised, {protocol}"
+        );
     }
-    let busy = Host::builder().service("mqtt").settings("mqtt", "max_connections = 1").accounts(ANONYMOUS).start();
+    let busy = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "max_connections = 1")
+        .accounts(ANONYMOUS)
+        .start();
     let _first = subscriber(&busy, &["-t", "t"]);
-    assert_eq!(connect_code(paho(&busy, "mqtt", &["protocol=311"])), "136 new", "server unavailable");
-    assert_eq!(connect_code(paho(&busy, "mqtt", &["protocol=5"])), "137 new", "server busy");
+    assert_eq!(
+        connect_code(paho(&busy, "mqtt", &["protocol=311"])),
+        "136 new",
+        "server unavailable"
+    );
+    assert_eq!(
+        connect_code(paho(&busy, "mqtt", &["protocol=5"])),
+        "137 new",
+        "server busy"
+    );
 }
 
 /// The bytes that answer a CONNECT.
@@ -144,15 +216,39 @@ fn connack(host: &Host, connect: &[u8]) -> Vec<u8> {
 #[test]
 fn t4_every_return_code_can_be_provoked_byte_by_byte() {
     let open = host();
-    assert_eq!(connack(&open, b"\x10\x0d\x00\x04MQTT\x03\x02\x00\x3c\x00\x01c"), b"\x20\x02\x00\x01", "version");
-    assert_eq!(connack(&open, b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x3c\x00\x00"), b"\x20\x02\x00\x02", "client id");
+    assert_eq!(
+        connack(&open, b"\x10\x0d\x00\x04MQTT\x03\x02\x00\x3c\x00\x01c"),
+        b"\x20\x02\x00\x01",
+        "version"
+    );
+    assert_eq!(
+        connack(&open, b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x3c\x00\x00"),
+        b"\x20\x02\x00\x02",
+        "client id"
+    );
     let user = b"\x10\x13\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x01p";
-    assert_eq!(connack(&open, user), b"\x20\x02\x00\x04", "user or password");
+    assert_eq!(
+        connack(&open, user),
+        b"\x20\x02\x00\x04",
+        "user or password"
+    );
     let closed = Host::builder().service("mqtt").start();
-    assert_eq!(connack(&closed, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"), b"\x20\x02\x00\x05", "authorised");
-    let busy = Host::builder().service("mqtt").settings("mqtt", "max_connections = 1").accounts(ANONYMOUS).start();
+    assert_eq!(
+        connack(&closed, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"),
+        b"\x20\x02\x00\x05",
+        "authorised"
+    );
+    let busy = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "max_connections = 1")
+        .accounts(ANONYMOUS)
+        .start();
     let _first = subscriber(&busy, &["-t", "t"]);
-    assert_eq!(connack(&busy, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"), b"\x20\x02\x00\x03", "unavailable");
+    assert_eq!(
+        connack(&busy, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"),
+        b"\x20\x02\x00\x03",
+        "unavailable"
+    );
 }
 
 #[test]
@@ -160,33 +256,61 @@ fn t5_two_boards_reach_two_services_on_two_topics() {
     let host = host();
     let count = 300;
     let services: Vec<Running> = ["one", "two"]
-        .map(|name| subscriber(&host, &["-t", &format!("board/{name}"), "-q", "1", "-C", &count.to_string()]))
+        .map(|name| {
+            subscriber(
+                &host,
+                &[
+                    "-t",
+                    &format!("board/{name}"),
+                    "-q",
+                    "1",
+                    "-C",
+                    &count.to_string(),
+                ],
+            )
+        })
         .into();
     let boards: Vec<_> = ["one", "two"]
         .map(|name| {
-            let lines: String = (0..count).map(|number| format!("{name} {number}\n")).collect();
+            let lines: String = (0..count)
+                .map(|number| format!("{name} {number}\n"))
+                .collect();
             let topic = format!("board/{name}");
-            let client = mosquitto("mosquitto_pub", &host).args(["-t", &topic, "-q", "1", "-l"]).stdin(lines);
+            let client = mosquitto("mosquitto_pub", &host)
+                .args(["-t", &topic, "-q", "1", "-l"])
+                .stdin(lines);
             std::thread::spawn(move || client.run().expect_success())
         })
         .into();
     for (mut service, name) in services.into_iter().zip(["one", "two"]) {
         assert_eq!(service.wait_exit(), Some(0));
         let prefix = format!("board/{name} ");
-        let got: Vec<_> = service.lines().into_iter().filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned)).collect();
-        let wanted: Vec<_> = (0..count).map(|number| format!("{name} {number}")).collect();
+        let got: Vec<_> = service
+            .lines()
+            .into_iter()
+            .filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+            .collect();
+        let wanted: Vec<_> = (0..count)
+            .map(|number| format!("{name} {number}"))
+            .collect();
         assert_eq!(got, wanted);
     }
     for board in boards {
         board.join().unwrap();
     }
-    let got = paho(&host, "mqtt", &["subscribe=x:0,y:1,z:2"]).run().expect_success().stdout();
+    let got = paho(&host, "mqtt", &["subscribe=x:0,y:1,z:2"])
+        .run()
+        .expect_success()
+        .stdout();
     assert!(got.contains("granted 0 1 2"), "{got}");
 }
 
 #[test]
 fn t6_leaving_a_stop_and_a_crash_are_told_apart() {
-    let got = paho(&host(), "mqtt", &["protocol=5"]).run().expect_success().stdout();
+    let got = paho(&host(), "mqtt", &["protocol=5"])
+        .run()
+        .expect_success()
+        .stdout();
     assert!(got.contains("disconnect 0 local"), "{got}");
 
     let mut stopped = host();
@@ -211,16 +335,41 @@ fn t6_leaving_a_stop_and_a_crash_are_told_apart() {
 fn t6_a_restart_of_the_service_keeps_sessions_and_publishes_no_wills() {
     let mut host = host();
     let session = ["client_id=keeper", "clean=0"];
-    let first = ["subscribe=t:1,will:1"].iter().chain(&session).copied().collect::<Vec<_>>();
+    let first = ["subscribe=t:1,will:1"]
+        .iter()
+        .chain(&session)
+        .copied()
+        .collect::<Vec<_>>();
     paho(&host, "mqtt", &first).run().expect_success();
-    let with_will = ["-t", "other", "--will-topic", "will", "--will-payload", "gone", "--will-qos", "1", "-i", "w"];
+    let with_will = [
+        "-t",
+        "other",
+        "--will-topic",
+        "will",
+        "--will-payload",
+        "gone",
+        "--will-qos",
+        "1",
+        "-i",
+        "w",
+    ];
     let _with_will = subscriber(&host, &with_will);
     assert_eq!(host.sigterm(), Some(0));
     host.start();
-    mosquitto("mosquitto_pub", &host).args(["-t", "t", "-m", "after", "-q", "1"]).run().expect_success();
-    let second = ["count=1"].iter().chain(&session).copied().collect::<Vec<_>>();
+    mosquitto("mosquitto_pub", &host)
+        .args(["-t", "t", "-m", "after", "-q", "1"])
+        .run()
+        .expect_success();
+    let second = ["count=1"]
+        .iter()
+        .chain(&session)
+        .copied()
+        .collect::<Vec<_>>();
     let got = paho(&host, "mqtt", &second).run().expect_success().stdout();
-    assert!(got.contains("connect 0 present") && got.contains("message t 1 0 after"), "{got}");
+    assert!(
+        got.contains("connect 0 present") && got.contains("message t 1 0 after"),
+        "{got}"
+    );
     assert!(!got.contains("gone"), "{got}");
 }
 
@@ -229,17 +378,33 @@ fn t7_every_qos_arrives_over_reconnect_and_restart() {
     let mut host = host();
     let session = ["client_id=s7", "clean=0"];
     let options = |more: &[&'static str]| session.iter().chain(more).copied().collect::<Vec<_>>();
-    paho(&host, "mqtt", &options(&["subscribe=q/+:2"])).run().expect_success();
+    paho(&host, "mqtt", &options(&["subscribe=q/+:2"]))
+        .run()
+        .expect_success();
     let publish = ["publish=q/0:0:zero,q/1:1:one,q/2:2:two"];
     paho(&host, "mqtt", &publish).run().expect_success();
     host.kill9();
     host.start();
-    let got = paho(&host, "mqtt", &options(&["count=2"])).run().expect_success().stdout();
-    for line in ["connect 0 present", "message q/1 1 0 one", "message q/2 2 0 two"] {
+    let got = paho(&host, "mqtt", &options(&["count=2"]))
+        .run()
+        .expect_success()
+        .stdout();
+    for line in [
+        "connect 0 present",
+        "message q/1 1 0 one",
+        "message q/2 2 0 two",
+    ] {
         assert!(got.contains(line), "no {line:?} in\n{got}");
     }
-    let got = paho(&host, "mqtt", &options(&[publish[0], "count=3"])).run().expect_success().stdout();
-    for line in ["message q/0 0 0 zero", "message q/1 1 0 one", "message q/2 2 0 two"] {
+    let got = paho(&host, "mqtt", &options(&[publish[0], "count=3"]))
+        .run()
+        .expect_success()
+        .stdout();
+    for line in [
+        "message q/0 0 0 zero",
+        "message q/1 1 0 one",
+        "message q/2 2 0 two",
+    ] {
         assert!(got.contains(line), "no {line:?} in\n{got}");
     }
 }
@@ -247,11 +412,22 @@ fn t7_every_qos_arrives_over_reconnect_and_restart() {
 #[test]
 fn t8_a_retained_message_arrives_at_once_and_is_cleared_by_an_empty_one() {
     let host = host();
-    mosquitto("mosquitto_pub", &host).args(["-t", "r/a", "-m", "kept", "-r"]).run().expect_success();
-    let got = mosquitto("mosquitto_sub", &host).args(["-t", "r/#", "-C", "1", "-F", "%t %r %p"]).run().expect_success();
+    mosquitto("mosquitto_pub", &host)
+        .args(["-t", "r/a", "-m", "kept", "-r"])
+        .run()
+        .expect_success();
+    let got = mosquitto("mosquitto_sub", &host)
+        .args(["-t", "r/#", "-C", "1", "-F", "%t %r %p"])
+        .run()
+        .expect_success();
     assert_eq!(got.stdout(), "r/a 1 kept\n");
-    mosquitto("mosquitto_pub", &host).args(["-t", "r/a", "-r", "-n"]).run().expect_success();
-    let after = mosquitto("mosquitto_sub", &host).args(["-t", "r/#", "-W", "1"]).run();
+    mosquitto("mosquitto_pub", &host)
+        .args(["-t", "r/a", "-r", "-n"])
+        .run()
+        .expect_success();
+    let after = mosquitto("mosquitto_sub", &host)
+        .args(["-t", "r/#", "-W", "1"])
+        .run();
     assert_eq!(after.stdout(), "");
 }
 
@@ -261,14 +437,21 @@ fn t9_a_silent_client_is_dropped_and_its_will_published_while_a_pinging_one_stay
     let watcher = subscriber(&host, &["-t", "will"]);
     let listening = paho(&host, "mqtt", &["client_id=pings", "keepalive=1", "stay=4"]).spawn();
     let mut silent = host.connect("mqtt");
-    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    silent.write_all(b"\x10\x19\x00\x04MQTT\x04\x06\x00\x01\x00\x01s\x00\x04will\x00\x04gone").unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    silent
+        .write_all(b"\x10\x19\x00\x04MQTT\x04\x06\x00\x01\x00\x01s\x00\x04will\x00\x04gone")
+        .unwrap();
     let mut connack = [0; 4];
     silent.read_exact(&mut connack).unwrap();
     let since = std::time::Instant::now();
     assert_eq!(silent.read(&mut connack).unwrap(), 0, "the connection ends");
     let took = since.elapsed();
-    assert!(took > Duration::from_millis(1400) && took < Duration::from_secs(4), "{took:?}");
+    assert!(
+        took > Duration::from_millis(1400) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
     watcher.wait_line("will gone");
     let mut listening = listening;
     assert_eq!(listening.wait_exit(), Some(0), "{:?}", listening.lines());
@@ -277,7 +460,12 @@ fn t9_a_silent_client_is_dropped_and_its_will_published_while_a_pinging_one_stay
 #[test]
 fn a_changed_account_ends_its_open_connections() {
     let host = host();
-    let login = ["protocol=5", "username=alice", "password=wonderland", "wait=disconnect"];
+    let login = [
+        "protocol=5",
+        "username=alice",
+        "password=wonderland",
+        "wait=disconnect",
+    ];
     let mut alice = paho(&host, "mqtt", &login).spawn();
     alice.wait_line("waiting");
     host.edit_accounts(|text| text.replace("name = alice", "name = alice\nenabled = no"));
@@ -287,13 +475,17 @@ fn a_changed_account_ends_its_open_connections() {
 
 #[test]
 fn a_unix_socket_is_a_listener_like_others() {
-    let host =
-        Host::builder().service("mqtt").listen("mqtt", &["unix:{dir}/mqtt.sock"]).accounts(
-            "[anonymous]\nservices = mqtt\nfrom = any\n",
-        ).start();
-    let mut stream = std::os::unix::net::UnixStream::connect(host.path().join("mqtt.sock")).unwrap();
+    let host = Host::builder()
+        .service("mqtt")
+        .listen("mqtt", &["unix:{dir}/mqtt.sock"])
+        .accounts("[anonymous]\nservices = mqtt\nfrom = any\n")
+        .start();
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(host.path().join("mqtt.sock")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c").unwrap();
+    stream
+        .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")
+        .unwrap();
     let mut connack = [0; 4];
     stream.read_exact(&mut connack).unwrap();
     assert_eq!(connack, [0x20, 2, 0, 0]);
@@ -309,7 +501,11 @@ fn a_long_message_reaches_every_subscriber_whole() {
             subscriber(&host, &["-t", "long", "-q", &qos, "-C", "1", "-F", "%l %x"])
         })
         .collect();
-    mosquitto("mosquitto_pub", &host).args(["-t", "long", "-q", "2", "-s"]).stdin(&payload).run().expect_success();
+    mosquitto("mosquitto_pub", &host)
+        .args(["-t", "long", "-q", "2", "-s"])
+        .stdin(&payload)
+        .run()
+        .expect_success();
     let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
     for mut subscriber in subscribers {
         subscriber.wait_line(&format!("200000 {hex}"));

@@ -3,6 +3,8 @@
 //! The clients here keep their own side of each session over the kills, as the standard asks of clients with
 //! persistent sessions. `POLYPORT_KILLS` sets the number of kills for a longer run.
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -44,7 +46,10 @@ impl Wire {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut wire = Wire { stream, unread: Vec::new() };
+        let mut wire = Wire {
+            stream,
+            unread: Vec::new(),
+        };
         let mut body = b"\x00\x04MQTT\x04\x00\x00\x00".to_vec();
         put_string(&mut body, client_id);
         wire.send(0x10, &body)?;
@@ -90,7 +95,12 @@ fn identifier(body: &[u8]) -> u16 {
 }
 
 /// Publishes numbers to a topic of its own until told to stop; gives how many were acknowledged.
-fn publisher(addr: SocketAddr, qos: u8, stop: Arc<AtomicBool>, progress: Arc<AtomicU64>) -> JoinHandle<u64> {
+fn publisher(
+    addr: SocketAddr,
+    qos: u8,
+    stop: Arc<AtomicBool>,
+    progress: Arc<AtomicU64>,
+) -> JoinHandle<u64> {
     std::thread::spawn(move || {
         let client_id = format!("publisher-{qos}");
         // Packet identifier, number, PUBREC has come.
@@ -108,7 +118,11 @@ fn publisher(addr: SocketAddr, qos: u8, stop: Arc<AtomicBool>, progress: Arc<Ato
             let (mut wire, _) = Wire::connect(addr, &client_id);
             let mut session = || -> io::Result<()> {
                 for &(id, number, received) in &window {
-                    if received { wire.send(PUBREL, &id.to_be_bytes())? } else { publish(&mut wire, id, number, true)? }
+                    if received {
+                        wire.send(PUBREL, &id.to_be_bytes())?
+                    } else {
+                        publish(&mut wire, id, number, true)?
+                    }
                 }
                 loop {
                     while window.len() < WINDOW && !stop.load(Ordering::Relaxed) {
@@ -132,7 +146,9 @@ fn publisher(addr: SocketAddr, qos: u8, stop: Arc<AtomicBool>, progress: Arc<Ato
                             acknowledged += 1;
                             progress.store(acknowledged, Ordering::Relaxed);
                         }
-                        (first, at) => panic!("{client_id}: unexpected packet {first:#x} at {at:?}"),
+                        (first, at) => {
+                            panic!("{client_id}: unexpected packet {first:#x} at {at:?}")
+                        }
                     }
                 }
             };
@@ -146,7 +162,11 @@ fn publisher(addr: SocketAddr, qos: u8, stop: Arc<AtomicBool>, progress: Arc<Ato
 
 /// Subscribes to all numbers with QoS 2 and gives those of each topic in the order they came; ends when the
 /// last number of both topics has come.
-fn subscriber(addr: SocketAddr, last: Arc<[AtomicU64; 3]>, ready: Arc<AtomicBool>) -> JoinHandle<BTreeMap<u8, Vec<u64>>> {
+fn subscriber(
+    addr: SocketAddr,
+    last: Arc<[AtomicU64; 3]>,
+    ready: Arc<AtomicBool>,
+) -> JoinHandle<BTreeMap<u8, Vec<u64>>> {
     std::thread::spawn(move || {
         let mut got: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut open: BTreeSet<u16> = BTreeSet::new();
@@ -175,7 +195,10 @@ fn subscriber(addr: SocketAddr, last: Arc<[AtomicU64; 3]>, ready: Arc<AtomicBool
                             let length = usize::from(identifier(&body));
                             let qos = body[1 + length] - b'0';
                             let rest = &body[2 + length..];
-                            let number = String::from_utf8(rest[2..].to_vec()).unwrap().parse().unwrap();
+                            let number = String::from_utf8(rest[2..].to_vec())
+                                .unwrap()
+                                .parse()
+                                .unwrap();
                             let id = &rest[..2];
                             if first >> 1 & 3 == 2 {
                                 if open.insert(identifier(id)) {
@@ -190,7 +213,8 @@ fn subscriber(addr: SocketAddr, last: Arc<[AtomicU64; 3]>, ready: Arc<AtomicBool
                     }
                     let complete = |qos: u8| {
                         let wanted = last[usize::from(qos)].load(Ordering::Relaxed);
-                        got.get(&qos).is_some_and(|numbers| numbers.contains(&wanted))
+                        got.get(&qos)
+                            .is_some_and(|numbers| numbers.contains(&wanted))
                     };
                     if last[1].load(Ordering::Relaxed) < u64::MAX && complete(1) && complete(2) {
                         return Ok(());
@@ -206,11 +230,15 @@ fn subscriber(addr: SocketAddr, last: Arc<[AtomicU64; 3]>, ready: Arc<AtomicBool
 
 #[test]
 fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
-    let kills: u32 = std::env::var("POLYPORT_KILLS").map_or(5, |text| text.parse().expect("POLYPORT_KILLS is a number"));
+    let kills: u32 = std::env::var("POLYPORT_KILLS")
+        .map_or(5, |text| text.parse().expect("POLYPORT_KILLS is a number"));
     let mut host = Host::builder()
         .service("mqtt")
         // Small enough that compaction falls among the kills.
-        .settings("mqtt", "store_compact_bytes = 65536\nmax_queued_messages = 1000000")
+        .settings(
+            "mqtt",
+            "store_compact_bytes = 65536\nmax_queued_messages = 1000000",
+        )
         .accounts("[anonymous]\nservices = mqtt\n")
         .start();
     let addr = host.addr("mqtt");
@@ -218,7 +246,9 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
     let ready = Arc::new(AtomicBool::new(false));
     let last: Arc<[AtomicU64; 3]> = Arc::new([const { AtomicU64::new(u64::MAX) }; 3]);
     let subscriber = subscriber(addr, Arc::clone(&last), Arc::clone(&ready));
-    polyport_testkit::eventually("the subscription", || ready.load(Ordering::Relaxed).then_some(()));
+    polyport_testkit::eventually("the subscription", || {
+        ready.load(Ordering::Relaxed).then_some(())
+    });
 
     let progress = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
     let publishers: Vec<_> = [1, 2]
@@ -227,9 +257,15 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
         .map(|(qos, progress)| publisher(addr, qos, Arc::clone(&stop), Arc::clone(progress)))
         .collect();
     for kill in 0..kills {
-        let before: Vec<_> = progress.iter().map(|progress| progress.load(Ordering::Relaxed)).collect();
+        let before: Vec<_> = progress
+            .iter()
+            .map(|progress| progress.load(Ordering::Relaxed))
+            .collect();
         polyport_testkit::eventually("progress after a kill", || {
-            let moved = progress.iter().zip(&before).all(|(now, before)| now.load(Ordering::Relaxed) > before + 20);
+            let moved = progress
+                .iter()
+                .zip(&before)
+                .all(|(now, before)| now.load(Ordering::Relaxed) > before + 20);
             moved.then_some(())
         });
         // At another moment each time.
@@ -238,7 +274,10 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
         host.start();
     }
     stop.store(true, Ordering::Relaxed);
-    let sent: Vec<u64> = publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect();
+    let sent: Vec<u64> = publishers
+        .into_iter()
+        .map(|publisher| publisher.join().unwrap())
+        .collect();
     // One more of each, so that the subscriber sees the end.
     for (qos, count) in [1u8, 2].into_iter().zip(&sent) {
         last[usize::from(qos)].store(count - 1, Ordering::Relaxed);
@@ -253,12 +292,21 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
     for (qos, count) in [1u8, 2].into_iter().zip(sent) {
         let numbers = &got[&qos];
         let distinct: BTreeSet<u64> = numbers.iter().copied().collect();
-        let lost: Vec<u64> = (0..count).filter(|number| !distinct.contains(number)).collect();
-        assert!(lost.is_empty(), "QoS {qos}: {} of {count} lost: {lost:?}", lost.len());
+        let lost: Vec<u64> = (0..count)
+            .filter(|number| !distinct.contains(number))
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "QoS {qos}: {} of {count} lost: {lost:?}",
+            lost.len()
+        );
         if qos == 2 {
             assert_eq!(numbers.len(), distinct.len(), "QoS 2 repeated");
             assert!(numbers.is_sorted(), "QoS 2 out of order");
         }
-        println!("QoS {qos}: {count} acknowledged, {} delivered, {kills} kills", numbers.len());
+        println!(
+            "QoS {qos}: {count} acknowledged, {} delivered, {kills} kills",
+            numbers.len()
+        );
     }
 }

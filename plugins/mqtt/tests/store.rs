@@ -1,5 +1,7 @@
 //! The store on disk by itself: what was appended is there again, through compactions, torn tails and damage.
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,11 @@ use polyport_mqtt_core::message::Message;
 use polyport_mqtt_core::store::{Journal, Record, State, Store, read_frames};
 
 fn open(folder: &Path, compact_bytes: u64) -> (DiskStore, Loaded) {
-    let settings = Settings { durability: Durability::Always, flush_interval: Duration::from_secs(1), compact_bytes };
+    let settings = Settings {
+        durability: Durability::Always,
+        flush_interval: Duration::from_secs(1),
+        compact_bytes,
+    };
     DiskStore::open(folder, settings).unwrap()
 }
 
@@ -30,8 +36,18 @@ fn batch(expected: &mut State, number: u64) -> Journal {
     let delivery = 3 * number + 3;
     let mut journal = Journal::default();
     if number == 0 {
-        journal.require(&Record::Session { session, client_id: "c", expiry: u32::MAX, will: None });
-        journal.require(&Record::Subscribed { session, filter: "topic/#", options: 1, identifier: 0 });
+        journal.require(&Record::Session {
+            session,
+            client_id: "c",
+            expiry: u32::MAX,
+            will: None,
+        });
+        journal.require(&Record::Subscribed {
+            session,
+            filter: "topic/#",
+            options: 1,
+            identifier: 0,
+        });
     }
     journal.require(&Record::Retained { message: &message });
     journal.require(&Record::Message { message: &message });
@@ -48,7 +64,10 @@ fn batch(expected: &mut State, number: u64) -> Journal {
         journal.note(&Record::Delivered { session, delivery });
     }
     journal.seal();
-    assert_eq!(read_frames(journal.bytes(), |body| expected.apply(body)), journal.bytes().len());
+    assert_eq!(
+        read_frames(journal.bytes(), |body| expected.apply(body)),
+        journal.bytes().len()
+    );
     journal
 }
 
@@ -87,7 +106,11 @@ fn compaction_again_and_again_loses_nothing() {
 fn a_store_is_opened_once() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path(), 1 << 20);
-    let settings = Settings { durability: Durability::Never, flush_interval: Duration::from_secs(1), compact_bytes: 1 };
+    let settings = Settings {
+        durability: Durability::Never,
+        flush_interval: Duration::from_secs(1),
+        compact_bytes: 1,
+    };
     let error = DiskStore::open(folder.path(), settings).unwrap_err();
     assert!(error.to_string().contains("open elsewhere"), "{error}");
     store.close().unwrap();
@@ -95,8 +118,12 @@ fn a_store_is_opened_once() {
 
 /// The newest log, which everything since the start is in.
 fn newest_log(folder: &Path) -> std::path::PathBuf {
-    let logs = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap()
+    let logs = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .max()
+        .unwrap()
 }
 
 /// A store with twenty batches in its newest log, and what each prefix of them adds up to.
@@ -138,8 +165,15 @@ fn damage_is_reported_and_what_is_whole_is_kept() {
     std::fs::write(&log, &bytes).unwrap();
     let (store, loaded) = open(folder.path(), 1 << 30);
     assert_eq!(loaded.damage.len(), 1);
-    assert!(loaded.damage[0].contains("unreadable from byte"), "{:?}", loaded.damage);
-    assert!(states[1..20].contains(&loaded.state), "neither a whole batch more nor less");
+    assert!(
+        loaded.damage[0].contains("unreadable from byte"),
+        "{:?}",
+        loaded.damage
+    );
+    assert!(
+        states[1..20].contains(&loaded.state),
+        "neither a whole batch more nor less"
+    );
     let aside = log.with_extension("log.damaged");
     assert!(aside.exists(), "{} is missing", aside.display());
     store.close().unwrap();

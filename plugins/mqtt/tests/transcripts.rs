@@ -1,5 +1,7 @@
 //! Replays the engine's transcripts against the real host (T1-T9), on the real clock.
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 #[path = "../core/tests/transcript/mod.rs"]
 mod transcript;
 
@@ -15,7 +17,8 @@ use transcript::{Case, Step};
 /// Longer cases are for the engine's own clock.
 const LONGEST: Duration = Duration::from_secs(7);
 
-const ACCOUNTS: &str = "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
+const ACCOUNTS: &str =
+    "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
 
 struct Live<'a> {
     host: &'a mut Host,
@@ -24,7 +27,8 @@ struct Live<'a> {
 
 impl transcript::Broker for Live<'_> {
     fn connect(&mut self, client: &str) {
-        self.clients.insert(client.to_owned(), self.host.connect("mqtt"));
+        self.clients
+            .insert(client.to_owned(), self.host.connect("mqtt"));
     }
 
     fn send(&mut self, client: &str, bytes: &[u8]) {
@@ -39,7 +43,14 @@ impl transcript::Broker for Live<'_> {
                 buffer.truncate(length);
                 buffer
             }
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::WouldBlock) => Vec::new(),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::WouldBlock
+                ) =>
+            {
+                Vec::new()
+            }
             Err(error) => panic!("{client}: {error}"),
         }
     }
@@ -84,19 +95,34 @@ fn every_transcript_replays_against_the_real_host() {
     let mut by_settings: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in transcript::load(&folder) {
         if case.duration() <= LONGEST && !needs_topic_rights(&case) {
-            by_settings.entry(case.settings.clone()).or_default().push(case);
+            by_settings
+                .entry(case.settings.clone())
+                .or_default()
+                .push(case);
         }
     }
     let mut failures = Vec::new();
     let mut played = 0;
     for (settings, cases) in by_settings {
-        let mut host = Host::builder().service("mqtt").settings("mqtt", &settings).accounts(ACCOUNTS).start();
+        let mut host = Host::builder()
+            .service("mqtt")
+            .settings("mqtt", &settings)
+            .accounts(ACCOUNTS)
+            .start();
         for case in &cases {
-            let mut live = Live { host: &mut host, clients: BTreeMap::new() };
+            let mut live = Live {
+                host: &mut host,
+                clients: BTreeMap::new(),
+            };
             failures.extend(transcript::play(case, &mut live).err());
             played += 1;
         }
     }
-    assert!(failures.is_empty(), "{} of {played} cases failed\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {played} cases failed\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     assert!(played > 90, "only {played} cases were played");
 }

@@ -24,18 +24,30 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Slab { slots: Vec::new(), free: Vec::new() }
+        Slab {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Key {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
-            return Key { index, generation: slot.generation };
+            return Key {
+                index,
+                generation: slot.generation,
+            };
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 0, value: Some(value) });
-        Key { index, generation: 0 }
+        self.slots.push(Slot {
+            generation: 0,
+            value: Some(value),
+        });
+        Key {
+            index,
+            generation: 0,
+        }
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
@@ -50,11 +62,19 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_ref()
+        self.slots
+            .get(key.index as usize)
+            .filter(|slot| slot.generation == key.generation)?
+            .value
+            .as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?.value.as_mut()
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|slot| slot.generation == key.generation)?
+            .value
+            .as_mut()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,7 +83,10 @@ impl<T> Slab<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let key = Key { index: index as u32, generation: slot.generation };
+            let key = Key {
+                index: index as u32,
+                generation: slot.generation,
+            };
             slot.value.as_ref().map(|value| (key, value))
         })
     }
@@ -84,7 +107,10 @@ mod tests {
         assert_eq!(slab.remove(first), Some("a"));
         let second = slab.insert("b");
         assert_eq!(second.index, first.index);
-        assert_eq!((slab.get(first), slab.get(second), slab.len()), (None, Some(&"b"), 1));
+        assert_eq!(
+            (slab.get(first), slab.get(second), slab.len()),
+            (None, Some(&"b"), 1)
+        );
         assert_eq!(slab.remove(first), None);
     }
 }

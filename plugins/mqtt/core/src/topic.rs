@@ -24,13 +24,19 @@ impl<'a> Filter<'a> {
     pub fn parse(text: &'a str) -> Option<Filter<'a>> {
         let parsed = match text.strip_prefix(SHARE_PREFIX) {
             None if text == "$share" => return None,
-            None => Filter { share: None, filter: text },
+            None => Filter {
+                share: None,
+                filter: text,
+            },
             Some(rest) => {
                 let (name, filter) = rest.split_once('/')?;
                 if !is_name(name) {
                     return None;
                 }
-                Filter { share: Some(name), filter }
+                Filter {
+                    share: Some(name),
+                    filter,
+                }
             }
         };
         is_filter(parsed.filter).then_some(parsed)
@@ -85,10 +91,37 @@ mod tests {
 
     #[test]
     fn filters_follow_section_4_7_1() {
-        for good in ["a", "#", "+", "a/#", "a/+/b", "/", "//", "+/+", "/+", "$SYS/#", "$share/g/a", "$share/g/#"] {
+        for good in [
+            "a",
+            "#",
+            "+",
+            "a/#",
+            "a/+/b",
+            "/",
+            "//",
+            "+/+",
+            "/+",
+            "$SYS/#",
+            "$share/g/a",
+            "$share/g/#",
+        ] {
             assert!(Filter::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "a#", "a/#/b", "a+", "#/a", "+a/b", "$share", "$share/", "$share/g", "$share//a", "$share/g/", "$share/+/a", "$share/g#/a"] {
+        for bad in [
+            "",
+            "a#",
+            "a/#/b",
+            "a+",
+            "#/a",
+            "+a/b",
+            "$share",
+            "$share/",
+            "$share/g",
+            "$share//a",
+            "$share/g/",
+            "$share/+/a",
+            "$share/g#/a",
+        ] {
             assert!(Filter::parse(bad).is_none(), "{bad}");
         }
     }
@@ -97,7 +130,10 @@ mod tests {
     fn matching_follows_the_examples_of_section_4_7() {
         for (filter, topic) in [
             ("sport/tennis/player1/#", "sport/tennis/player1"),
-            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon"),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+            ),
             ("sport/#", "sport"),
             ("sport/+", "sport/"),
             ("+/+", "/finance"),
@@ -107,9 +143,13 @@ mod tests {
         ] {
             assert!(matches(filter, topic), "{filter} {topic}");
         }
-        for (filter, topic) in
-            [("sport/+", "sport"), ("+", "/finance"), ("#", "$SYS/a"), ("+/monitor/Clients", "$SYS/monitor/Clients"), ("a", "A")]
-        {
+        for (filter, topic) in [
+            ("sport/+", "sport"),
+            ("+", "/finance"),
+            ("#", "$SYS/a"),
+            ("+/monitor/Clients", "$SYS/monitor/Clients"),
+            ("a", "A"),
+        ] {
             assert!(!matches(filter, topic), "{filter} {topic}");
         }
     }

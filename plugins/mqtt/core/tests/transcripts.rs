@@ -1,5 +1,7 @@
 //! Replays every transcript against the engine, on a clock of its own.
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 mod transcript;
 
 use std::collections::BTreeMap;
@@ -10,7 +12,9 @@ use std::time::Duration;
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::codec::QoS;
 use polyport_mqtt_core::store::{State, read_frames};
-use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time};
+use polyport_mqtt_core::{
+    Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time,
+};
 
 /// Everything but topics beneath `denied/`.
 struct Rights;
@@ -52,7 +56,13 @@ impl Engine {
     fn new(settings: Settings) -> Engine {
         let now = Time(1_000_000);
         let broker = Broker::new(settings.clone(), counting(), now);
-        Engine { settings, broker, stored: Vec::new(), now, clients: BTreeMap::new() }
+        Engine {
+            settings,
+            broker,
+            stored: Vec::new(),
+            now,
+            clients: BTreeMap::new(),
+        }
     }
 
     fn finish(&mut self) {
@@ -60,9 +70,17 @@ impl Engine {
         self.broker.journal().clear();
         self.broker.take_events();
         while let Some(id) = self.broker.next_touched() {
-            let Some(output) = self.broker.output(id) else { continue };
+            let Some(output) = self.broker.output(id) else {
+                continue;
+            };
             let (closes, pieces) = (output.closes(), output.pieces());
-            let Some(client) = self.clients.values_mut().find(|client| client.id == Some(id)) else { continue };
+            let Some(client) = self
+                .clients
+                .values_mut()
+                .find(|client| client.id == Some(id))
+            else {
+                continue;
+            };
             for piece in pieces {
                 client.received.extend_from_slice(&piece);
                 if client.meter.sent(piece.len()) {
@@ -92,13 +110,22 @@ impl transcript::Broker for Engine {
     fn connect(&mut self, client: &str) {
         let meter = Arc::new(Meter::default());
         let id = Some(self.broker.open(meter.clone(), self.now));
-        self.clients.insert(client.to_owned(), Client { id, meter, ..Client::default() });
+        self.clients.insert(
+            client.to_owned(),
+            Client {
+                id,
+                meter,
+                ..Client::default()
+            },
+        );
     }
 
     /// Byte by byte: a packet means the same in any split.
     fn send(&mut self, client: &str, bytes: &[u8]) {
         for &byte in bytes {
-            let Some(state) = self.clients.get_mut(client) else { return };
+            let Some(state) = self.clients.get_mut(client) else {
+                return;
+            };
             let Some(id) = state.id else { return };
             state.unread.push(byte);
             let received = self.broker.receive(id, &state.unread, None, self.now);
@@ -111,7 +138,10 @@ impl transcript::Broker for Engine {
     }
 
     fn receive(&mut self, client: &str) -> Vec<u8> {
-        self.clients.get_mut(client).map(|client| std::mem::take(&mut client.received)).unwrap_or_default()
+        self.clients
+            .get_mut(client)
+            .map(|client| std::mem::take(&mut client.received))
+            .unwrap_or_default()
     }
 
     fn is_closed(&mut self, client: &str) -> bool {
@@ -152,7 +182,11 @@ fn settings(text: &str) -> Settings {
     for line in text.lines() {
         let (key, value) = line.split_once('=').unwrap();
         let (key, value) = (key.trim(), value.trim());
-        let number = || value.parse::<u32>().unwrap_or_else(|_| panic!("no number: {line}"));
+        let number = || {
+            value
+                .parse::<u32>()
+                .unwrap_or_else(|_| panic!("no number: {line}"))
+        };
         match key {
             "max_packet_size" => settings.max_packet_size = number(),
             "receive_maximum" => settings.receive_maximum = number() as u16,
@@ -179,12 +213,31 @@ fn every_transcript_replays_against_the_engine() {
     for case in &cases {
         let mut engine = Engine::new(settings(&case.settings));
         let played = transcript::play(case, &mut engine);
-        let left: Vec<_> = engine.clients.values().filter(|client| !client.received.is_empty()).collect();
+        let left: Vec<_> = engine
+            .clients
+            .values()
+            .filter(|client| !client.received.is_empty())
+            .collect();
         failures.extend(played.err());
         for client in left {
-            failures.push(format!("{}: == {}\n  more came: {:02x?}", case.file, case.name, client.received));
+            failures.push(format!(
+                "{}: == {}\n  more came: {:02x?}",
+                case.file, case.name, client.received
+            ));
         }
     }
-    assert!(failures.is_empty(), "{} of {} cases failed\n{}", failures.len(), cases.len(), failures.join("\n"));
-    assert_eq!(cases.iter().filter(|case| case.duration() > Duration::from_secs(3600)).count(), 0);
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases failed\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+    assert_eq!(
+        cases
+            .iter()
+            .filter(|case| case.duration() > Duration::from_secs(3600))
+            .count(),
+        0
+    );
 }

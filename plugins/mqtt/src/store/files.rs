@@ -40,15 +40,28 @@ pub(super) struct Sealed {
 
 /// Opens the folder, reads what is there and starts a new log on a fresh snapshot of it.
 pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let lock = private().create(true).write(true).truncate(false).open(folder.join("lock"))?;
-    lock.try_lock().map_err(|error| io::Error::other(format!("store is open elsewhere: {error}")))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let lock = private()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(folder.join("lock"))?;
+    lock.try_lock()
+        .map_err(|error| io::Error::other(format!("store is open elsewhere: {error}")))?;
 
     let listed = list(folder)?;
     for unfinished in &listed.unfinished {
         std::fs::remove_file(unfinished)?;
     }
-    let last = listed.logs.last().copied().max(listed.snapshots.last().copied()).unwrap_or(0);
+    let last = listed
+        .logs
+        .last()
+        .copied()
+        .max(listed.snapshots.last().copied())
+        .unwrap_or(0);
     let mut loaded = Loaded::default();
     load(folder, last + 1, &mut loaded)?;
 
@@ -97,7 +110,11 @@ impl Files {
         self.log = create_log(&self.folder, next, self.sync)?;
         self.number = next;
         self.length = MAGIC.len() as u64;
-        Ok(Sealed { folder: self.folder.clone(), sync: self.sync, next })
+        Ok(Sealed {
+            folder: self.folder.clone(),
+            sync: self.sync,
+            next,
+        })
     }
 
     /// A snapshot of this size was written.
@@ -132,8 +149,14 @@ fn list(folder: &Path) -> io::Result<Listed> {
     let mut listed = Listed::default();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        match (number, path.extension().and_then(|extension| extension.to_str())) {
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse().ok());
+        match (
+            number,
+            path.extension().and_then(|extension| extension.to_str()),
+        ) {
             (Some(number), Some(LOG)) => listed.logs.push(number),
             (Some(number), Some(SNAPSHOT)) => listed.snapshots.push(number),
             (_, Some(UNFINISHED)) => listed.unfinished.push(path),
@@ -153,14 +176,24 @@ fn load(folder: &Path, end: u64, loaded: &mut Loaded) -> io::Result<()> {
         read(folder, number, SNAPSHOT, false, loaded)?;
     }
     let first = snapshot.unwrap_or(0);
-    let logs: Vec<u64> = listed.logs.into_iter().filter(|number| (first..end).contains(number)).collect();
+    let logs: Vec<u64> = listed
+        .logs
+        .into_iter()
+        .filter(|number| (first..end).contains(number))
+        .collect();
     for (at, &number) in logs.iter().enumerate() {
         read(folder, number, LOG, at + 1 == logs.len(), loaded)?;
     }
     Ok(())
 }
 
-fn read(folder: &Path, number: u64, kind: &str, newest: bool, loaded: &mut Loaded) -> io::Result<()> {
+fn read(
+    folder: &Path,
+    number: u64,
+    kind: &str,
+    newest: bool,
+    loaded: &mut Loaded,
+) -> io::Result<()> {
     let path = path(folder, number, kind);
     let mut bytes = Vec::new();
     File::open(&path)?.read_to_end(&mut bytes)?;
@@ -168,7 +201,9 @@ fn read(folder: &Path, number: u64, kind: &str, newest: bool, loaded: &mut Loade
     let Some(records) = bytes.strip_prefix(MAGIC) else {
         // A log whose very creation was cut short by a crash has nothing to lose.
         if !(newest && MAGIC.starts_with(&bytes)) {
-            loaded.damage.push(format!("{name}: expected a store of format 1, got something else; left aside"));
+            loaded.damage.push(format!(
+                "{name}: expected a store of format 1, got something else; left aside"
+            ));
             set_aside(&path)?;
         }
         return Ok(());
@@ -177,7 +212,10 @@ fn read(folder: &Path, number: u64, kind: &str, newest: bool, loaded: &mut Loade
     let rest = records.len() - whole;
     // The last record of the newest log may be torn by a crash: it was never acknowledged.
     if rest > 0 && !(newest && is_torn(&records[whole..])) {
-        loaded.damage.push(format!("{name}: unreadable from byte {}; {rest} bytes left aside", whole + MAGIC.len()));
+        loaded.damage.push(format!(
+            "{name}: unreadable from byte {}; {rest} bytes left aside",
+            whole + MAGIC.len()
+        ));
         set_aside(&path)?;
     }
     Ok(())
@@ -198,7 +236,11 @@ fn set_aside(path: &Path) -> io::Result<()> {
 }
 
 fn create_log(folder: &Path, number: u64, sync: bool) -> io::Result<File> {
-    let log = private().create(true).truncate(true).write(true).open(path(folder, number, LOG))?;
+    let log = private()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(path(folder, number, LOG))?;
     log.write_all_at(MAGIC, 0)?;
     if sync {
         log.sync_data()?;
@@ -210,7 +252,11 @@ fn create_log(folder: &Path, number: u64, sync: bool) -> io::Result<File> {
 /// Writes a snapshot under a temporary name and renames it when it is whole and on disk.
 fn write_snapshot(folder: &Path, number: u64, state: &State, sync: bool) -> io::Result<u64> {
     let unfinished = path(folder, number, UNFINISHED);
-    let mut file = private().create(true).truncate(true).write(true).open(&unfinished)?;
+    let mut file = private()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&unfinished)?;
     let journal = state.to_journal();
     file.write_all(MAGIC)?;
     file.write_all(journal.bytes())?;
@@ -227,7 +273,10 @@ fn write_snapshot(folder: &Path, number: u64, state: &State, sync: bool) -> io::
 fn remove_before(folder: &Path, number: u64) -> io::Result<()> {
     let listed = list(folder)?;
     let logs = listed.logs.into_iter().map(|number| (number, LOG));
-    let snapshots = listed.snapshots.into_iter().map(|number| (number, SNAPSHOT));
+    let snapshots = listed
+        .snapshots
+        .into_iter()
+        .map(|number| (number, SNAPSHOT));
     for (old, kind) in logs.chain(snapshots).filter(|(old, _)| *old < number) {
         std::fs::remove_file(path(folder, old, kind))?;
     }

@@ -53,7 +53,13 @@ impl DiskStore {
     pub fn open(folder: &Path, settings: Settings) -> io::Result<(DiskStore, Loaded)> {
         let (files, loaded) = files::open(folder, settings.durability != Durability::Never)?;
         let writer = Writer::start(files, settings)?;
-        Ok((DiskStore { writer, awaited: settings.durability == Durability::Always }, loaded))
+        Ok((
+            DiskStore {
+                writer,
+                awaited: settings.durability == Durability::Always,
+            },
+            loaded,
+        ))
     }
 
     /// Whether anything waits for commits.

@@ -52,7 +52,9 @@ impl Writer {
             thread: Mutex::new(None),
         });
         let of_thread = Arc::clone(&writer);
-        let thread = std::thread::Builder::new().name("mqtt-store".into()).spawn(move || of_thread.run(files))?;
+        let thread = std::thread::Builder::new()
+            .name("mqtt-store".into())
+            .spawn(move || of_thread.run(files))?;
         *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(writer)
     }
@@ -84,7 +86,11 @@ impl Writer {
     pub(super) fn close(&self) -> io::Result<()> {
         self.lock().stop = true;
         self.changed.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match thread.map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(io::Error::other("the writing thread panicked")),
@@ -100,7 +106,10 @@ impl Writer {
         loop {
             let mut pending = self.lock();
             while pending.bytes.is_empty() && !pending.stop && pending.compacted.is_none() {
-                let left = self.settings.flush_interval.saturating_sub(flushed.elapsed());
+                let left = self
+                    .settings
+                    .flush_interval
+                    .saturating_sub(flushed.elapsed());
                 if dirty && self.settings.durability == Durability::Interval {
                     if left.is_zero() {
                         break;
@@ -108,7 +117,10 @@ impl Writer {
                     let waited = self.changed.wait_timeout(pending, left);
                     pending = waited.unwrap_or_else(PoisonError::into_inner).0;
                 } else {
-                    pending = self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
+                    pending = self
+                        .changed
+                        .wait(pending)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
             let compacted = pending.compacted.take();
@@ -156,7 +168,9 @@ impl Writer {
     fn write(&self, files: &mut Files, bytes: &[u8], flush: bool, stop: bool) -> io::Result<()> {
         let mut failed = false;
         loop {
-            let written = files.append(bytes).and_then(|()| if flush { files.flush() } else { Ok(()) });
+            let written = files
+                .append(bytes)
+                .and_then(|()| if flush { files.flush() } else { Ok(()) });
             match written {
                 Ok(()) => {
                     files.advance(bytes.len());
@@ -195,7 +209,10 @@ impl Writer {
             writer.lock().compacted = Some(ended);
             writer.changed.notify_one();
         };
-        std::thread::Builder::new().name("mqtt-compact".into()).spawn(work).map(drop)
+        std::thread::Builder::new()
+            .name("mqtt-compact".into())
+            .spawn(work)
+            .map(drop)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

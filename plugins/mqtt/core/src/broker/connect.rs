@@ -134,7 +134,11 @@ impl Broker {
         Ok(())
     }
 
-    pub(super) fn handle_login_answer(&mut self, id: ConnectionId, answer: Result<Arc<dyn Authorizer>, LoginRefusal>) {
+    pub(super) fn handle_login_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: Result<Arc<dyn Authorizer>, LoginRefusal>,
+    ) {
         let authorizer = match answer {
             Ok(authorizer) => authorizer,
             Err(refusal) => {
@@ -142,7 +146,9 @@ impl Broker {
                 return;
             }
         };
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => {
                 let will_topic = pending.will.as_ref().map(|(message, ..)| &message.topic);
@@ -158,7 +164,9 @@ impl Broker {
     }
 
     pub(super) fn refuse_pending(&mut self, id: ConnectionId, reason: ReasonCode) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => self.refuse(id, pending.client_id, reason),
             other => connection.phase = other,
@@ -167,16 +175,36 @@ impl Broker {
 
     /// Answers CONNACK with an error and closes.
     fn refuse(&mut self, id: ConnectionId, client_id: String, reason: ReasonCode) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        connack::encode(connection.output.small(), connection.version, false, reason, &[]);
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connack::encode(
+            connection.output.small(),
+            connection.version,
+            false,
+            reason,
+            &[],
+        );
         connection.start_closing();
         connection.touch(id, &mut self.touched);
-        self.events.push(Event::Refused { connection: id, client_id, reason });
+        self.events.push(Event::Refused {
+            connection: id,
+            client_id,
+            reason,
+        });
     }
 
     fn establish(&mut self, id: ConnectionId, pending: PendingConnect) {
-        let Some(version) = self.connections.get(id).map(|connection| connection.version) else { return };
-        let expiry = pending.requested_expiry.min(self.settings.max_session_expiry);
+        let Some(version) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.version)
+        else {
+            return;
+        };
+        let expiry = pending
+            .requested_expiry
+            .min(self.settings.max_session_expiry);
         let resumed = self.take_over(&pending);
         let session_present = resumed.is_some();
         let client_id: Arc<str> = pending.client_id.as_str().into();
@@ -194,7 +222,10 @@ impl Broker {
             // The lifetime of a will begins when it is published (3.1.3.2.4); until then it holds
             // the interval.
             message.expires = message_expiry.map(|interval| crate::time::Time(interval.into()));
-            PendingWill { message: Arc::new(message), delay }
+            PendingWill {
+                message: Arc::new(message),
+                delay,
+            }
         });
         if let Some(session) = self.sessions.get_mut(key) {
             session.connection = Some(id);
@@ -203,10 +234,19 @@ impl Broker {
             session.will_at = None;
             session.ends_at = None;
             session.outstanding = 0;
-            session.recorded |= self.settings.persistence && (session.durable || session.will.is_some());
+            session.recorded |=
+                self.settings.persistence && (session.durable || session.will.is_some());
             if session.recorded {
-                let will = session.will.as_ref().map(|will| (&*will.message, will.delay));
-                let record = Record::Session { session: session.number, client_id: &session.client_id, expiry, will };
+                let will = session
+                    .will
+                    .as_ref()
+                    .map(|will| (&*will.message, will.delay));
+                let record = Record::Session {
+                    session: session.number,
+                    client_id: &session.client_id,
+                    expiry,
+                    will,
+                };
                 if session.durable {
                     self.journal.require(&record);
                 } else {
@@ -218,15 +258,22 @@ impl Broker {
         let keep_alive = self.keep_alive(version, pending.keep_alive);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Connected(key);
-            connection.window =
-                usize::from(pending.receive_maximum.min(self.settings.max_inflight_messages).min(u16::MAX - 1));
-            connection.maximum_packet_size = pending.maximum_packet_size.map_or(usize::MAX, |size| size as usize);
+            connection.window = usize::from(
+                pending
+                    .receive_maximum
+                    .min(self.settings.max_inflight_messages)
+                    .min(u16::MAX - 1),
+            );
+            connection.maximum_packet_size = pending
+                .maximum_packet_size
+                .map_or(usize::MAX, |size| size as usize);
             connection.request_problem_information = pending.request_problem_information;
             connection.topic_alias_maximum_out = pending.topic_alias_maximum;
             connection.topic_aliases_out = HashMap::new();
             connection.keep_alive_limit = u64::from(keep_alive) * 1_500;
             if keep_alive > 0 {
-                self.timers.connection(now + connection.keep_alive_limit, id);
+                self.timers
+                    .connection(now + connection.keep_alive_limit, id);
             }
         }
 
@@ -244,9 +291,21 @@ impl Broker {
             }
         }
         self.write(id, |out| {
-            connack::encode(out, version, session_present, ReasonCode::Success, &properties);
+            connack::encode(
+                out,
+                version,
+                session_present,
+                ReasonCode::Success,
+                &properties,
+            );
         });
-        self.events.push(Event::Connected { connection: id, client_id, version, session_present, keep_alive });
+        self.events.push(Event::Connected {
+            connection: id,
+            client_id,
+            version,
+            session_present,
+            keep_alive,
+        });
         self.pump(key);
     }
 
@@ -257,12 +316,26 @@ impl Broker {
         // Its time may have come a moment before its timer fires.
         self.session_due(key);
         let key = *self.clients.get(pending.client_id.as_str())?;
-        if let Some(old) = self.sessions.get(key).and_then(|session| session.connection) {
+        if let Some(old) = self
+            .sessions
+            .get(key)
+            .and_then(|session| session.connection)
+        {
             // A will with a delay is not published when the session goes on (3.1.3.2.2).
             let session = self.sessions.get(key)?;
-            let delayed = session.expiry > 0 && session.will.as_ref().is_some_and(|will| will.delay > 0);
-            let fate = if delayed && !pending.clean_start { WillFate::Defer } else { WillFate::Publish };
-            self.close_with(old, ReasonCode::SessionTakenOver, "session taken over", fate);
+            let delayed =
+                session.expiry > 0 && session.will.as_ref().is_some_and(|will| will.delay > 0);
+            let fate = if delayed && !pending.clean_start {
+                WillFate::Defer
+            } else {
+                WillFate::Publish
+            };
+            self.close_with(
+                old,
+                ReasonCode::SessionTakenOver,
+                "session taken over",
+                fate,
+            );
         }
         let key = *self.clients.get(pending.client_id.as_str())?;
         let session = self.sessions.get_mut(key)?;

@@ -147,7 +147,7 @@ pub(super) struct Connection {
     pub meter: Arc<Meter>,
     pub last_route: Option<LastRoute>,
     /// Retained messages of new subscriptions that wait for room.
-    pub retained: std::collections::VecDeque<super::deliver::PendingRetained>,
+    pub retained: std::collections::VecDeque<super::retained::PendingRetained>,
 }
 
 impl Connection {

@@ -3,69 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::connection::{Connection, Phase};
-use super::session::{Delivery, InFlight, Session, SessionId, Stage};
-use super::{Broker, ConnectionId, Counters};
-use crate::codec::publish::Head;
-use crate::codec::{PacketType, QoS, ReasonCode, Version, ack};
-use crate::message::{Message, MessageView, SHARED_PAYLOAD};
+use super::send::{Sending, send};
+use super::session::{Awaiting, Delivery, InFlight, Session, SessionId};
+use super::{Broker, ConnectionId};
+use crate::codec::{PacketType, QoS, ReasonCode, ack};
+use crate::message::{Message, MessageView};
 use crate::store::Record;
-use crate::time::Time;
 use crate::trie::{Receiver, Route, SharedGroup};
-
-/// A retained message for a new subscription.
-#[derive(Debug)]
-pub(super) struct PendingRetained {
-    pub message: Arc<Message>,
-    pub qos: QoS,
-    pub identifier: u32,
-}
-
-/// The heads of one message, each encoded once for all receivers that take the same.
-#[derive(Debug, Default)]
-pub(super) struct Heads {
-    entries: [HeadEntry; 12],
-}
-
-#[derive(Debug, Default)]
-struct HeadEntry {
-    valid: bool,
-    identifier_at: usize,
-    bytes: Vec<u8>,
-}
-
-impl Heads {
-    fn reset(&mut self) {
-        for entry in &mut self.entries {
-            entry.valid = false;
-        }
-    }
-
-    fn get(&mut self, head: &Head<'_>) -> (&[u8], usize) {
-        let at = usize::from(head.version.is_v5()) * 6 + head.qos as usize * 2 + usize::from(head.retain);
-        let entry = &mut self.entries[at];
-        if !entry.valid {
-            entry.bytes.clear();
-            entry.identifier_at = head.encode(&mut entry.bytes);
-            entry.valid = true;
-        }
-        (&entry.bytes, entry.identifier_at)
-    }
-}
-
-/// One PUBLISH to one client.
-#[derive(Clone, Copy)]
-struct Sending<'a> {
-    qos: QoS,
-    retain: bool,
-    dup: bool,
-    packet_identifier: u16,
-    identifiers: &'a [u32],
-}
 
 impl Broker {
     /// Sends a message to everyone on its route.
-    pub(super) fn dispatch(&mut self, view: &MessageView<'_>, route: &Route, from: Option<SessionId>) {
+    pub(super) fn dispatch(
+        &mut self,
+        view: &MessageView<'_>,
+        route: &Route,
+        from: Option<SessionId>,
+    ) {
         self.heads.reset();
         let mut kept = None;
         for receiver in &route.receivers {
@@ -89,47 +42,87 @@ impl Broker {
         let turn = |offset: usize| &members[start.wrapping_add(offset) % members.len()];
         let session = |member: &Receiver| self.sessions.get(member.session);
         let by = |wanted: &dyn Fn(&Session) -> bool| {
-            (0..members.len()).map(turn).find(|member| session(member).is_some_and(wanted))
+            (0..members.len())
+                .map(turn)
+                .find(|member| session(member).is_some_and(wanted))
         };
         by(&|session| session.connection.is_some() && session.queue.is_empty())
             .or_else(|| by(&|session| session.connection.is_some()))
             .or_else(|| by(&|_| true))
     }
 
-    fn deliver(&mut self, view: &MessageView<'_>, receiver: &Receiver, kept: &mut Option<Arc<Message>>) {
+    fn deliver(
+        &mut self,
+        view: &MessageView<'_>,
+        receiver: &Receiver,
+        kept: &mut Option<Arc<Message>>,
+    ) {
         let qos = view.qos.min(receiver.qos);
         let retain = view.retain && receiver.retain_as_published;
-        let Some(session) = self.sessions.get_mut(receiver.session) else { return };
-        let mut sending =
-            Sending { qos, retain, dup: false, packet_identifier: 0, identifiers: &receiver.identifiers };
+        let Some(session) = self.sessions.get_mut(receiver.session) else {
+            return;
+        };
+        let mut sending = Sending {
+            qos,
+            retain,
+            dup: false,
+            packet_identifier: 0,
+            identifiers: &receiver.identifiers,
+        };
         if qos == QoS::AtMostOnce {
             let Some(id) = session.connection else { return };
-            let Some(connection) = self.connections.get_mut(id) else { return };
+            let Some(connection) = self.connections.get_mut(id) else {
+                return;
+            };
             if connection.unsent() > self.settings.max_outbound_bytes {
                 self.counters.messages_dropped += 1;
                 return;
             }
-            send(connection, Some(&mut self.heads), &mut self.counters, self.now, view, sending);
+            send(
+                connection,
+                Some(&mut self.heads),
+                &mut self.counters,
+                self.now,
+                view,
+                sending,
+            );
             connection.touch(id, &mut self.touched);
             return;
         }
         if let Some(id) = session.connection.filter(|_| !session.is_resumable()) {
             // The session ends with its connection: nothing has to be kept for redelivery.
-            let Some(connection) = self.connections.get_mut(id) else { return };
+            let Some(connection) = self.connections.get_mut(id) else {
+                return;
+            };
             if session.queue.is_empty() && session.outstanding < connection.window {
                 sending.packet_identifier = session.next_packet_identifier();
-                if send(connection, Some(&mut self.heads), &mut self.counters, self.now, view, sending) {
+                if send(
+                    connection,
+                    Some(&mut self.heads),
+                    &mut self.counters,
+                    self.now,
+                    view,
+                    sending,
+                ) {
                     connection.touch(id, &mut self.touched);
-                    let stage = first_stage(qos);
+                    let awaiting = first_awaited(qos);
                     let packet_identifier = sending.packet_identifier;
-                    session.in_flight.push_back(InFlight { packet_identifier, stage, number: 0, delivery: None });
+                    session.in_flight.push_back(InFlight {
+                        packet_identifier,
+                        awaiting,
+                        number: 0,
+                        delivery: None,
+                    });
                     session.outstanding += 1;
                 }
                 return;
             }
         }
         let durable = session.durable;
-        if kept.as_ref().is_none_or(|message| durable && message.stored == 0) {
+        if kept
+            .as_ref()
+            .is_none_or(|message| durable && message.stored == 0)
+        {
             let stored = if durable { self.next_number() } else { 0 };
             let message = Arc::new(view.to_message(stored));
             if durable {
@@ -138,16 +131,34 @@ impl Broker {
             *kept = Some(message);
         }
         if let Some(message) = kept {
-            self.enqueue(receiver.session, message.clone(), qos, retain, &receiver.identifiers);
+            self.enqueue(
+                receiver.session,
+                message.clone(),
+                qos,
+                retain,
+                &receiver.identifiers,
+            );
         }
     }
 
     /// Adds a QoS 1 or 2 message to a session and sends it if there is room. The message is in the
     /// journal when the session is durable.
-    fn enqueue(&mut self, key: SessionId, message: Arc<Message>, qos: QoS, retain: bool, identifiers: &[u32]) {
+    pub(super) fn enqueue(
+        &mut self,
+        key: SessionId,
+        message: Arc<Message>,
+        qos: QoS,
+        retain: bool,
+        identifiers: &[u32],
+    ) {
         let number = self.next_number();
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let window = session.connection.and_then(|id| self.connections.get(id)).map_or(0, |connection| connection.window);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let window = session
+            .connection
+            .and_then(|id| self.connections.get(id))
+            .map_or(0, |connection| connection.window);
         let direct = session.queue.is_empty()
             && session.outstanding == session.in_flight.len()
             && session.outstanding < window;
@@ -158,7 +169,11 @@ impl Broker {
             self.counters.messages_dropped += 1;
             return;
         }
-        let packet_identifier = if direct { session.next_packet_identifier() } else { 0 };
+        let packet_identifier = if direct {
+            session.next_packet_identifier()
+        } else {
+            0
+        };
         if session.durable {
             self.journal.require(&Record::Delivery {
                 session: session.number,
@@ -170,7 +185,13 @@ impl Broker {
                 packet_identifier,
             });
         }
-        let delivery = Delivery { number, message, qos, retain, identifiers: identifiers.into() };
+        let delivery = Delivery {
+            number,
+            message,
+            qos,
+            retain,
+            identifiers: identifiers.into(),
+        };
         if direct {
             self.start(key, delivery, packet_identifier);
         } else {
@@ -180,9 +201,13 @@ impl Broker {
 
     /// Sends a delivery for the first time, under a packet identifier that is already recorded.
     fn start(&mut self, key: SessionId, delivery: Delivery, packet_identifier: u16) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let Some(id) = session.connection else { return };
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let sending = Sending {
             qos: delivery.qos,
             retain: delivery.retain,
@@ -191,16 +216,31 @@ impl Broker {
             identifiers: &delivery.identifiers,
         };
         let view = MessageView::from(&*delivery.message);
-        if send(connection, None, &mut self.counters, self.now, &view, sending) {
+        if send(
+            connection,
+            None,
+            &mut self.counters,
+            self.now,
+            &view,
+            sending,
+        ) {
             connection.touch(id, &mut self.touched);
-            let stage = first_stage(delivery.qos);
+            let awaiting = first_awaited(delivery.qos);
             let number = delivery.number;
             let delivery = session.is_resumable().then_some(delivery);
-            session.in_flight.push_back(InFlight { packet_identifier, stage, number, delivery });
+            session.in_flight.push_back(InFlight {
+                packet_identifier,
+                awaiting,
+                number,
+                delivery,
+            });
             session.outstanding += 1;
         } else if session.durable {
             // A packet too large for its receiver counts as delivered (MQTT-3.1.2-25).
-            self.journal.note(&Record::Delivered { session: session.number, delivery: delivery.number });
+            self.journal.note(&Record::Delivered {
+                session: session.number,
+                delivery: delivery.number,
+            });
         }
     }
 
@@ -209,9 +249,13 @@ impl Broker {
     /// retained messages of new subscriptions.
     pub(super) fn pump(&mut self, key: SessionId) {
         loop {
-            let Some(session) = self.sessions.get_mut(key) else { return };
+            let Some(session) = self.sessions.get_mut(key) else {
+                return;
+            };
             let Some(id) = session.connection else { return };
-            let Some(connection) = self.connections.get_mut(id) else { return };
+            let Some(connection) = self.connections.get_mut(id) else {
+                return;
+            };
             if session.outstanding >= connection.window {
                 return;
             }
@@ -219,17 +263,26 @@ impl Broker {
                 self.send_again(key, id);
                 continue;
             }
-            let Some(delivery) = session.pop_queue() else { break };
+            let Some(delivery) = session.pop_queue() else {
+                break;
+            };
             if delivery.message.is_expired(self.now) {
                 if session.durable {
-                    self.journal.note(&Record::Delivered { session: session.number, delivery: delivery.number });
+                    self.journal.note(&Record::Delivered {
+                        session: session.number,
+                        delivery: delivery.number,
+                    });
                 }
                 continue;
             }
             let packet_identifier = session.next_packet_identifier();
             if session.durable {
                 let delivery = delivery.number;
-                self.journal.require(&Record::Sent { session: session.number, delivery, packet_identifier });
+                self.journal.require(&Record::Sent {
+                    session: session.number,
+                    delivery,
+                    packet_identifier,
+                });
             }
             self.start(key, delivery, packet_identifier);
         }
@@ -237,8 +290,12 @@ impl Broker {
     }
 
     fn send_again(&mut self, key: SessionId, id: ConnectionId) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let at = session.outstanding;
         let entry = &session.in_flight[at];
         let sent = match &entry.delivery {
@@ -251,150 +308,45 @@ impl Broker {
                     identifiers: &delivery.identifiers,
                 };
                 let view = MessageView::from(&*delivery.message);
-                send(connection, None, &mut self.counters, self.now, &view, sending)
+                send(
+                    connection,
+                    None,
+                    &mut self.counters,
+                    self.now,
+                    &view,
+                    sending,
+                )
             }
             None => {
                 let out = connection.output.small();
-                ack::encode(out, connection.version, PacketType::Pubrel, entry.packet_identifier, ReasonCode::Success);
+                ack::encode(
+                    out,
+                    connection.version,
+                    PacketType::Pubrel,
+                    entry.packet_identifier,
+                    ReasonCode::Success,
+                );
                 true
             }
         };
         connection.touch(id, &mut self.touched);
         if sent {
             session.outstanding += 1;
-        } else if let Some(entry) = session.in_flight.remove(at) {
-            if session.durable {
-                self.journal.note(&Record::Delivered { session: session.number, delivery: entry.number });
-            }
-        }
-    }
-
-    /// Sends retained messages while the reader keeps up. One that was replaced meanwhile is left
-    /// out: its successor went out as a live message.
-    fn pump_retained(&mut self, key: SessionId) {
-        loop {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            let Some(id) = session.connection else { return };
-            let Some(connection) = self.connections.get_mut(id) else { return };
-            let Some(next) = connection.retained.front() else { return };
-            let wait = if next.qos == QoS::AtMostOnce {
-                let wait = connection.unsent() > self.settings.max_outbound_bytes / 2;
-                if wait {
-                    connection.meter.ask_for_drain();
-                }
-                wait
-            } else {
-                session.outstanding >= connection.window
-            };
-            if wait {
-                return;
-            }
-            let Some(PendingRetained { message, qos, identifier }) = connection.retained.pop_front() else { return };
-            let current = self.retained.get(&message.topic).is_some_and(|current| Arc::ptr_eq(current, &message));
-            if !current || message.is_expired(self.now) {
-                continue;
-            }
-            let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };
-            if qos == QoS::AtMostOnce {
-                let sending = Sending { qos, retain: true, dup: false, packet_identifier: 0, identifiers };
-                send(connection, None, &mut self.counters, self.now, &MessageView::from(&*message), sending);
-                connection.touch(id, &mut self.touched);
-            } else {
-                let message = if session.durable {
-                    let stored = Arc::new(Message { stored: self.next_number(), ..Message::clone(&message) });
-                    self.journal.require(&Record::Message { message: &stored });
-                    stored
-                } else {
-                    message
-                };
-                self.enqueue(key, message, qos, true, identifiers);
-            }
-        }
-    }
-
-    /// Retained messages that a connection did not get to send go with the connection.
-    pub(super) fn queue_retained(&mut self, id: ConnectionId, pending: impl Iterator<Item = PendingRetained>) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.retained.extend(pending);
-        if let Phase::Connected(session) = connection.phase {
-            self.pump(session);
+        } else if let Some(entry) = session.in_flight.remove(at)
+            && session.durable
+        {
+            self.journal.note(&Record::Delivered {
+                session: session.number,
+                delivery: entry.number,
+            });
         }
     }
 }
 
-fn first_stage(qos: QoS) -> Stage {
-    if qos == QoS::ExactlyOnce { Stage::AwaitingPubrec } else { Stage::AwaitingPuback }
-}
-
-/// Writes one PUBLISH; false when it is larger than the client takes or its time has passed.
-fn send(
-    connection: &mut Connection,
-    heads: Option<&mut Heads>,
-    counters: &mut Counters,
-    now: Time,
-    view: &MessageView<'_>,
-    sending: Sending<'_>,
-) -> bool {
-    let Sending { qos, retain, dup, packet_identifier, identifiers } = sending;
-    let mut head = Head {
-        version: connection.version,
-        qos,
-        retain,
-        dup,
-        topic: view.topic,
-        topic_alias: 0,
-        message_expiry_interval: None,
-        subscription_identifiers: identifiers,
-        properties: view.properties,
-        payload: view.payload.len(),
-    };
-    if connection.version == Version::V5 {
-        head.message_expiry_interval = view.expires.map(|at| now.seconds_until(at));
+fn first_awaited(qos: QoS) -> Awaiting {
+    if qos == QoS::ExactlyOnce {
+        Awaiting::Pubrec
+    } else {
+        Awaiting::Puback
     }
-    let alone = dup || !identifiers.is_empty() || connection.topic_alias_maximum_out > 0;
-    let mut encoded = Vec::new();
-    let mut cached = heads.filter(|_| !alone);
-    let (mut bytes, mut identifier_at) = match &mut cached {
-        Some(heads) => heads.get(&head),
-        None => {
-            let at = head.encode(&mut encoded);
-            (&encoded[..], at)
-        }
-    };
-    if bytes.len() + view.payload.len() > connection.maximum_packet_size {
-        counters.messages_dropped += 1;
-        return false;
-    }
-    let mut with_alias = Vec::new();
-    if connection.topic_alias_maximum_out > 0 {
-        let known = connection.topic_aliases_out.get(view.topic).copied();
-        let given = connection.topic_aliases_out.len();
-        if let Some(alias) = known {
-            head.topic_alias = alias;
-            head.topic = "";
-        } else if given < usize::from(connection.topic_alias_maximum_out) {
-            head.topic_alias = given as u16 + 1;
-        }
-        let at = head.encode(&mut with_alias);
-        if head.topic_alias > 0 && with_alias.len() + view.payload.len() <= connection.maximum_packet_size {
-            if known.is_none() {
-                connection.topic_aliases_out.insert(view.topic.into(), head.topic_alias);
-            }
-            (bytes, identifier_at) = (&with_alias, at);
-        }
-    }
-    let out = connection.output.small();
-    let start = out.len();
-    out.extend_from_slice(bytes);
-    if packet_identifier > 0 {
-        out[start + identifier_at..start + identifier_at + 2].copy_from_slice(&packet_identifier.to_be_bytes());
-    }
-    match view.owner {
-        Some(owner) if view.payload.len() >= SHARED_PAYLOAD => {
-            connection.output.share(owner.slice_ref(view.payload));
-        }
-        _ => out.extend_from_slice(view.payload),
-    }
-    counters.messages_sent += 1;
-    true
 }

@@ -23,12 +23,21 @@ pub(super) enum WillFate {
 }
 
 impl Broker {
-    pub(super) fn handle_disconnect(&mut self, id: ConnectionId, version: Version, body: &[u8]) -> Result<(), Error> {
+    pub(super) fn handle_disconnect(
+        &mut self,
+        id: ConnectionId,
+        version: Version,
+        body: &[u8],
+    ) -> Result<(), Error> {
         let disconnect = Disconnect::decode(version, body)?;
-        let Some(Phase::Connected(key)) = self.connections.get(id).map(|connection| &connection.phase) else {
+        let Some(Phase::Connected(key)) =
+            self.connections.get(id).map(|connection| &connection.phase)
+        else {
             return Ok(());
         };
-        let Some(session) = self.sessions.get_mut(*key) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(*key) else {
+            return Ok(());
+        };
         if let Some(interval) = disconnect.session_expiry_interval {
             if session.expiry == 0 && interval > 0 {
                 // MQTT-3.1.2-23, 3.14.2.2.2.
@@ -36,19 +45,39 @@ impl Broker {
             }
             session.expiry = interval.min(self.settings.max_session_expiry);
             if session.durable {
-                let will = session.will.as_ref().map(|will| (&*will.message, will.delay));
+                let will = session
+                    .will
+                    .as_ref()
+                    .map(|will| (&*will.message, will.delay));
                 let (number, expiry) = (session.number, session.expiry);
-                self.journal.note(&Record::Session { session: number, client_id: &session.client_id, expiry, will });
+                self.journal.note(&Record::Session {
+                    session: number,
+                    client_id: &session.client_id,
+                    expiry,
+                    will,
+                });
             }
         }
-        self.events.push(Event::Disconnected { connection: id, client_id: session.client_id.clone() });
-        self.leave(id, if disconnect.with_will { WillFate::Publish } else { WillFate::Discard });
+        self.events.push(Event::Disconnected {
+            connection: id,
+            client_id: session.client_id.clone(),
+        });
+        self.leave(
+            id,
+            if disconnect.with_will {
+                WillFate::Publish
+            } else {
+                WillFate::Discard
+            },
+        );
         Ok(())
     }
 
     /// Starts closing a connection and takes its session off it.
     pub(super) fn leave(&mut self, id: ConnectionId, fate: WillFate) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let authorizer = connection.authorizer.clone();
         let key = match connection.phase {
             Phase::Connected(key) => Some(key),
@@ -63,10 +92,15 @@ impl Broker {
 
     fn detach(&mut self, key: SessionId, fate: WillFate, authorizer: &dyn Authorizer) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         session.connection = None;
         session.outstanding = 0;
-        let allowed = session.will.as_ref().is_some_and(|will| authorizer.may_publish(&will.message.topic));
+        let allowed = session
+            .will
+            .as_ref()
+            .is_some_and(|will| authorizer.may_publish(&will.message.topic));
         if fate == WillFate::Discard || !allowed {
             session.will = None;
         }
@@ -79,17 +113,28 @@ impl Broker {
             self.end_session(key);
             return;
         }
-        let (number, recorded, will_done) = (session.number, session.recorded, session.will.is_none());
+        let (number, recorded, will_done) =
+            (session.number, session.recorded, session.will.is_none());
         if session.expiry != u32::MAX {
             session.ends_at = Some(now.after_seconds(session.expiry));
         }
         if fate == WillFate::Publish {
             // The session's end is the latest moment (MQTT-3.1.3-9).
-            session.will_at = session.will.as_ref().map(|will| now.after_seconds(will.delay.min(session.expiry)));
+            session.will_at = session
+                .will
+                .as_ref()
+                .map(|will| now.after_seconds(will.delay.min(session.expiry)));
         }
-        let timer = [session.will_at, session.ends_at].into_iter().flatten().min();
+        let timer = [session.will_at, session.ends_at]
+            .into_iter()
+            .flatten()
+            .min();
         if recorded {
-            self.journal.note(&Record::Offline { session: number, at: now, will_done });
+            self.journal.note(&Record::Offline {
+                session: number,
+                at: now,
+                will_done,
+            });
         }
         match timer {
             Some(at) if at <= now => self.session_due(key),
@@ -101,7 +146,9 @@ impl Broker {
     /// What is due for a session without a connection: its will, then its end.
     pub(super) fn session_due(&mut self, key: SessionId) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         session.armed = None;
         if session.connection.is_some() {
             return;
@@ -110,12 +157,18 @@ impl Broker {
             session.will_at = None;
             self.publish_will(key);
         }
-        let Some(session) = self.sessions.get(key) else { return };
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
         if session.ends_at.is_some_and(|at| at <= now) {
             self.end_session(key);
             return;
         }
-        if let Some(at) = [session.will_at, session.ends_at].into_iter().flatten().min() {
+        if let Some(at) = [session.will_at, session.ends_at]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             self.arm_session(key, at);
         }
     }
@@ -123,7 +176,9 @@ impl Broker {
     /// Discards a session and all that belongs to it; a will that waits is published (3.1.2.5).
     pub(super) fn end_session(&mut self, key: SessionId) {
         self.publish_will(key);
-        let Some(session) = self.sessions.remove(key) else { return };
+        let Some(session) = self.sessions.remove(key) else {
+            return;
+        };
         self.clients.remove(&session.client_id);
         for text in session.subscriptions.keys() {
             if let Some(filter) = crate::topic::Filter::parse(text) {
@@ -131,20 +186,40 @@ impl Broker {
             }
         }
         if session.recorded {
-            let record = Record::SessionEnded { session: session.number };
-            if session.durable { self.journal.require(&record) } else { self.journal.note(&record) }
+            let record = Record::SessionEnded {
+                session: session.number,
+            };
+            if session.durable {
+                self.journal.require(&record)
+            } else {
+                self.journal.note(&record)
+            }
         }
     }
 
     fn publish_will(&mut self, key: SessionId) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(will) = session.will.take() else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(will) = session.will.take() else {
+            return;
+        };
         if session.recorded && session.connection.is_none() {
-            self.journal.note(&Record::Offline { session: session.number, at: now, will_done: true });
+            self.journal.note(&Record::Offline {
+                session: session.number,
+                at: now,
+                will_done: true,
+            });
         }
-        let expires = will.message.expires.map(|interval| now + interval.0.saturating_mul(1000));
-        let message = Message { expires, ..Message::clone(&will.message) };
+        let expires = will
+            .message
+            .expires
+            .map(|interval| now + interval.0.saturating_mul(1000));
+        let message = Message {
+            expires,
+            ..Message::clone(&will.message)
+        };
         let route = Arc::new(self.subscriptions.route(&message.topic));
         self.accept(&MessageView::from(&message), &route, Some(key));
     }

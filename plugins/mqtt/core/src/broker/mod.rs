@@ -10,7 +10,10 @@ mod connection;
 mod deliver;
 mod disconnect;
 mod publish;
+mod report;
 mod restore;
+mod retained;
+mod send;
 mod session;
 mod subscribe;
 mod timers;
@@ -21,7 +24,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::authorizer::{Authorizer, LoginRefusal};
-use crate::codec::{Error, FixedHeader, PacketType, ReasonCode, Version, auth, disconnect as codec_disconnect, ping};
+use crate::codec::{
+    Error, FixedHeader, PacketType, ReasonCode, auth, disconnect as codec_disconnect, ping,
+};
 use crate::settings::Settings;
 use crate::slab::Slab;
 use crate::store::Journal;
@@ -30,11 +35,12 @@ use crate::trie::{RetainedTrie, SubscriptionTrie};
 
 pub use crate::slab::Key;
 pub use connection::{ConnectionId, Meter, Output};
+pub use report::{Counters, Event, Sizes};
 
 use connect::PendingConnect;
 use connection::{Connection, Phase};
-use deliver::Heads;
 use disconnect::WillFate;
+use send::Heads;
 use session::{Session, SessionId};
 use timers::Timers;
 
@@ -93,85 +99,13 @@ impl std::fmt::Debug for LoginRequest {
     }
 }
 
-/// Something for the host's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// CONNACK with success was sent.
-    Connected {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Client identifier.
-        client_id: Arc<str>,
-        /// Protocol version.
-        version: Version,
-        /// Whether a session was resumed.
-        session_present: bool,
-        /// Seconds; 0 for none.
-        keep_alive: u16,
-    },
-    /// CONNECT was refused.
-    Refused {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Client identifier, as far as it was read.
-        client_id: String,
-        /// Why.
-        reason: ReasonCode,
-    },
-    /// The server ended a connection.
-    Closed {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Client identifier; empty before CONNECT.
-        client_id: Arc<str>,
-        /// The code a 5.0 client gets.
-        reason: ReasonCode,
-        /// What happened.
-        what: &'static str,
-    },
-    /// The client ended its connection with DISCONNECT.
-    Disconnected {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Client identifier.
-        client_id: Arc<str>,
-    },
-    /// The network connection was lost.
-    Lost {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Client identifier.
-        client_id: Arc<str>,
-    },
-}
-
-/// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// PUBLISH packets taken.
-    pub messages_received: u64,
-    /// PUBLISH packets sent.
-    pub messages_sent: u64,
-    /// Messages dropped: a full queue, a slow reader, a packet too large for the receiver.
-    pub messages_dropped: u64,
-}
-
-/// Numbers of the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    /// Network connections.
-    pub connections: usize,
-    /// Sessions, connected or not.
-    pub sessions: usize,
-    /// Subscriptions.
-    pub subscriptions: usize,
-    /// Retained messages.
-    pub retained: usize,
-}
-
 impl Broker {
     /// An empty broker. `entropy` gives unpredictable numbers for assigned client identifiers.
-    pub fn new(settings: Settings, entropy: impl FnMut() -> u128 + Send + 'static, now: Time) -> Broker {
+    pub fn new(
+        settings: Settings,
+        entropy: impl FnMut() -> u128 + Send + 'static,
+        now: Time,
+    ) -> Broker {
         Broker {
             settings,
             connections: Slab::new(),
@@ -197,21 +131,36 @@ impl Broker {
     pub fn open(&mut self, meter: Arc<Meter>, now: Time) -> ConnectionId {
         self.now = now;
         let id = self.connections.insert(Connection::new(meter, now));
-        self.timers.connection(now.after_seconds(self.settings.connect_timeout), id);
+        self.timers
+            .connection(now.after_seconds(self.settings.connect_timeout), id);
         id
     }
 
     /// Takes whole packets from the start of `bytes`. `owner` is the buffer they lie in when a
     /// payload may keep a reference to it.
-    pub fn receive(&mut self, id: ConnectionId, bytes: &[u8], owner: Option<&Bytes>, now: Time) -> Received {
+    pub fn receive(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        owner: Option<&Bytes>,
+        now: Time,
+    ) -> Received {
         self.now = now;
         let mut consumed = 0;
         loop {
             let Some(connection) = self.connections.get_mut(id) else {
-                return Received { consumed: bytes.len(), login: None };
+                return Received {
+                    consumed: bytes.len(),
+                    login: None,
+                };
             };
             match connection.phase {
-                Phase::Closing => return Received { consumed: bytes.len(), login: None },
+                Phase::Closing => {
+                    return Received {
+                        consumed: bytes.len(),
+                        login: None,
+                    };
+                }
                 Phase::Authenticating(_) => break,
                 Phase::AwaitingConnect | Phase::Connected(_) => {}
             }
@@ -220,7 +169,9 @@ impl Broker {
                 Ok(None) => break,
                 Ok(Some(header)) => match self.check_header(id, header) {
                     Ok(kind) => {
-                        let Some(frame) = rest.get(..header.frame()) else { break };
+                        let Some(frame) = rest.get(..header.frame()) else {
+                            break;
+                        };
                         consumed += frame.len();
                         self.packet(id, kind, header.first, &frame[header.length..], owner)
                     }
@@ -232,12 +183,20 @@ impl Broker {
                 self.fail(id, error);
             }
         }
-        let login = self.connections.get_mut(id).and_then(|connection| connection.login.take());
+        let login = self
+            .connections
+            .get_mut(id)
+            .and_then(|connection| connection.login.take());
         Received { consumed, login }
     }
 
     /// Answers a [`LoginRequest`].
-    pub fn login_answer(&mut self, id: ConnectionId, answer: Result<Arc<dyn Authorizer>, LoginRefusal>, now: Time) {
+    pub fn login_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: Result<Arc<dyn Authorizer>, LoginRefusal>,
+        now: Time,
+    ) {
         self.now = now;
         self.handle_login_answer(id, answer);
     }
@@ -245,9 +204,17 @@ impl Broker {
     /// The network connection is gone; the id is not valid any more.
     pub fn lost(&mut self, id: ConnectionId, now: Time) {
         self.now = now;
-        if let Some(Phase::Connected(session)) = self.connections.get(id).map(|connection| &connection.phase) {
-            let client_id = self.sessions.get(*session).map(|session| session.client_id.clone());
-            self.events.push(Event::Lost { connection: id, client_id: client_id.unwrap_or_default() });
+        if let Some(Phase::Connected(session)) =
+            self.connections.get(id).map(|connection| &connection.phase)
+        {
+            let client_id = self
+                .sessions
+                .get(*session)
+                .map(|session| session.client_id.clone());
+            self.events.push(Event::Lost {
+                connection: id,
+                client_id: client_id.unwrap_or_default(),
+            });
             self.leave(id, WillFate::Publish);
         }
         self.connections.remove(id);
@@ -262,7 +229,9 @@ impl Broker {
     /// Everything that was handed out for this connection is sent, and it asked to be told.
     pub fn drained(&mut self, id: ConnectionId, now: Time) {
         self.now = now;
-        if let Some(Phase::Connected(session)) = self.connections.get(id).map(|connection| &connection.phase) {
+        if let Some(Phase::Connected(session)) =
+            self.connections.get(id).map(|connection| &connection.phase)
+        {
             self.pump(*session);
         }
     }
@@ -273,7 +242,12 @@ impl Broker {
         self.now = now;
         self.accepting = false;
         for id in self.connections.keys() {
-            self.close_with(id, ReasonCode::ServerShuttingDown, "server shutting down", WillFate::Defer);
+            self.close_with(
+                id,
+                ReasonCode::ServerShuttingDown,
+                "server shutting down",
+                WillFate::Defer,
+            );
         }
     }
 
@@ -335,31 +309,54 @@ impl Broker {
 
     /// What can be said of a packet before its body has arrived.
     fn check_header(&self, id: ConnectionId, header: FixedHeader) -> Result<PacketType, Error> {
-        let connected = self.connections.get(id).is_some_and(|connection| connection.is_connected());
-        let kind =
-            PacketType::from_first_byte(header.first).ok_or(Error::Malformed("reserved packet type 0"))?;
-        if kind.required_flags().is_some_and(|flags| flags != header.first & 0x0f) {
+        let connected = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| connection.is_connected());
+        let kind = PacketType::from_first_byte(header.first)
+            .ok_or(Error::Malformed("reserved packet type 0"))?;
+        if kind
+            .required_flags()
+            .is_some_and(|flags| flags != header.first & 0x0f)
+        {
             return Err(Error::Malformed("fixed header flags"));
         }
         match kind {
             PacketType::Connect if connected => return Err(Error::Protocol("second CONNECT")),
-            PacketType::Connect if header.frame() > CONNECT_MAX => return Err(Error::Malformed("CONNECT too long")),
+            PacketType::Connect if header.frame() > CONNECT_MAX => {
+                return Err(Error::Malformed("CONNECT too long"));
+            }
             PacketType::Connect => {}
             _ if !connected => return Err(Error::Protocol("first packet is not CONNECT")),
-            PacketType::Connack | PacketType::Suback | PacketType::Unsuback | PacketType::Pingresp => {
+            PacketType::Connack
+            | PacketType::Suback
+            | PacketType::Unsuback
+            | PacketType::Pingresp => {
                 return Err(Error::Protocol("packet that only a server sends"));
             }
             _ => {}
         }
         if header.frame() > self.settings.max_packet_size as usize {
-            return Err(Error::Refused { reason: ReasonCode::PacketTooLarge, what: "packet too large" });
+            return Err(Error::Refused {
+                reason: ReasonCode::PacketTooLarge,
+                what: "packet too large",
+            });
         }
         Ok(kind)
     }
 
-    fn packet(&mut self, id: ConnectionId, kind: PacketType, first: u8, body: &[u8], owner: Option<&Bytes>) -> Result<(), Error> {
+    fn packet(
+        &mut self,
+        id: ConnectionId,
+        kind: PacketType,
+        first: u8,
+        body: &[u8],
+        owner: Option<&Bytes>,
+    ) -> Result<(), Error> {
         let now = self.now;
-        let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(());
+        };
         connection.last_packet = now;
         let version = connection.version;
         let Phase::Connected(session) = connection.phase else {
@@ -399,20 +396,33 @@ impl Broker {
         self.close_with(id, reason, what, WillFate::Publish);
     }
 
-    fn close_with(&mut self, id: ConnectionId, reason: ReasonCode, what: &'static str, will: WillFate) {
-        let Some(connection) = self.connections.get(id) else { return };
+    fn close_with(
+        &mut self,
+        id: ConnectionId,
+        reason: ReasonCode,
+        what: &'static str,
+        will: WillFate,
+    ) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         let version = connection.version;
         let client_id = match connection.phase {
             Phase::Closing => return,
             Phase::Connected(session) => {
                 if version.is_v5() {
                     // What the client did wrong its code says; what the server decided is explained.
-                    let explained = matches!(reason, ReasonCode::ServerShuttingDown | ReasonCode::NotAuthorized);
+                    let explained = matches!(
+                        reason,
+                        ReasonCode::ServerShuttingDown | ReasonCode::NotAuthorized
+                    );
                     let text = Some(what).filter(|_| explained && connection.may_explain());
                     self.write(id, |out| codec_disconnect::encode(out, reason, text));
                 }
                 let session = self.sessions.get(session);
-                session.map(|session| session.client_id.clone()).unwrap_or_default()
+                session
+                    .map(|session| session.client_id.clone())
+                    .unwrap_or_default()
             }
             Phase::AwaitingConnect => Arc::default(),
             Phase::Authenticating(_) => {
@@ -420,7 +430,12 @@ impl Broker {
                 return;
             }
         };
-        self.events.push(Event::Closed { connection: id, client_id, reason, what });
+        self.events.push(Event::Closed {
+            connection: id,
+            client_id,
+            reason,
+            what,
+        });
         self.leave(id, will);
     }
 

@@ -26,10 +26,16 @@ impl Broker {
         let publish = Publish::decode(version, first, body)?;
         self.counters.messages_received += 1;
         if publish.qos > self.settings.max_qos {
-            return Err(Error::Refused { reason: ReasonCode::QosNotSupported, what: "QoS above the maximum" });
+            return Err(Error::Refused {
+                reason: ReasonCode::QosNotSupported,
+                what: "QoS above the maximum",
+            });
         }
         if publish.retain && !self.settings.retain_available {
-            return Err(Error::Refused { reason: ReasonCode::RetainNotSupported, what: "retain is not offered" });
+            return Err(Error::Refused {
+                reason: ReasonCode::RetainNotSupported,
+                what: "retain is not offered",
+            });
         }
         let mut aliased = None;
         let topic = match publish.properties.topic_alias {
@@ -40,7 +46,10 @@ impl Broker {
             return Ok(());
         }
 
-        let last = self.connections.get_mut(id).and_then(|connection| connection.last_route.take());
+        let last = self
+            .connections
+            .get_mut(id)
+            .and_then(|connection| connection.last_route.take());
         let last = match last {
             Some(last) if last.epoch == self.subscriptions.epoch() && *last.topic == *topic => last,
             _ => {
@@ -49,12 +58,20 @@ impl Broker {
                     return Ok(());
                 }
                 let epoch = self.subscriptions.epoch();
-                LastRoute { topic: topic.into(), epoch, route: Arc::new(self.subscriptions.route(topic)) }
+                LastRoute {
+                    topic: topic.into(),
+                    epoch,
+                    route: Arc::new(self.subscriptions.route(topic)),
+                }
             }
         };
 
         let mut scratch = std::mem::take(&mut self.scratch);
-        let properties = if version.is_v5() { publish.properties.forwarded(&mut scratch) } else { &[] };
+        let properties = if version.is_v5() {
+            publish.properties.forwarded(&mut scratch)
+        } else {
+            &[]
+        };
         let view = MessageView {
             topic: &last.topic,
             payload: publish.payload,
@@ -69,14 +86,23 @@ impl Broker {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.last_route = Some(last);
         }
-        let reason = if reached { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+        let reason = if reached {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        };
         self.acknowledge_publish(id, session, version, &publish, reason);
         Ok(())
     }
 
     /// Keeps a message if it is retained and sends it to all subscribers; false when there are
     /// none.
-    pub(super) fn accept(&mut self, view: &MessageView<'_>, route: &Route, from: Option<SessionId>) -> bool {
+    pub(super) fn accept(
+        &mut self,
+        view: &MessageView<'_>,
+        route: &Route,
+        from: Option<SessionId>,
+    ) -> bool {
         if view.retain && self.settings.retain_available {
             self.retain(view);
         }
@@ -85,38 +111,19 @@ impl Broker {
         }
         if view.owner.is_none() && view.payload.len() >= SHARED_PAYLOAD {
             let owner = Bytes::copy_from_slice(view.payload);
-            self.dispatch(&MessageView { payload: &owner, owner: Some(&owner), ..*view }, route, from);
+            self.dispatch(
+                &MessageView {
+                    payload: &owner,
+                    owner: Some(&owner),
+                    ..*view
+                },
+                route,
+                from,
+            );
         } else {
             self.dispatch(view, route, from);
         }
         true
-    }
-
-    fn retain(&mut self, view: &MessageView<'_>) {
-        let existing = self.retained.get(view.topic).map(|message| message.expires);
-        if view.payload.is_empty() && existing.is_none() {
-            return;
-        }
-        if existing.is_none() && self.retained.len() >= self.settings.max_retained_messages {
-            self.counters.messages_dropped += 1;
-            return;
-        }
-        let message = Arc::new(view.to_message(0));
-        if self.settings.persistence {
-            let record = Record::Retained { message: &message };
-            if view.qos == QoS::AtMostOnce { self.journal.note(&record) } else { self.journal.require(&record) }
-        }
-        if let Some(Some(at)) = existing {
-            self.timers.remove_retained(at, view.topic);
-        }
-        if view.payload.is_empty() {
-            self.retained.remove(view.topic);
-        } else {
-            if let Some(at) = view.expires {
-                self.timers.retained(at, view.topic);
-            }
-            self.retained.insert(message);
-        }
     }
 
     /// Topics that clients do not publish to.
@@ -128,16 +135,33 @@ impl Broker {
         if topic.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
             return Err(ReasonCode::TopicNameInvalid);
         }
-        let allowed = self.connections.get(id).is_some_and(|connection| connection.authorizer.may_publish(topic));
-        if allowed && !self.is_reserved(topic) { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
+        let allowed = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| connection.authorizer.may_publish(topic));
+        if allowed && !self.is_reserved(topic) {
+            Ok(())
+        } else {
+            Err(ReasonCode::NotAuthorized)
+        }
     }
 
     /// Section 3.3.2.3.4.
-    fn resolve_alias(&mut self, id: ConnectionId, topic: &str, alias: u16) -> Result<Box<str>, Error> {
+    fn resolve_alias(
+        &mut self,
+        id: ConnectionId,
+        topic: &str,
+        alias: u16,
+    ) -> Result<Box<str>, Error> {
         if alias == 0 || alias > self.settings.topic_alias_maximum {
-            return Err(Error::Refused { reason: ReasonCode::TopicAliasInvalid, what: "topic alias out of range" });
+            return Err(Error::Refused {
+                reason: ReasonCode::TopicAliasInvalid,
+                what: "topic alias out of range",
+            });
         }
-        let Some(connection) = self.connections.get_mut(id) else { return Ok(topic.into()) };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(topic.into());
+        };
         let aliases = &mut connection.topic_aliases_in;
         let at = usize::from(alias - 1);
         if !topic.is_empty() {
@@ -161,16 +185,27 @@ impl Broker {
         version: Version,
         publish: &Publish<'_>,
     ) -> Result<bool, Error> {
-        let Some(session) = self.sessions.get(session) else { return Ok(true) };
+        let Some(session) = self.sessions.get(session) else {
+            return Ok(true);
+        };
         if session.received.contains(&publish.packet_identifier) {
             self.write(id, |out| {
-                ack::encode(out, version, PacketType::Pubrec, publish.packet_identifier, ReasonCode::Success);
+                ack::encode(
+                    out,
+                    version,
+                    PacketType::Pubrec,
+                    publish.packet_identifier,
+                    ReasonCode::Success,
+                );
             });
             return Ok(true);
         }
         if version.is_v5() && session.received.len() >= usize::from(self.settings.receive_maximum) {
             let reason = ReasonCode::ReceiveMaximumExceeded;
-            return Err(Error::Refused { reason, what: "more than receive maximum messages in flight" });
+            return Err(Error::Refused {
+                reason,
+                what: "more than receive maximum messages in flight",
+            });
         }
         Ok(false)
     }
@@ -187,25 +222,38 @@ impl Broker {
         match publish.qos {
             QoS::AtMostOnce => {}
             QoS::AtLeastOnce => {
-                self.write(id, |out| ack::encode(out, version, PacketType::Puback, packet_identifier, reason));
+                self.write(id, |out| {
+                    ack::encode(out, version, PacketType::Puback, packet_identifier, reason)
+                });
             }
             QoS::ExactlyOnce => {
                 // An identifier refused in 5.0 is free at once (4.3.3); 3.x cannot refuse.
-                if !(version.is_v5() && reason.is_error()) {
-                    if let Some(session) = self.sessions.get_mut(session) {
-                        session.received.insert(packet_identifier);
-                        if session.durable {
-                            self.journal.require(&Record::Received { session: session.number, packet_identifier });
-                        }
+                if !(version.is_v5() && reason.is_error())
+                    && let Some(session) = self.sessions.get_mut(session)
+                {
+                    session.received.insert(packet_identifier);
+                    if session.durable {
+                        self.journal.require(&Record::Received {
+                            session: session.number,
+                            packet_identifier,
+                        });
                     }
                 }
-                let reason = if reason.is_error() { reason } else { ReasonCode::Success };
-                self.write(id, |out| ack::encode(out, version, PacketType::Pubrec, packet_identifier, reason));
+                let reason = if reason.is_error() {
+                    reason
+                } else {
+                    ReasonCode::Success
+                };
+                self.write(id, |out| {
+                    ack::encode(out, version, PacketType::Pubrec, packet_identifier, reason)
+                });
             }
         }
     }
 }
 
 fn expiry(properties: &PublishProperties<'_>, now: crate::time::Time) -> Option<crate::time::Time> {
-    properties.message_expiry_interval.map(|interval| now.after_seconds(interval))
+    properties
+        .message_expiry_interval
+        .map(|interval| now.after_seconds(interval))
 }

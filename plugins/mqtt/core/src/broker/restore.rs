@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Broker;
-use super::session::{Delivery, InFlight, PendingWill, Session, Stage};
+use super::session::{Awaiting, Delivery, InFlight, PendingWill, Session};
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{QoS, Version};
 use crate::store::State;
@@ -42,7 +42,10 @@ impl Broker {
         session.durable = stored.expiry > 0;
         session.expiry = stored.expiry;
         if let Some((message, delay)) = stored.will {
-            session.will = Some(PendingWill { message: Arc::new(message), delay });
+            session.will = Some(PendingWill {
+                message: Arc::new(message),
+                delay,
+            });
             session.will_at = Some(left.after_seconds(delay).max(now.after_seconds(WILL_GRACE)));
         }
         session.ends_at = match stored.expiry {
@@ -51,10 +54,10 @@ impl Broker {
             expiry => Some(left.after_seconds(expiry)),
         };
         for (delivery_number, entry) in stored.deliveries {
-            let stage = match (entry.qos, entry.released) {
-                (QoS::ExactlyOnce, true) => Stage::AwaitingPubcomp,
-                (QoS::ExactlyOnce, false) => Stage::AwaitingPubrec,
-                _ => Stage::AwaitingPuback,
+            let awaiting = match (entry.qos, entry.released) {
+                (QoS::ExactlyOnce, true) => Awaiting::Pubcomp,
+                (QoS::ExactlyOnce, false) => Awaiting::Pubrec,
+                _ => Awaiting::Puback,
             };
             let delivery = Delivery {
                 number: delivery_number,
@@ -68,9 +71,9 @@ impl Broker {
             } else {
                 session.in_flight.push_back(InFlight {
                     packet_identifier: entry.packet_identifier,
-                    stage,
+                    awaiting,
                     number: delivery_number,
-                    delivery: (stage != Stage::AwaitingPubcomp).then_some(delivery),
+                    delivery: (awaiting != Awaiting::Pubcomp).then_some(delivery),
                 });
             }
         }
@@ -79,13 +82,22 @@ impl Broker {
             .subscriptions
             .into_iter()
             .filter_map(|(text, (options, identifier))| {
-                Some((text, SubscriptionOptions::decode(Version::V5, options).ok()?, identifier))
+                Some((
+                    text,
+                    SubscriptionOptions::decode(Version::V5, options).ok()?,
+                    identifier,
+                ))
             })
             .collect();
         let client_id = session.client_id.clone();
-        let due = [session.will_at, session.ends_at].into_iter().flatten().min();
+        let due = [session.will_at, session.ends_at]
+            .into_iter()
+            .flatten()
+            .min();
         for (text, options, identifier) in &subscriptions {
-            session.subscriptions.insert(text.as_str().into(), (*options, *identifier));
+            session
+                .subscriptions
+                .insert(text.as_str().into(), (*options, *identifier));
         }
         let key = self.sessions.insert(session);
         for (text, options, identifier) in subscriptions {

@@ -26,20 +26,20 @@ pub(super) struct Delivery {
 /// What a packet identifier towards the client is waiting for (figures 4.2 and 4.3).
 ///
 /// ```text
-/// QoS 1   PUBLISH ->  AwaitingPuback  <- PUBACK
-/// QoS 2   PUBLISH ->  AwaitingPubrec  <- PUBREC   PUBREL ->  AwaitingPubcomp  <- PUBCOMP
+/// QoS 1   PUBLISH ->  awaiting Puback  <- PUBACK
+/// QoS 2   PUBLISH ->  awaiting Pubrec  <- PUBREC   PUBREL ->  awaiting Pubcomp  <- PUBCOMP
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    AwaitingPuback,
-    AwaitingPubrec,
-    AwaitingPubcomp,
+pub(super) enum Awaiting {
+    Puback,
+    Pubrec,
+    Pubcomp,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub packet_identifier: u16,
-    pub stage: Stage,
+    pub awaiting: Awaiting,
     /// Delivery number.
     pub number: u64,
     /// Kept for redelivery: `None` in a session that ends with its connection, and once PUBREC
@@ -121,9 +121,17 @@ impl Session {
             let distance = |identifier: u16| {
                 let ahead = identifier.wrapping_sub(last);
                 // Zero is not an identifier: counting past it costs one.
-                if identifier > last { ahead - 1 } else { ahead.wrapping_sub(2) }
+                if identifier > last {
+                    ahead - 1
+                } else {
+                    ahead.wrapping_sub(2)
+                }
             };
-            let in_use = self.in_flight.iter().map(|entry| distance(entry.packet_identifier)).min();
+            let in_use = self
+                .in_flight
+                .iter()
+                .map(|entry| distance(entry.packet_identifier))
+                .min();
             match in_use.unwrap_or(u16::MAX - 1) {
                 0 => self.last_identifier = following(last),
                 free => self.free_identifiers = free,
@@ -135,7 +143,9 @@ impl Session {
     }
 
     pub(super) fn position(&self, packet_identifier: u16) -> Option<usize> {
-        self.in_flight.iter().position(|entry| entry.packet_identifier == packet_identifier)
+        self.in_flight
+            .iter()
+            .position(|entry| entry.packet_identifier == packet_identifier)
     }
 
     pub(super) fn remove_in_flight(&mut self, at: usize) -> Option<InFlight> {
@@ -167,7 +177,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn in_flight(packet_identifier: u16) -> InFlight {
-        InFlight { packet_identifier, stage: Stage::AwaitingPuback, number: 0, delivery: None }
+        InFlight {
+            packet_identifier,
+            awaiting: Awaiting::Puback,
+            number: 0,
+            delivery: None,
+        }
     }
 
     #[test]

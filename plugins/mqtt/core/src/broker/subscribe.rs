@@ -1,9 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10).
 
-use super::deliver::PendingRetained;
 use super::session::SessionId;
 use super::{Broker, ConnectionId};
-use crate::codec::subscribe::{RetainHandling, Subscribe, SubscriptionOptions};
+use crate::codec::subscribe::{Subscribe, SubscriptionOptions};
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::codec::{Error, ReasonCode, Version, suback, unsuback};
 use crate::store::Record;
@@ -44,7 +43,9 @@ impl Broker {
                 }),
             }
         }
-        self.write(id, |out| suback::encode(out, version, subscribe.packet_identifier, &codes));
+        self.write(id, |out| {
+            suback::encode(out, version, subscribe.packet_identifier, &codes)
+        });
         self.queue_retained(id, retained.into_iter());
         Ok(())
     }
@@ -57,8 +58,11 @@ impl Broker {
         body: &[u8],
     ) -> Result<(), Error> {
         let unsubscribe = Unsubscribe::decode(version, body)?;
-        let filters: Option<Vec<_>> =
-            unsubscribe.filters.iter().map(|&text| Filter::parse(text).map(|filter| (text, filter))).collect();
+        let filters: Option<Vec<_>> = unsubscribe
+            .filters
+            .iter()
+            .map(|&text| Filter::parse(text).map(|filter| (text, filter)))
+            .collect();
         let filters = filters.ok_or(Error::Malformed("topic filter"))?;
         let mut reasons = Vec::with_capacity(filters.len());
         for (text, filter) in filters {
@@ -66,27 +70,48 @@ impl Broker {
             if let Some(session) = self.sessions.get_mut(session).filter(|_| existed) {
                 session.subscriptions.remove(text);
                 if session.durable {
-                    self.journal.require(&Record::Unsubscribed { session: session.number, filter: text });
+                    self.journal.require(&Record::Unsubscribed {
+                        session: session.number,
+                        filter: text,
+                    });
                 }
             }
-            reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+            reasons.push(if existed {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            });
         }
-        self.write(id, |out| unsuback::encode(out, version, unsubscribe.packet_identifier, &reasons));
+        self.write(id, |out| {
+            unsuback::encode(out, version, unsubscribe.packet_identifier, &reasons)
+        });
         Ok(())
     }
 
-    fn check_filter(&self, id: ConnectionId, session: SessionId, text: &str, filter: Filter<'_>) -> Result<(), ReasonCode> {
+    fn check_filter(
+        &self,
+        id: ConnectionId,
+        session: SessionId,
+        text: &str,
+        filter: Filter<'_>,
+    ) -> Result<(), ReasonCode> {
         if text.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let connection = self.connections.get(id);
-        if !connection.is_some_and(|connection| connection.authorizer.may_subscribe(filter.filter)) {
+        if !connection.is_some_and(|connection| connection.authorizer.may_subscribe(filter.filter))
+        {
             return Err(ReasonCode::NotAuthorized);
         }
         let full = self.sessions.get(session).is_none_or(|session| {
-            session.subscriptions.len() >= self.settings.max_subscriptions && !session.subscriptions.contains_key(text)
+            session.subscriptions.len() >= self.settings.max_subscriptions
+                && !session.subscriptions.contains_key(text)
         });
-        if full { Err(ReasonCode::QuotaExceeded) } else { Ok(()) }
+        if full {
+            Err(ReasonCode::QuotaExceeded)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes or replaces a subscription; true when it existed.
@@ -98,37 +123,24 @@ impl Broker {
         options: SubscriptionOptions,
         identifier: u32,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
-        let before = session.subscriptions.insert(text.into(), (options, identifier));
+        let Some(session) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        let before = session
+            .subscriptions
+            .insert(text.into(), (options, identifier));
         if before != Some((options, identifier)) {
             self.subscriptions.insert(filter, key, options, identifier);
             if session.durable {
                 let (session, options) = (session.number, options.encode());
-                self.journal.require(&Record::Subscribed { session, filter: text, options, identifier });
+                self.journal.require(&Record::Subscribed {
+                    session,
+                    filter: text,
+                    options,
+                    identifier,
+                });
             }
         }
         before.is_some()
-    }
-
-    /// Section 3.3.1.3: retained messages of a shared subscription are not sent (4.8.2).
-    fn collect_retained(
-        &self,
-        filter: Filter<'_>,
-        options: SubscriptionOptions,
-        existed: bool,
-        identifier: u32,
-        found: &mut Vec<PendingRetained>,
-    ) {
-        let wanted = match options.retain_handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => !existed,
-            RetainHandling::DoNotSend => false,
-        };
-        if wanted && filter.share.is_none() {
-            found.extend(self.retained.matching(filter.filter).into_iter().map(|message| {
-                let qos = message.qos.min(options.qos);
-                PendingRetained { message, qos, identifier }
-            }));
-        }
     }
 }

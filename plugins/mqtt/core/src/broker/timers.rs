@@ -52,7 +52,12 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn next(&self) -> Option<Time> {
         let retained = self.retained.first().map(|(at, _)| *at);
-        self.heap.peek().map(|entry| entry.0.at).into_iter().chain(retained).min()
+        self.heap
+            .peek()
+            .map(|entry| entry.0.at)
+            .into_iter()
+            .chain(retained)
+            .min()
     }
 
     pub(super) fn connection(&mut self, at: Time, id: ConnectionId) {
@@ -91,7 +96,12 @@ impl Broker {
                 Timer::Session(key) => self.session_due(key),
             }
         }
-        while self.timers.retained.first().is_some_and(|(at, _)| *at <= self.now) {
+        while self
+            .timers
+            .retained
+            .first()
+            .is_some_and(|(at, _)| *at <= self.now)
+        {
             if let Some((_, topic)) = self.timers.retained.pop_first() {
                 self.retained_due(&topic);
             }
@@ -99,15 +109,23 @@ impl Broker {
     }
 
     fn connection_due(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         let (deadline, what) = match connection.phase {
             Phase::Closing => return,
-            Phase::AwaitingConnect | Phase::Authenticating(_) => {
-                (connection.opened.after_seconds(self.settings.connect_timeout), "no CONNECT in time")
-            }
+            Phase::AwaitingConnect | Phase::Authenticating(_) => (
+                connection
+                    .opened
+                    .after_seconds(self.settings.connect_timeout),
+                "no CONNECT in time",
+            ),
             Phase::Connected(_) if connection.keep_alive_limit == 0 => return,
             // MQTT-3.1.2-22: one and a half times the keep alive.
-            Phase::Connected(_) => (connection.last_packet + connection.keep_alive_limit, "keep alive timeout"),
+            Phase::Connected(_) => (
+                connection.last_packet + connection.keep_alive_limit,
+                "keep alive timeout",
+            ),
         };
         if deadline > self.now {
             self.timers.connection(deadline, id);
@@ -117,11 +135,16 @@ impl Broker {
     }
 
     fn retained_due(&mut self, topic: &str) {
-        let Some(message) = self.retained.get(topic).cloned() else { return };
+        let Some(message) = self.retained.get(topic).cloned() else {
+            return;
+        };
         if message.is_expired(self.now) {
             self.retained.remove(topic);
             if self.settings.persistence {
-                let cleared = Message { payload: bytes::Bytes::new(), ..Message::clone(&message) };
+                let cleared = Message {
+                    payload: bytes::Bytes::new(),
+                    ..Message::clone(&message)
+                };
                 self.journal.note(&Record::Retained { message: &cleared });
             }
         }
@@ -129,7 +152,9 @@ impl Broker {
 
     /// Sets the timer of a session, unless one that fires no later is set.
     pub(super) fn arm_session(&mut self, key: SessionId, at: Time) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         if session.armed.is_none_or(|armed| at < armed) {
             session.armed = Some(at);
             self.timers.session(at, key);

@@ -30,19 +30,31 @@ impl Ack {
             }
         }
         reader.finish()?;
-        Ok(Ack { packet_identifier, failed })
+        Ok(Ack {
+            packet_identifier,
+            failed,
+        })
     }
 }
 
 fn allowed(kind: PacketType, reason: u8) -> bool {
     match kind {
         PacketType::Pubrel | PacketType::Pubcomp => matches!(reason, 0x00 | 0x92),
-        _ => matches!(reason, 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99),
+        _ => matches!(
+            reason,
+            0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99
+        ),
     }
 }
 
 /// Appends an acknowledgement; the reason goes on the wire in 5.0 when it is not success.
-pub fn encode(out: &mut Vec<u8>, version: Version, kind: PacketType, packet_identifier: u16, reason: ReasonCode) {
+pub fn encode(
+    out: &mut Vec<u8>,
+    version: Version,
+    kind: PacketType,
+    packet_identifier: u16,
+    reason: ReasonCode,
+) {
     let with_reason = version.is_v5() && reason != ReasonCode::Success;
     out.push((kind as u8) << 4 | if kind == PacketType::Pubrel { 2 } else { 0 });
     out.push(if with_reason { 3 } else { 2 });
@@ -63,8 +75,14 @@ mod tests {
         assert!(!decode(&[0, 7, 0x10]).unwrap().failed);
         assert!(decode(&[0, 7, 0x97, 0]).unwrap().failed);
         assert!(decode(&[0, 7, 0x01]).is_err(), "reason of another packet");
-        assert!(decode(&[0, 7, 0, 5]).is_err(), "property length beyond the packet");
+        assert!(
+            decode(&[0, 7, 0, 5]).is_err(),
+            "property length beyond the packet"
+        );
         assert!(decode(&[0, 0]).is_err(), "packet identifier 0");
-        assert!(Ack::decode(Version::V311, PacketType::Puback, &[0, 7, 0]).is_err(), "3.1.1 has no reason");
+        assert!(
+            Ack::decode(Version::V311, PacketType::Puback, &[0, 7, 0]).is_err(),
+            "3.1.1 has no reason"
+        );
     }
 }

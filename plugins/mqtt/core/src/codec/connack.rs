@@ -14,7 +14,9 @@ pub fn encode(
     properties: &[Property<'_>],
 ) -> bool {
     if !version.is_v5() {
-        let Some(code) = reason.connect_return_code() else { return false };
+        let Some(code) = reason.connect_return_code() else {
+            return false;
+        };
         // MQTT 3.1 has a reserved byte where 3.1.1 has the session present flag.
         let present = session_present && version != Version::V31;
         out.extend_from_slice(&[0x20, 2, u8::from(present), code]);

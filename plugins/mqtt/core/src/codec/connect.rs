@@ -85,15 +85,20 @@ pub struct ConnectError {
     pub error: Error,
 }
 
-const UNSUPPORTED_VERSION: Error =
-    Error::Refused { reason: ReasonCode::UnsupportedProtocolVersion, what: "unsupported protocol version" };
+const UNSUPPORTED_VERSION: Error = Error::Refused {
+    reason: ReasonCode::UnsupportedProtocolVersion,
+    what: "unsupported protocol version",
+};
 
 impl<'a> Connect<'a> {
     /// Decodes the bytes after the fixed header.
     pub fn decode(body: &'a [u8]) -> Result<Connect<'a>, ConnectError> {
         let mut reader = Reader::new(body);
         let version = protocol_version(&mut reader)?;
-        Self::decode_fields(version, reader).map_err(|error| ConnectError { version: Some(version), error })
+        Self::decode_fields(version, reader).map_err(|error| ConnectError {
+            version: Some(version),
+            error,
+        })
     }
 
     fn decode_fields(version: Version, mut reader: Reader<'a>) -> Result<Connect<'a>, Error> {
@@ -106,7 +111,9 @@ impl<'a> Connect<'a> {
         let will_qos = QoS::from_bits(flags >> 3 & 3).ok_or(Error::Malformed("will QoS 3"))?;
         let will_retain = flags & 0x20 != 0;
         if !has_will && (will_qos != QoS::AtMostOnce || will_retain) {
-            return Err(Error::Malformed("will QoS or will retain without will flag"));
+            return Err(Error::Malformed(
+                "will QoS or will retain without will flag",
+            ));
         }
         let has_username = flags & 0x80 != 0;
         let has_password = flags & 0x40 != 0;
@@ -123,7 +130,9 @@ impl<'a> Connect<'a> {
                     Property::ReceiveMaximum(v) => properties.receive_maximum = v,
                     Property::MaximumPacketSize(v) => properties.maximum_packet_size = Some(v),
                     Property::TopicAliasMaximum(v) => properties.topic_alias_maximum = v,
-                    Property::RequestProblemInformation(v) => properties.request_problem_information = v,
+                    Property::RequestProblemInformation(v) => {
+                        properties.request_problem_information = v
+                    }
                     Property::AuthenticationMethod(v) => properties.authentication_method = Some(v),
                     Property::AuthenticationData(_) => authentication_data = true,
                     _ => {}
@@ -131,16 +140,29 @@ impl<'a> Connect<'a> {
                 Ok(())
             })?;
             if authentication_data && properties.authentication_method.is_none() {
-                return Err(Error::Protocol("authentication data without authentication method"));
+                return Err(Error::Protocol(
+                    "authentication data without authentication method",
+                ));
             }
         }
         let client_id = reader.string()?;
-        let will =
-            if has_will { Some(Will::decode(version, will_qos, will_retain, &mut reader)?) } else { None };
+        let will = if has_will {
+            Some(Will::decode(version, will_qos, will_retain, &mut reader)?)
+        } else {
+            None
+        };
         // MQTT 3.1 lets a client that sets the flags leave the fields out (3.1, "user name flag").
         let optional = |reader: &Reader<'_>| version == Version::V31 && reader.is_empty();
-        let username = if has_username && !optional(&reader) { Some(reader.string()?) } else { None };
-        let password = if has_password && !optional(&reader) { Some(reader.binary()?) } else { None };
+        let username = if has_username && !optional(&reader) {
+            Some(reader.string()?)
+        } else {
+            None
+        };
+        let password = if has_password && !optional(&reader) {
+            Some(reader.binary()?)
+        } else {
+            None
+        };
         reader.finish()?;
         Ok(Connect {
             version,
@@ -156,7 +178,12 @@ impl<'a> Connect<'a> {
 }
 
 impl<'a> Will<'a> {
-    fn decode(version: Version, qos: QoS, retain: bool, reader: &mut Reader<'a>) -> Result<Will<'a>, Error> {
+    fn decode(
+        version: Version,
+        qos: QoS,
+        retain: bool,
+        reader: &mut Reader<'a>,
+    ) -> Result<Will<'a>, Error> {
         let mut delay = 0;
         let mut message_expiry_interval = None;
         let mut properties = Vec::new();
@@ -178,12 +205,23 @@ impl<'a> Will<'a> {
             return Err(Error::Malformed("will topic is empty or has wildcards"));
         }
         let payload = reader.binary()?;
-        Ok(Will { topic, payload, qos, retain, delay, message_expiry_interval, properties })
+        Ok(Will {
+            topic,
+            payload,
+            qos,
+            retain,
+            delay,
+            message_expiry_interval,
+            properties,
+        })
     }
 }
 
 fn protocol_version(reader: &mut Reader<'_>) -> Result<Version, ConnectError> {
-    let unknown = |error| ConnectError { version: None, error };
+    let unknown = |error| ConnectError {
+        version: None,
+        error,
+    };
     let name = reader.binary().map_err(unknown)?;
     if name != b"MQTT" && name != b"MQIsdp" {
         return Err(unknown(Error::Malformed("not an MQTT protocol name")));
@@ -194,8 +232,14 @@ fn protocol_version(reader: &mut Reader<'_>) -> Result<Version, ConnectError> {
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
         // A newer client understands the newest answer, an older one the oldest (MQTT-3.1.2-2).
-        (b"MQTT", 6..) => Err(ConnectError { version: Some(Version::V5), error: UNSUPPORTED_VERSION }),
-        _ => Err(ConnectError { version: Some(Version::V311), error: UNSUPPORTED_VERSION }),
+        (b"MQTT", 6..) => Err(ConnectError {
+            version: Some(Version::V5),
+            error: UNSUPPORTED_VERSION,
+        }),
+        _ => Err(ConnectError {
+            version: Some(Version::V311),
+            error: UNSUPPORTED_VERSION,
+        }),
     }
 }
 
@@ -203,14 +247,21 @@ fn protocol_version(reader: &mut Reader<'_>) -> Result<Version, ConnectError> {
 mod tests {
     use super::*;
 
-    const V311: &[u8] = b"\x00\x04MQTT\x04\xc6\x00\x3c\x00\x01c\x00\x01t\x00\x02hi\x00\x01u\x00\x01p";
+    const V311: &[u8] =
+        b"\x00\x04MQTT\x04\xc6\x00\x3c\x00\x01c\x00\x01t\x00\x02hi\x00\x01u\x00\x01p";
 
     #[test]
     fn every_field_of_3_1_1_is_read() {
         let connect = Connect::decode(V311).unwrap();
-        assert_eq!((connect.client_id, connect.username, connect.password), ("c", Some("u"), Some(&b"p"[..])));
+        assert_eq!(
+            (connect.client_id, connect.username, connect.password),
+            ("c", Some("u"), Some(&b"p"[..]))
+        );
         let will = connect.will.unwrap();
-        assert_eq!((will.topic, will.payload, will.qos), ("t", &b"hi"[..], QoS::AtMostOnce));
+        assert_eq!(
+            (will.topic, will.payload, will.qos),
+            ("t", &b"hi"[..], QoS::AtMostOnce)
+        );
         assert!(connect.clean_start);
     }
 
@@ -219,15 +270,27 @@ mod tests {
         for end in 0..V311.len() {
             assert!(Connect::decode(&V311[..end]).is_err(), "{end} bytes");
         }
-        assert!(Connect::decode(&[V311, b"x"].concat()).is_err(), "bytes left over");
+        assert!(
+            Connect::decode(&[V311, b"x"].concat()).is_err(),
+            "bytes left over"
+        );
     }
 
     #[test]
     fn version_decides_the_answer() {
         let version = |bytes: &[u8]| Connect::decode(bytes).unwrap_err().version;
-        assert_eq!(version(b"\x00\x04MQTT\x06\x02\x00\x00\x00\x00\x00"), Some(Version::V5));
-        assert_eq!(version(b"\x00\x04MQTT\x02\x02\x00\x00\x00\x00"), Some(Version::V311));
-        assert_eq!(version(b"\x00\x06MQIsdp\x04\x02\x00\x00\x00\x00"), Some(Version::V311));
+        assert_eq!(
+            version(b"\x00\x04MQTT\x06\x02\x00\x00\x00\x00\x00"),
+            Some(Version::V5)
+        );
+        assert_eq!(
+            version(b"\x00\x04MQTT\x02\x02\x00\x00\x00\x00"),
+            Some(Version::V311)
+        );
+        assert_eq!(
+            version(b"\x00\x06MQIsdp\x04\x02\x00\x00\x00\x00"),
+            Some(Version::V311)
+        );
         assert_eq!(version(b"\x00\x04HTTP\x04\x02\x00\x00\x00\x00"), None);
     }
 }

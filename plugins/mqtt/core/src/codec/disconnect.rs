@@ -17,7 +17,10 @@ impl Disconnect {
     /// Decodes the bytes after the fixed header.
     pub fn decode(version: Version, body: &[u8]) -> Result<Disconnect, Error> {
         let mut reader = Reader::new(body);
-        let mut disconnect = Disconnect { with_will: false, session_expiry_interval: None };
+        let mut disconnect = Disconnect {
+            with_will: false,
+            session_expiry_interval: None,
+        };
         if version.is_v5() && !reader.is_empty() {
             let reason = reader.byte()?;
             if !matches!(reason, 0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x99) {

@@ -174,18 +174,30 @@ impl FixedHeader {
 
     /// Reads the fixed header at the start of `bytes`; `None` when more bytes are needed.
     pub fn read(bytes: &[u8]) -> Result<Option<FixedHeader>, Error> {
-        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+        let Some((&first, rest)) = bytes.split_first() else {
+            return Ok(None);
+        };
         let mut remaining = 0usize;
         for (at, &byte) in rest.iter().take(4).enumerate() {
             remaining |= usize::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
                 if at > 0 && byte == 0 {
-                    return Err(Error::Malformed("remaining length is not in its shortest form"));
+                    return Err(Error::Malformed(
+                        "remaining length is not in its shortest form",
+                    ));
                 }
-                return Ok(Some(FixedHeader { first, length: at + 2, remaining }));
+                return Ok(Some(FixedHeader {
+                    first,
+                    length: at + 2,
+                    remaining,
+                }));
             }
         }
-        if rest.len() >= 4 { Err(Error::Malformed("remaining length longer than four bytes")) } else { Ok(None) }
+        if rest.len() >= 4 {
+            Err(Error::Malformed("remaining length longer than four bytes"))
+        } else {
+            Ok(None)
+        }
     }
 }
 
@@ -205,7 +217,11 @@ mod tests {
             let header = FixedHeader::read(bytes).unwrap().unwrap();
             assert_eq!((header.remaining, header.length), (remaining, bytes.len()));
             for end in 0..bytes.len() {
-                assert_eq!(FixedHeader::read(&bytes[..end]).unwrap(), None, "truncated at {end}");
+                assert_eq!(
+                    FixedHeader::read(&bytes[..end]).unwrap(),
+                    None,
+                    "truncated at {end}"
+                );
             }
         }
     }

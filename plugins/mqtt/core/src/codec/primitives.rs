@@ -32,8 +32,10 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) =
-            self.bytes.split_at_checked(count).ok_or(Error::Malformed("packet ends inside a field"))?;
+        let (taken, rest) = self
+            .bytes
+            .split_at_checked(count)
+            .ok_or(Error::Malformed("packet ends inside a field"))?;
         self.bytes = rest;
         Ok(taken)
     }
@@ -45,12 +47,14 @@ impl<'a> Reader<'a> {
 
     /// Two byte integer (1.5.2).
     pub fn two_byte_integer(&mut self) -> Result<u16, Error> {
-        self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        self.take(2)
+            .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     /// Four byte integer (1.5.3).
     pub fn four_byte_integer(&mut self) -> Result<u32, Error> {
-        self.take(4).map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        self.take(4)
+            .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
     /// Variable byte integer in its shortest form (1.5.5, MQTT-1.5.5-1).
@@ -61,12 +65,16 @@ impl<'a> Reader<'a> {
             value |= u32::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 if shift > 0 && byte == 0 {
-                    return Err(Error::Malformed("variable byte integer is not in its shortest form"));
+                    return Err(Error::Malformed(
+                        "variable byte integer is not in its shortest form",
+                    ));
                 }
                 return Ok(value);
             }
         }
-        Err(Error::Malformed("variable byte integer longer than four bytes"))
+        Err(Error::Malformed(
+            "variable byte integer longer than four bytes",
+        ))
     }
 
     /// Binary data (1.5.6).
@@ -90,7 +98,11 @@ impl<'a> Reader<'a> {
 
     /// Fails when bytes are left over.
     pub fn finish(self) -> Result<(), Error> {
-        if self.is_empty() { Ok(()) } else { Err(Error::Malformed("bytes after the end of the packet")) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Malformed("bytes after the end of the packet"))
+        }
     }
 }
 
@@ -163,8 +175,20 @@ mod tests {
 
     #[test]
     fn strings_follow_section_1_5_4() {
-        assert_eq!(utf8_string("top\u{feff}ic/\u{2a6d4}".as_bytes()), Ok("top\u{feff}ic/\u{2a6d4}"));
-        for bad in ["a\0b", "a\u{1}", "a\u{1f}", "\u{7f}", "\u{9f}", "\u{ffff}", "\u{1fffe}", "\u{fdd0}"] {
+        assert_eq!(
+            utf8_string("top\u{feff}ic/\u{2a6d4}".as_bytes()),
+            Ok("top\u{feff}ic/\u{2a6d4}")
+        );
+        for bad in [
+            "a\0b",
+            "a\u{1}",
+            "a\u{1f}",
+            "\u{7f}",
+            "\u{9f}",
+            "\u{ffff}",
+            "\u{1fffe}",
+            "\u{fdd0}",
+        ] {
             assert!(utf8_string(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(utf8_string(&[0xed, 0xa0, 0x80]).is_err(), "surrogate");
@@ -173,7 +197,17 @@ mod tests {
 
     #[test]
     fn variable_byte_integers_round_trip_at_their_limits() {
-        for value in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, VARIABLE_BYTE_INTEGER_MAX] {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            16_383,
+            16_384,
+            2_097_151,
+            2_097_152,
+            VARIABLE_BYTE_INTEGER_MAX,
+        ] {
             let mut bytes = Vec::new();
             put_variable(&mut bytes, value);
             assert_eq!(bytes.len(), variable_length(value));
@@ -181,7 +215,11 @@ mod tests {
             assert_eq!(reader.variable_byte_integer(), Ok(value));
             assert!(reader.is_empty());
         }
-        assert!(Reader::new(&[0x80, 0x80, 0x80, 0x80, 1]).variable_byte_integer().is_err());
+        assert!(
+            Reader::new(&[0x80, 0x80, 0x80, 0x80, 1])
+                .variable_byte_integer()
+                .is_err()
+        );
         assert!(Reader::new(&[0x81, 0x00]).variable_byte_integer().is_err());
     }
 }

@@ -63,7 +63,8 @@ const USER_PROPERTY: u8 = 0x26;
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
 
 /// May appear in CONNECT.
-pub const CONNECT: PropertySet = PropertySet::of(&[0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27]);
+pub const CONNECT: PropertySet =
+    PropertySet::of(&[0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27]);
 /// May appear among the will properties of CONNECT.
 pub const WILL: PropertySet = PropertySet::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26]);
 /// May appear in a PUBLISH that a client sends (a subscription identifier may not, MQTT-3.3.4-6).
@@ -245,14 +246,29 @@ mod tests {
         let user = [0x26, 0, 1, b'a', 0, 1, b'b'];
         assert_eq!(read(&[user, user].concat(), PUBLISH_FROM_CLIENT), Ok(2));
         let expiry = [0x02, 0, 0, 0, 1];
-        assert!(matches!(read(&[expiry, expiry].concat(), PUBLISH_FROM_CLIENT), Err(Error::Protocol(_))));
+        assert!(matches!(
+            read(&[expiry, expiry].concat(), PUBLISH_FROM_CLIENT),
+            Err(Error::Protocol(_))
+        ));
     }
 
     #[test]
     fn foreign_and_unknown_properties_are_told_apart() {
-        assert!(matches!(read(&[0x13, 0, 5], PUBLISH_FROM_CLIENT), Err(Error::Protocol(_))));
-        assert!(matches!(read(&[0x04, 1], PUBLISH_FROM_CLIENT), Err(Error::Malformed(_))));
-        assert!(matches!(read(&[0x02, 0, 0], PUBLISH_FROM_CLIENT), Err(Error::Malformed(_))));
-        assert!(matches!(read(&[0x01, 2], PUBLISH_FROM_CLIENT), Err(Error::Protocol(_))));
+        assert!(matches!(
+            read(&[0x13, 0, 5], PUBLISH_FROM_CLIENT),
+            Err(Error::Protocol(_))
+        ));
+        assert!(matches!(
+            read(&[0x04, 1], PUBLISH_FROM_CLIENT),
+            Err(Error::Malformed(_))
+        ));
+        assert!(matches!(
+            read(&[0x02, 0, 0], PUBLISH_FROM_CLIENT),
+            Err(Error::Malformed(_))
+        ));
+        assert!(matches!(
+            read(&[0x01, 2], PUBLISH_FROM_CLIENT),
+            Err(Error::Protocol(_))
+        ));
     }
 }

@@ -88,7 +88,11 @@ impl<'a> Publish<'a> {
         if !topic.is_empty() && !topic::is_name(topic) {
             return Err(Error::Malformed("topic name with wildcards"));
         }
-        let packet_identifier = if qos == QoS::AtMostOnce { 0 } else { reader.packet_identifier()? };
+        let packet_identifier = if qos == QoS::AtMostOnce {
+            0
+        } else {
+            reader.packet_identifier()?
+        };
         let mut properties = PublishProperties::default();
         if version.is_v5() {
             properties.raw = match reader.rest().first() {
@@ -106,7 +110,9 @@ impl<'a> Publish<'a> {
                             Property::MessageExpiryInterval(v) => expiry = Some(v),
                             Property::SubscriptionIdentifier(_) => identifiers = true,
                             Property::ResponseTopic(v) if !topic::is_name(v) => {
-                                return Err(Error::Protocol("response topic is empty or has wildcards"));
+                                return Err(Error::Protocol(
+                                    "response topic is empty or has wildcards",
+                                ));
                             }
                             _ => {}
                         }
@@ -126,7 +132,15 @@ impl<'a> Publish<'a> {
                 Error::Malformed("empty topic name")
             });
         }
-        Ok(Publish { dup, qos, retain: first & 1 != 0, topic, packet_identifier, properties, payload: reader.rest() })
+        Ok(Publish {
+            dup,
+            qos,
+            retain: first & 1 != 0,
+            topic,
+            packet_identifier,
+            properties,
+            payload: reader.rest(),
+        })
     }
 }
 
@@ -197,7 +211,12 @@ impl Head<'_> {
         if self.message_expiry_interval.is_some() {
             length += 5;
         }
-        length + self.subscription_identifiers.iter().map(|&id| 1 + variable_length(id)).sum::<usize>()
+        length
+            + self
+                .subscription_identifiers
+                .iter()
+                .map(|&id| 1 + variable_length(id))
+                .sum::<usize>()
     }
 }
 
@@ -230,7 +249,10 @@ mod tests {
         assert!(decode(0x38, b"\x00\x01t").is_err(), "DUP with QoS 0");
         assert!(decode(0x30, b"\x00\x00").is_err(), "empty topic");
         assert!(decode(0x30, b"\x00\x01+").is_err(), "wildcard");
-        assert!(decode(0x32, b"\x00\x01t\x00\x00").is_err(), "packet identifier 0");
+        assert!(
+            decode(0x32, b"\x00\x01t\x00\x00").is_err(),
+            "packet identifier 0"
+        );
         assert!(decode(0x31, b"\x00\x01t").is_ok());
     }
 }

@@ -45,7 +45,9 @@ impl SubscriptionOptions {
     pub fn decode(version: Version, byte: u8) -> Result<SubscriptionOptions, Error> {
         let reserved = if version.is_v5() { 0xc0 } else { 0xfc };
         if byte & reserved != 0 {
-            return Err(Error::Malformed("reserved bits of the subscription options are set"));
+            return Err(Error::Malformed(
+                "reserved bits of the subscription options are set",
+            ));
         }
         Ok(SubscriptionOptions {
             qos: QoS::from_bits(byte & 3).ok_or(Error::Protocol("subscription with QoS 3"))?,
@@ -90,9 +92,16 @@ impl<'a> Subscribe<'a> {
         let mut filters = Vec::new();
         while !reader.is_empty() {
             let filter = reader.string()?;
-            filters.push((filter, SubscriptionOptions::decode(version, reader.byte()?)?));
+            filters.push((
+                filter,
+                SubscriptionOptions::decode(version, reader.byte()?)?,
+            ));
         }
-        Ok(Subscribe { packet_identifier, subscription_identifier, filters })
+        Ok(Subscribe {
+            packet_identifier,
+            subscription_identifier,
+            filters,
+        })
     }
 }
 
@@ -105,9 +114,16 @@ mod tests {
         for byte in 0..=255u8 {
             match SubscriptionOptions::decode(Version::V5, byte) {
                 Ok(options) => assert_eq!(options.encode(), byte),
-                Err(_) => assert!(byte & 0xc0 != 0 || byte & 3 == 3 || byte >> 4 & 3 == 3, "{byte:#x}"),
+                Err(_) => assert!(
+                    byte & 0xc0 != 0 || byte & 3 == 3 || byte >> 4 & 3 == 3,
+                    "{byte:#x}"
+                ),
             }
-            assert_eq!(SubscriptionOptions::decode(Version::V311, byte).is_ok(), byte < 3, "{byte:#x}");
+            assert_eq!(
+                SubscriptionOptions::decode(Version::V311, byte).is_ok(),
+                byte < 3,
+                "{byte:#x}"
+            );
         }
     }
 

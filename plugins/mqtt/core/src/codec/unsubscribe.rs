@@ -28,6 +28,9 @@ impl<'a> Unsubscribe<'a> {
         while !reader.is_empty() {
             filters.push(reader.string()?);
         }
-        Ok(Unsubscribe { packet_identifier, filters })
+        Ok(Unsubscribe {
+            packet_identifier,
+            filters,
+        })
     }
 }

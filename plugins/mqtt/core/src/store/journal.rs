@@ -40,7 +40,9 @@ impl Journal {
 
     /// Ends the frame: what is appended from here on can be lost without what is before.
     pub fn seal(&mut self) {
-        let Some(start) = self.open.take() else { return };
+        let Some(start) = self.open.take() else {
+            return;
+        };
         let records = &self.bytes[start + HEADER..];
         let length = (records.len() as u32).to_le_bytes();
         let crc = crc32fast::hash(records).to_le_bytes();
@@ -89,12 +91,17 @@ pub fn read_frames(bytes: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> usize {
     while let Some((header, rest)) = bytes[at..].split_first_chunk::<HEADER>() {
         let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let crc = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        let Some(mut records) = rest.get(..length).filter(|_| length > 0) else { break };
+        let Some(mut records) = rest.get(..length).filter(|_| length > 0) else {
+            break;
+        };
         if crc32fast::hash(records) != crc {
             break;
         }
         while let Some((length, rest)) = records.split_first_chunk::<LENGTH>() {
-            let Some((record, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize) else { return at };
+            let Some((record, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+            else {
+                return at;
+            };
             if !each(record) {
                 return at;
             }

@@ -1,7 +1,7 @@
 //! What survives a restart: the records of the journal, how they are framed, and the state they
 //! add up to.
 //!
-//! The engine appends records to a [`Journal`](journal::Journal) while it handles a batch; its
+//! The engine appends records to a [`Journal`] while it handles a batch; its
 //! host hands them to a [`Store`] and keeps back the batch's output until they are committed.
 //! A store needs no knowledge of records but [`State`], to load and to compact.
 

@@ -129,17 +129,35 @@ pub enum Record<'a> {
 /// A decoded record owns its message; everything else is a view.
 pub(crate) enum Decoded<'a> {
     Plain(Record<'a>),
-    Session { session: u64, client_id: &'a str, expiry: u32, will: Option<(Message, u32)> },
+    Session {
+        session: u64,
+        client_id: &'a str,
+        expiry: u32,
+        will: Option<(Message, u32)>,
+    },
     Message(Message),
     Retained(Message),
-    Delivery { session: u64, delivery: u64, message: u64, qos: QoS, retain: bool, identifiers: Vec<u32>, packet_identifier: u16 },
+    Delivery {
+        session: u64,
+        delivery: u64,
+        message: u64,
+        qos: QoS,
+        retain: bool,
+        identifiers: Vec<u32>,
+        packet_identifier: u16,
+    },
 }
 
 impl Record<'_> {
     /// Appends the body of the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Record::Session { session, client_id, expiry, will } => {
+            Record::Session {
+                session,
+                client_id,
+                expiry,
+                will,
+            } => {
                 out.push(1);
                 put_u64(out, session);
                 put_u32(out, expiry);
@@ -149,7 +167,11 @@ impl Record<'_> {
                     put_message(out, message);
                 }
             }
-            Record::Offline { session, at, will_done } => {
+            Record::Offline {
+                session,
+                at,
+                will_done,
+            } => {
                 out.push(2);
                 put_u64(out, session);
                 put_u64(out, at.0);
@@ -159,7 +181,12 @@ impl Record<'_> {
                 out.push(3);
                 put_u64(out, session);
             }
-            Record::Subscribed { session, filter, options, identifier } => {
+            Record::Subscribed {
+                session,
+                filter,
+                options,
+                identifier,
+            } => {
                 out.push(4);
                 put_u64(out, session);
                 out.push(options);
@@ -175,7 +202,15 @@ impl Record<'_> {
                 out.push(6);
                 put_message(out, message);
             }
-            Record::Delivery { session, delivery, message, qos, retain, identifiers, packet_identifier } => {
+            Record::Delivery {
+                session,
+                delivery,
+                message,
+                qos,
+                retain,
+                identifiers,
+                packet_identifier,
+            } => {
                 out.push(7);
                 put_u64(out, session);
                 put_u64(out, delivery);
@@ -186,7 +221,11 @@ impl Record<'_> {
                     put_u32(out, identifier);
                 }
             }
-            Record::Sent { session, delivery, packet_identifier } => {
+            Record::Sent {
+                session,
+                delivery,
+                packet_identifier,
+            } => {
                 out.push(8);
                 put_u64(out, session);
                 put_u64(out, delivery);
@@ -202,12 +241,18 @@ impl Record<'_> {
                 put_u64(out, session);
                 put_u64(out, delivery);
             }
-            Record::Received { session, packet_identifier } => {
+            Record::Received {
+                session,
+                packet_identifier,
+            } => {
                 out.push(11);
                 put_u64(out, session);
                 put_u16(out, packet_identifier);
             }
-            Record::ReceivedReleased { session, packet_identifier } => {
+            Record::ReceivedReleased {
+                session,
+                packet_identifier,
+            } => {
                 out.push(12);
                 put_u64(out, session);
                 put_u16(out, packet_identifier);
@@ -239,24 +284,39 @@ impl Record<'_> {
                     let delay = reader.four_byte_integer()?;
                     Some((message(&mut reader)?, delay))
                 };
-                Decoded::Session { session, client_id, expiry, will }
+                Decoded::Session {
+                    session,
+                    client_id,
+                    expiry,
+                    will,
+                }
             }
             2 => Decoded::Plain(Record::Offline {
                 session: first(&mut reader)?,
                 at: Time(u64(&mut reader)?),
                 will_done: reader.byte()? != 0,
             }),
-            3 => Decoded::Plain(Record::SessionEnded { session: first(&mut reader)? }),
+            3 => Decoded::Plain(Record::SessionEnded {
+                session: first(&mut reader)?,
+            }),
             4 => {
                 let session = first(&mut reader)?;
                 let options = reader.byte()?;
                 SubscriptionOptions::decode(Version::V5, options)?;
                 let identifier = reader.four_byte_integer()?;
-                Decoded::Plain(Record::Subscribed { session, filter: text(&mut reader)?, options, identifier })
+                Decoded::Plain(Record::Subscribed {
+                    session,
+                    filter: text(&mut reader)?,
+                    options,
+                    identifier,
+                })
             }
             5 => {
                 let session = first(&mut reader)?;
-                Decoded::Plain(Record::Unsubscribed { session, filter: text(&mut reader)? })
+                Decoded::Plain(Record::Unsubscribed {
+                    session,
+                    filter: text(&mut reader)?,
+                })
             }
             6 => Decoded::Message(message(&mut reader)?),
             7 => {
@@ -270,15 +330,29 @@ impl Record<'_> {
                 while !reader.is_empty() {
                     identifiers.push(reader.four_byte_integer()?);
                 }
-                Decoded::Delivery { session, delivery, message, qos, retain: flags & 4 != 0, identifiers, packet_identifier }
+                Decoded::Delivery {
+                    session,
+                    delivery,
+                    message,
+                    qos,
+                    retain: flags & 4 != 0,
+                    identifiers,
+                    packet_identifier,
+                }
             }
             8 => Decoded::Plain(Record::Sent {
                 session: first(&mut reader)?,
                 delivery: u64(&mut reader)?,
                 packet_identifier: reader.two_byte_integer()?,
             }),
-            9 => Decoded::Plain(Record::Released { session: first(&mut reader)?, delivery: u64(&mut reader)? }),
-            10 => Decoded::Plain(Record::Delivered { session: first(&mut reader)?, delivery: u64(&mut reader)? }),
+            9 => Decoded::Plain(Record::Released {
+                session: first(&mut reader)?,
+                delivery: u64(&mut reader)?,
+            }),
+            10 => Decoded::Plain(Record::Delivered {
+                session: first(&mut reader)?,
+                delivery: u64(&mut reader)?,
+            }),
             11 => Decoded::Plain(Record::Received {
                 session: first(&mut reader)?,
                 packet_identifier: reader.two_byte_integer()?,
@@ -288,7 +362,9 @@ impl Record<'_> {
                 packet_identifier: reader.two_byte_integer()?,
             }),
             13 => Decoded::Retained(message(&mut reader)?),
-            14 => Decoded::Plain(Record::Numbers { last: first(&mut reader)? }),
+            14 => Decoded::Plain(Record::Numbers {
+                last: first(&mut reader)?,
+            }),
             _ => return Err(Error::Malformed("unknown record")),
         };
         reader.finish()?;
@@ -307,7 +383,11 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_u64(out, message.stored);
-    out.push(message.qos as u8 | u8::from(message.retain) << 2 | u8::from(message.expires.is_some()) << 3);
+    out.push(
+        message.qos as u8
+            | u8::from(message.retain) << 2
+            | u8::from(message.expires.is_some()) << 3,
+    );
     if let Some(expires) = message.expires {
         put_u64(out, expires.0);
     }
@@ -327,13 +407,18 @@ fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
 }
 
 fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
-    std::str::from_utf8(bytes(reader)?).map_err(|_| Error::Malformed("text of a record is not UTF-8"))
+    std::str::from_utf8(bytes(reader)?)
+        .map_err(|_| Error::Malformed("text of a record is not UTF-8"))
 }
 
 fn message(reader: &mut Reader<'_>) -> Result<Message, Error> {
     let stored = u64(reader)?;
     let flags = reader.byte()?;
-    let expires = if flags & 8 != 0 { Some(Time(u64(reader)?)) } else { None };
+    let expires = if flags & 8 != 0 {
+        Some(Time(u64(reader)?))
+    } else {
+        None
+    };
     Ok(Message {
         stored,
         topic: text(reader)?.into(),

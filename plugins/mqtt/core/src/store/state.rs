@@ -76,7 +76,12 @@ impl State {
 
     fn apply_decoded(&mut self, decoded: Decoded<'_>) {
         match decoded {
-            Decoded::Session { session, client_id, expiry, will } => {
+            Decoded::Session {
+                session,
+                client_id,
+                expiry,
+                will,
+            } => {
                 self.number(session);
                 let state = self.sessions.entry(session).or_default();
                 state.client_id = client_id.to_owned();
@@ -95,11 +100,28 @@ impl State {
                     self.retained.insert(message.topic.clone(), message);
                 }
             }
-            Decoded::Delivery { session, delivery, message, qos, retain, identifiers, packet_identifier } => {
+            Decoded::Delivery {
+                session,
+                delivery,
+                message,
+                qos,
+                retain,
+                identifiers,
+                packet_identifier,
+            } => {
                 self.number(delivery);
-                if let (Some(state), Some(message)) = (self.sessions.get_mut(&session), self.messages.get(&message)) {
+                if let (Some(state), Some(message)) =
+                    (self.sessions.get_mut(&session), self.messages.get(&message))
+                {
                     let message = message.clone();
-                    let entry = DeliveryState { message, qos, retain, identifiers, packet_identifier, released: false };
+                    let entry = DeliveryState {
+                        message,
+                        qos,
+                        retain,
+                        identifiers,
+                        packet_identifier,
+                        released: false,
+                    };
                     state.deliveries.insert(delivery, entry);
                 }
             }
@@ -123,31 +145,57 @@ impl State {
                     self.forget(delivery.message);
                 }
             }
-            Record::Offline { session, at, will_done } => self.session(session, |state| {
+            Record::Offline {
+                session,
+                at,
+                will_done,
+            } => self.session(session, |state| {
                 state.offline_since = Some(at);
                 if will_done {
                     state.will = None;
                 }
             }),
-            Record::Subscribed { session, filter, options, identifier } => self.session(session, |state| {
-                state.subscriptions.insert(filter.to_owned(), (options, identifier));
+            Record::Subscribed {
+                session,
+                filter,
+                options,
+                identifier,
+            } => self.session(session, |state| {
+                state
+                    .subscriptions
+                    .insert(filter.to_owned(), (options, identifier));
             }),
             Record::Unsubscribed { session, filter } => self.session(session, |state| {
                 state.subscriptions.remove(filter);
             }),
-            Record::Sent { session, delivery, packet_identifier } => {
-                self.delivery(session, delivery, |entry| entry.packet_identifier = packet_identifier);
+            Record::Sent {
+                session,
+                delivery,
+                packet_identifier,
+            } => {
+                self.delivery(session, delivery, |entry| {
+                    entry.packet_identifier = packet_identifier
+                });
             }
             Record::Released { session, delivery } => {
                 self.delivery(session, delivery, |entry| entry.released = true);
             }
-            Record::Received { session, packet_identifier } => self.session(session, |state| {
+            Record::Received {
+                session,
+                packet_identifier,
+            } => self.session(session, |state| {
                 state.received.insert(packet_identifier);
             }),
-            Record::ReceivedReleased { session, packet_identifier } => self.session(session, |state| {
+            Record::ReceivedReleased {
+                session,
+                packet_identifier,
+            } => self.session(session, |state| {
                 state.received.remove(&packet_identifier);
             }),
-            Record::Session { .. } | Record::Message { .. } | Record::Retained { .. } | Record::Delivery { .. } => {}
+            Record::Session { .. }
+            | Record::Message { .. }
+            | Record::Retained { .. }
+            | Record::Delivery { .. } => {}
         }
     }
 
@@ -155,7 +203,9 @@ impl State {
     #[must_use]
     pub fn to_journal(&self) -> Journal {
         let mut journal = Journal::default();
-        journal.note(&Record::Numbers { last: self.last_number });
+        journal.note(&Record::Numbers {
+            last: self.last_number,
+        });
         let seal = |journal: &mut Journal| {
             if journal.unsealed() > SNAPSHOT_FRAME {
                 journal.seal();
@@ -167,20 +217,42 @@ impl State {
         }
         let mut written = BTreeSet::new();
         for (&session, state) in &self.sessions {
-            let will = state.will.as_ref().map(|(message, delay)| (message, *delay));
-            journal.note(&Record::Session { session, client_id: &state.client_id, expiry: state.expiry, will });
+            let will = state
+                .will
+                .as_ref()
+                .map(|(message, delay)| (message, *delay));
+            journal.note(&Record::Session {
+                session,
+                client_id: &state.client_id,
+                expiry: state.expiry,
+                will,
+            });
             if let Some(at) = state.offline_since {
-                journal.note(&Record::Offline { session, at, will_done: false });
+                journal.note(&Record::Offline {
+                    session,
+                    at,
+                    will_done: false,
+                });
             }
             for (filter, &(options, identifier)) in &state.subscriptions {
-                journal.note(&Record::Subscribed { session, filter, options, identifier });
+                journal.note(&Record::Subscribed {
+                    session,
+                    filter,
+                    options,
+                    identifier,
+                });
             }
             for &packet_identifier in &state.received {
-                journal.note(&Record::Received { session, packet_identifier });
+                journal.note(&Record::Received {
+                    session,
+                    packet_identifier,
+                });
             }
             for (&delivery, entry) in &state.deliveries {
                 if written.insert(entry.message.stored) {
-                    journal.note(&Record::Message { message: &entry.message });
+                    journal.note(&Record::Message {
+                        message: &entry.message,
+                    });
                 }
                 journal.note(&Record::Delivery {
                     session,
@@ -249,10 +321,28 @@ mod tests {
     fn sample() -> Journal {
         let mut journal = Journal::default();
         let first = message(2, "one");
-        journal.note(&Record::Session { session: 1, client_id: "c", expiry: 60, will: Some((&first, 5)) });
-        journal.note(&Record::Subscribed { session: 1, filter: "a/#", options: 2, identifier: 9 });
-        journal.note(&Record::Subscribed { session: 1, filter: "x", options: 0, identifier: 0 });
-        journal.note(&Record::Unsubscribed { session: 1, filter: "x" });
+        journal.note(&Record::Session {
+            session: 1,
+            client_id: "c",
+            expiry: 60,
+            will: Some((&first, 5)),
+        });
+        journal.note(&Record::Subscribed {
+            session: 1,
+            filter: "a/#",
+            options: 2,
+            identifier: 9,
+        });
+        journal.note(&Record::Subscribed {
+            session: 1,
+            filter: "x",
+            options: 0,
+            identifier: 0,
+        });
+        journal.note(&Record::Unsubscribed {
+            session: 1,
+            filter: "x",
+        });
         journal.note(&Record::Message { message: &first });
         for delivery in [3, 4] {
             journal.note(&Record::Delivery {
@@ -265,13 +355,30 @@ mod tests {
                 packet_identifier: 0,
             });
         }
-        journal.note(&Record::Sent { session: 1, delivery: 3, packet_identifier: 1 });
-        journal.note(&Record::Released { session: 1, delivery: 3 });
-        journal.note(&Record::Delivered { session: 1, delivery: 4 });
-        journal.note(&Record::Received { session: 1, packet_identifier: 8 });
+        journal.note(&Record::Sent {
+            session: 1,
+            delivery: 3,
+            packet_identifier: 1,
+        });
+        journal.note(&Record::Released {
+            session: 1,
+            delivery: 3,
+        });
+        journal.note(&Record::Delivered {
+            session: 1,
+            delivery: 4,
+        });
+        journal.note(&Record::Received {
+            session: 1,
+            packet_identifier: 8,
+        });
         journal.note(&Record::Retained { message: &first });
         journal.seal();
-        journal.note(&Record::Offline { session: 1, at: Time(50), will_done: false });
+        journal.note(&Record::Offline {
+            session: 1,
+            at: Time(50),
+            will_done: false,
+        });
         journal.seal();
         journal
     }
@@ -297,7 +404,10 @@ mod tests {
     #[test]
     fn a_message_is_forgotten_with_its_last_delivery() {
         let mut journal = sample();
-        journal.note(&Record::Delivered { session: 1, delivery: 3 });
+        journal.note(&Record::Delivered {
+            session: 1,
+            delivery: 3,
+        });
         journal.seal();
         let (state, _) = load(journal.bytes());
         assert!(state.messages.is_empty());
@@ -311,11 +421,18 @@ mod tests {
         let boundaries = [0, first, bytes.len()];
         for end in 0..bytes.len() {
             let (_, read) = load(&bytes[..end]);
-            assert_eq!(read, *boundaries.iter().rfind(|&&at| at <= end).unwrap(), "torn at {end}");
+            assert_eq!(
+                read,
+                *boundaries.iter().rfind(|&&at| at <= end).unwrap(),
+                "torn at {end}"
+            );
             let mut damaged = bytes.clone();
             damaged[end] ^= 0x40;
             let (_, read) = load(&damaged);
-            assert!(read <= end && boundaries.contains(&read), "damaged at {end}");
+            assert!(
+                read <= end && boundaries.contains(&read),
+                "damaged at {end}"
+            );
         }
     }
 }

@@ -32,7 +32,10 @@ struct Tree<T> {
 
 impl<T: Default> Tree<T> {
     fn new() -> Self {
-        Tree { nodes: vec![Node::default()], free: Vec::new() }
+        Tree {
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+        }
     }
 
     fn node(&self, index: u32) -> &Node<T> {
@@ -54,7 +57,11 @@ impl<T: Default> Tree<T> {
             at = match self.child(at, level) {
                 Some(child) => child,
                 None => {
-                    let node = Node { parent: at, level: level.into(), ..Node::default() };
+                    let node = Node {
+                        parent: at,
+                        level: level.into(),
+                        ..Node::default()
+                    };
                     let child = match self.free.pop() {
                         Some(index) => {
                             self.nodes[index as usize] = node;
@@ -74,7 +81,8 @@ impl<T: Default> Tree<T> {
     }
 
     fn find(&self, path: &str) -> Option<u32> {
-        path.split('/').try_fold(ROOT, |at, level| self.child(at, level))
+        path.split('/')
+            .try_fold(ROOT, |at, level| self.child(at, level))
     }
 
     /// Removes the node and its ancestors as far as they have neither children nor a value that

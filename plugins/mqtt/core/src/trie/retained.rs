@@ -13,7 +13,10 @@ pub(crate) struct RetainedTrie {
 
 impl RetainedTrie {
     pub(crate) fn new() -> Self {
-        RetainedTrie { tree: Tree::new(), count: 0 }
+        RetainedTrie {
+            tree: Tree::new(),
+            count: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -33,7 +36,9 @@ impl RetainedTrie {
 
     /// Removes the message of a topic; false when there was none.
     pub(crate) fn remove(&mut self, topic: &str) -> bool {
-        let Some(node) = self.tree.find(topic) else { return false };
+        let Some(node) = self.tree.find(topic) else {
+            return false;
+        };
         let existed = self.tree.value_mut(node).take().is_some();
         if existed {
             self.count -= 1;
@@ -61,14 +66,20 @@ impl RetainedTrie {
             std::mem::swap(&mut frontier, &mut next);
             next.clear();
         }
-        found.extend(frontier.iter().filter_map(|&at| self.tree.node(at).value.clone()));
+        found.extend(
+            frontier
+                .iter()
+                .filter_map(|&at| self.tree.node(at).value.clone()),
+        );
         found
     }
 
     /// Children that a wildcard matches: at the root not those that begin with `$` (MQTT-4.7.2-1).
     fn wildcard_children(&self, at: u32) -> impl Iterator<Item = u32> {
         let children = self.tree.node(at).children.iter();
-        children.filter(move |(level, _)| at != ROOT || !level.starts_with('$')).map(|(_, &child)| child)
+        children
+            .filter(move |(level, _)| at != ROOT || !level.starts_with('$'))
+            .map(|(_, &child)| child)
     }
 
     fn subtree(&self, at: u32, found: &mut Vec<Arc<Message>>) {
@@ -109,7 +120,10 @@ mod tests {
         assert_eq!(trie.len(), 2);
         assert!(trie.remove("a/b") && !trie.remove("a/b") && trie.get("a").is_some());
         assert!(trie.remove("a"));
-        assert_eq!((trie.len(), trie.tree.nodes.len() - trie.tree.free.len()), (0, 1));
+        assert_eq!(
+            (trie.len(), trie.tree.nodes.len() - trie.tree.free.len()),
+            (0, 1)
+        );
     }
 
     proptest! {

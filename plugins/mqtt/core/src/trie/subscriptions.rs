@@ -74,7 +74,11 @@ pub(crate) struct SubscriptionTrie {
 
 impl SubscriptionTrie {
     pub(crate) fn new() -> Self {
-        SubscriptionTrie { tree: Tree::new(), epoch: 1, count: 0 }
+        SubscriptionTrie {
+            tree: Tree::new(),
+            epoch: 1,
+            count: 0,
+        }
     }
 
     /// Changes with every subscription: a [`Route`] is good as long as this stays.
@@ -87,22 +91,40 @@ impl SubscriptionTrie {
     }
 
     /// Adds or replaces a subscription.
-    pub(crate) fn insert(&mut self, filter: Filter<'_>, session: Key, options: SubscriptionOptions, identifier: u32) {
+    pub(crate) fn insert(
+        &mut self,
+        filter: Filter<'_>,
+        session: Key,
+        options: SubscriptionOptions,
+        identifier: u32,
+    ) {
         self.epoch += 1;
         let node = self.tree.make(filter.filter);
         let subscribers = self.tree.value_mut(node);
         let entries = match filter.share {
             None => &mut subscribers.plain,
             Some(name) => {
-                let at = subscribers.groups.iter().position(|group| &*group.name == name).unwrap_or_else(|| {
-                    let cursor = Arc::new(AtomicU32::new(0));
-                    subscribers.groups.push(Group { name: name.into(), members: Vec::new(), cursor });
-                    subscribers.groups.len() - 1
-                });
+                let at = subscribers
+                    .groups
+                    .iter()
+                    .position(|group| &*group.name == name)
+                    .unwrap_or_else(|| {
+                        let cursor = Arc::new(AtomicU32::new(0));
+                        subscribers.groups.push(Group {
+                            name: name.into(),
+                            members: Vec::new(),
+                            cursor,
+                        });
+                        subscribers.groups.len() - 1
+                    });
                 &mut subscribers.groups[at].members
             }
         };
-        let entry = Entry { session, options, identifier };
+        let entry = Entry {
+            session,
+            options,
+            identifier,
+        };
         match entries.iter_mut().find(|entry| entry.session == session) {
             Some(old) => *old = entry,
             None => {
@@ -114,16 +136,24 @@ impl SubscriptionTrie {
 
     /// Removes a subscription; false when there was none.
     pub(crate) fn remove(&mut self, filter: Filter<'_>, session: Key) -> bool {
-        let Some(node) = self.tree.find(filter.filter) else { return false };
+        let Some(node) = self.tree.find(filter.filter) else {
+            return false;
+        };
         let subscribers = self.tree.value_mut(node);
         let entries = match filter.share {
             None => &mut subscribers.plain,
-            Some(name) => match subscribers.groups.iter_mut().find(|group| &*group.name == name) {
+            Some(name) => match subscribers
+                .groups
+                .iter_mut()
+                .find(|group| &*group.name == name)
+            {
                 Some(group) => &mut group.members,
                 None => return false,
             },
         };
-        let Some(at) = entries.iter().position(|entry| entry.session == session) else { return false };
+        let Some(at) = entries.iter().position(|entry| entry.session == session) else {
+            return false;
+        };
         entries.swap_remove(at);
         subscribers.groups.retain(|group| !group.members.is_empty());
         self.count -= 1;
@@ -170,11 +200,13 @@ impl SubscriptionTrie {
 
 impl Route {
     fn add(&mut self, subscribers: &Subscribers) {
-        self.receivers.extend(subscribers.plain.iter().map(Receiver::from));
-        self.groups.extend(subscribers.groups.iter().map(|group| SharedGroup {
-            members: group.members.iter().map(Receiver::from).collect(),
-            cursor: group.cursor.clone(),
-        }));
+        self.receivers
+            .extend(subscribers.plain.iter().map(Receiver::from));
+        self.groups
+            .extend(subscribers.groups.iter().map(|group| SharedGroup {
+                members: group.members.iter().map(Receiver::from).collect(),
+                cursor: group.cursor.clone(),
+            }));
     }
 
     fn merge(&mut self) {
@@ -205,7 +237,11 @@ impl From<&Entry> for Receiver {
             qos: entry.options.qos,
             no_local: entry.options.no_local,
             retain_as_published: entry.options.retain_as_published,
-            identifiers: if entry.identifier == 0 { Vec::new() } else { vec![entry.identifier] },
+            identifiers: if entry.identifier == 0 {
+                Vec::new()
+            } else {
+                vec![entry.identifier]
+            },
         }
     }
 }
@@ -218,7 +254,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(index: u32) -> Key {
-        Key { index, generation: 0 }
+        Key {
+            index,
+            generation: 0,
+        }
     }
 
     fn options(byte: u8) -> SubscriptionOptions {
@@ -229,7 +268,12 @@ mod tests {
     fn overlapping_subscriptions_become_one_delivery_with_all_identifiers() {
         let mut trie = SubscriptionTrie::new();
         for (filter, qos, identifier) in [("a/#", 0, 1), ("a/+", 2, 2), ("a/b", 1, 0)] {
-            trie.insert(Filter::parse(filter).unwrap(), key(1), options(qos), identifier);
+            trie.insert(
+                Filter::parse(filter).unwrap(),
+                key(1),
+                options(qos),
+                identifier,
+            );
         }
         let route = trie.route("a/b");
         assert_eq!(route.receivers.len(), 1);
@@ -248,10 +292,19 @@ mod tests {
         }
         assert_eq!(trie.route(&deep).receivers.len(), 1);
         for filter in ["a/b/c", "a/b", "#", "$share/g/a/b/c", deep.as_str()] {
-            assert!(trie.remove(Filter::parse(filter).unwrap(), key(3)), "{filter}");
-            assert!(!trie.remove(Filter::parse(filter).unwrap(), key(3)), "{filter}");
+            assert!(
+                trie.remove(Filter::parse(filter).unwrap(), key(3)),
+                "{filter}"
+            );
+            assert!(
+                !trie.remove(Filter::parse(filter).unwrap(), key(3)),
+                "{filter}"
+            );
         }
-        assert_eq!((trie.len(), trie.tree.nodes.len() - trie.tree.free.len()), (0, 1));
+        assert_eq!(
+            (trie.len(), trie.tree.nodes.len() - trie.tree.free.len()),
+            (0, 1)
+        );
     }
 
     fn level() -> impl Strategy<Value = String> {

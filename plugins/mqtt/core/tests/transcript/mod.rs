@@ -61,7 +61,13 @@ pub enum Step {
 impl Case {
     /// Seconds that the case takes in real time.
     pub fn duration(&self) -> Duration {
-        let passing = self.steps.iter().map(|(_, step)| if let Step::Pass(time) = step { *time } else { Duration::ZERO });
+        let passing = self.steps.iter().map(|(_, step)| {
+            if let Step::Pass(time) = step {
+                *time
+            } else {
+                Duration::ZERO
+            }
+        });
         passing.sum()
     }
 }
@@ -76,7 +82,11 @@ pub fn load(folder: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
-        parse(&path.file_name().unwrap().to_string_lossy(), &text, &mut cases);
+        parse(
+            &path.file_name().unwrap().to_string_lossy(),
+            &text,
+            &mut cases,
+        );
     }
     assert!(!cases.is_empty(), "{}: no transcripts", folder.display());
     cases
@@ -92,7 +102,9 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
             continue;
         }
         if let Some(rest) = line.strip_prefix("let ") {
-            let (name, bytes) = rest.split_once('=').unwrap_or_else(|| fail("expected NAME = BYTES"));
+            let (name, bytes) = rest
+                .split_once('=')
+                .unwrap_or_else(|| fail("expected NAME = BYTES"));
             names.insert(name.trim().to_owned(), bytes.trim().to_owned());
             continue;
         }
@@ -119,7 +131,9 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
             case.steps.push((number, Step::Restart));
             continue;
         }
-        let (mark, rest) = line.split_once(':').unwrap_or_else(|| fail("expected C:, S: or T:"));
+        let (mark, rest) = line
+            .split_once(':')
+            .unwrap_or_else(|| fail("expected C:, S: or T:"));
         let rest = rest.trim();
         let client = format!("client{}", &mark[1..]);
         let bytes = || bytes(rest, &names, &tag).unwrap_or_else(|why| fail(&why));
@@ -127,11 +141,15 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
             ("C", "close") => Step::ClientClose(client),
             ("S", "close") => Step::ServerClose(client),
             ("C", _) => {
-                let plain = bytes().into_iter().map(|byte| byte.unwrap_or_else(|| fail("a client sends no ??")));
+                let plain = bytes()
+                    .into_iter()
+                    .map(|byte| byte.unwrap_or_else(|| fail("a client sends no ??")));
                 Step::Send(client, plain.collect())
             }
             ("S", _) => Step::Expect(client, bytes()),
-            ("T", _) => Step::Pass(duration(rest).unwrap_or_else(|| fail("expected 1500ms or 90s"))),
+            ("T", _) => {
+                Step::Pass(duration(rest).unwrap_or_else(|| fail("expected 1500ms or 90s")))
+            }
             _ => fail("expected C:, S: or T:"),
         };
         case.steps.push((number, step));
@@ -146,7 +164,11 @@ fn tag(number: usize) -> String {
 fn duration(text: &str) -> Option<Duration> {
     match text.strip_suffix("ms") {
         Some(number) => number.parse().ok().map(Duration::from_millis),
-        None => text.strip_suffix('s')?.parse().ok().map(Duration::from_secs),
+        None => text
+            .strip_suffix('s')?
+            .parse()
+            .ok()
+            .map(Duration::from_secs),
     }
 }
 
@@ -188,11 +210,17 @@ fn bytes(text: &str, names: &BTreeMap<String, String>, tag: &str) -> Result<Byte
                 used = end + 2;
             }
             _ => {
-                let end = rest.find(|c: char| c.is_whitespace() || "{}()\"'".contains(c)).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| c.is_whitespace() || "{}()\"'".contains(c))
+                    .unwrap_or(rest.len());
                 let word = &rest[..end];
                 used = end;
                 if let Some(name) = word.strip_prefix('$') {
-                    out.extend(bytes(names.get(name).ok_or(format!("unknown name {name}"))?, names, tag)?);
+                    out.extend(bytes(
+                        names.get(name).ok_or(format!("unknown name {name}"))?,
+                        names,
+                        tag,
+                    )?);
                 } else if let Some((byte, count)) = word.split_once('*') {
                     let byte = byte.as_bytes()[0];
                     out.extend(vec![Some(byte); count.parse().map_err(|_| "expected x*N")?]);
@@ -202,7 +230,10 @@ fn bytes(text: &str, names: &BTreeMap<String, String>, tag: &str) -> Result<Byte
                         out.push(if pair == "??" {
                             None
                         } else if pair.len() == 2 {
-                            Some(u8::from_str_radix(pair, 16).map_err(|_| format!("no hexadecimal byte: {pair}"))?)
+                            Some(
+                                u8::from_str_radix(pair, 16)
+                                    .map_err(|_| format!("no hexadecimal byte: {pair}"))?,
+                            )
                         } else {
                             return Err(format!("half a byte: {pair}"));
                         });
@@ -232,12 +263,21 @@ pub fn play(case: &Case, broker: &mut dyn Broker) -> Result<(), String> {
                 broker.send(client, bytes);
             }
             Step::Expect(client, wanted) => {
-                let got = pending.get_mut(client).ok_or_else(|| at("client is not connected".into()))?;
+                let got = pending
+                    .get_mut(client)
+                    .ok_or_else(|| at("client is not connected".into()))?;
                 loop {
                     let length = got.len().min(wanted.len());
-                    let fits = got.iter().zip(wanted).all(|(got, wanted)| wanted.is_none_or(|wanted| wanted == *got));
+                    let fits = got
+                        .iter()
+                        .zip(wanted)
+                        .all(|(got, wanted)| wanted.is_none_or(|wanted| wanted == *got));
                     if !fits {
-                        return Err(at(format!("  expected: {}\n       got: {}", show(wanted), hex(got))));
+                        return Err(at(format!(
+                            "  expected: {}\n       got: {}",
+                            show(wanted),
+                            hex(got)
+                        )));
                     }
                     if length == wanted.len() {
                         got.drain(..length);
@@ -245,7 +285,11 @@ pub fn play(case: &Case, broker: &mut dyn Broker) -> Result<(), String> {
                     }
                     let more = broker.receive(client);
                     if more.is_empty() {
-                        return Err(at(format!("  expected: {}\n       got: {} and no more", show(wanted), hex(got))));
+                        return Err(at(format!(
+                            "  expected: {}\n       got: {} and no more",
+                            show(wanted),
+                            hex(got)
+                        )));
                     }
                     got.extend(more);
                 }
@@ -255,7 +299,9 @@ pub fn play(case: &Case, broker: &mut dyn Broker) -> Result<(), String> {
                 pending.remove(client);
             }
             Step::ServerClose(client) => {
-                let mut got = pending.remove(client).ok_or_else(|| at("client is not connected".into()))?;
+                let mut got = pending
+                    .remove(client)
+                    .ok_or_else(|| at("client is not connected".into()))?;
                 loop {
                     let more = broker.receive(client);
                     if more.is_empty() {
@@ -264,7 +310,10 @@ pub fn play(case: &Case, broker: &mut dyn Broker) -> Result<(), String> {
                     got.extend(more);
                 }
                 if !got.is_empty() || !broker.is_closed(client) {
-                    return Err(at(format!("  expected: the end\n       got: {}", hex(&got))));
+                    return Err(at(format!(
+                        "  expected: the end\n       got: {}",
+                        hex(&got)
+                    )));
                 }
                 broker.close(client);
             }
@@ -283,8 +332,16 @@ pub fn play(case: &Case, broker: &mut dyn Broker) -> Result<(), String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let hex: Vec<_> = bytes.iter().take(200).map(|byte| format!("{byte:02x}")).collect();
-    format!("{} {:?}", hex.join(" "), String::from_utf8_lossy(&bytes[..bytes.len().min(200)]))
+    let hex: Vec<_> = bytes
+        .iter()
+        .take(200)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(
+        "{} {:?}",
+        hex.join(" "),
+        String::from_utf8_lossy(&bytes[..bytes.len().min(200)])
+    )
 }
 
 fn show(bytes: &[Option<u8>]) -> String {
