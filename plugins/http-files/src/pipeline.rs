@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use polyport_sdk::Context;
 use polyport_sdk::accounts::Action;
-use polyport_sdk::files::{Error, Jail};
+use polyport_sdk::files::{ClientPath, Error, Jail, Metadata};
 use polyport_sdk::http::{Caller, Handler, Method, Problem, Request, Response, StatusCode, header};
+use polyport_sdk::metrics::Number;
 use tokio::sync::Semaphore;
 
 use crate::archive::{self, Format};
 use crate::blocking::blocking;
 use crate::config::Config;
+use crate::file;
 use crate::listing::{Listing, View};
 use crate::target::{Target, folder_link};
-use crate::{file, upload};
+use crate::upload::Receiver;
 
 const METHODS: &str = "GET, HEAD, OPTIONS, PUT, POST";
 const READING: &str = "GET, HEAD, OPTIONS";
@@ -25,16 +27,20 @@ pub struct Site {
     context: Context,
     jail: Jail,
     archives: Arc<Semaphore>,
+    requests: Number,
+    uploads: Number,
 }
 
 impl Site {
     /// Serves what is in the jail.
     pub fn new(config: Config, context: Context, jail: Jail) -> Self {
         Self {
+            archives: Arc::new(Semaphore::new(archive::AT_ONCE)),
+            requests: context.metrics().counter("requests"),
+            uploads: context.metrics().counter("uploads"),
             config,
             context,
             jail,
-            archives: Arc::new(Semaphore::new(archive::AT_ONCE)),
         }
     }
 
@@ -167,12 +173,10 @@ impl Site {
         format: Format,
     ) -> Result<Response, Problem> {
         let (caller, hidden) = (caller.clone(), self.config.hidden);
-        let filter = Box::new(
-            move |path: &polyport_sdk::files::ClientPath, is_dir: bool| {
-                let action = if is_dir { Action::List } else { Action::Read };
-                (hidden || !path.is_hidden()) && caller.allows(action, &path.to_target())
-            },
-        );
+        let filter = Box::new(move |path: &ClientPath, is_dir: bool| {
+            let action = if is_dir { Action::List } else { Action::Read };
+            (hidden || !path.is_hidden()) && caller.allows(action, &path.to_target())
+        });
         archive::respond(
             format,
             &self.jail,
@@ -184,10 +188,7 @@ impl Site {
     }
 
     /// From the cache of names at once; on a blocking thread where the disk may have to be asked.
-    async fn open(
-        &self,
-        path: &polyport_sdk::files::ClientPath,
-    ) -> Result<(std::fs::File, polyport_sdk::files::Metadata), Error> {
+    async fn open(&self, path: &ClientPath) -> Result<(std::fs::File, Metadata), Error> {
         if let Some(opened) = self.jail.open_file_cached(path) {
             return Ok(opened);
         }
@@ -215,16 +216,23 @@ impl Handler for Site {
     }
 
     async fn handle(&self, request: Request) -> Result<Response, Problem> {
+        self.requests.add(1);
         let target = Target::of(&request, self.config.hidden)?;
         let caller =
             Caller::identify(&request, self.context.accounts(), &self.config.realm).await?;
         let upload = self.config.upload;
+        let receiver = Receiver {
+            jail: &self.jail,
+            caller: &caller,
+            hidden: self.config.hidden,
+            received: self.uploads,
+        };
         let response = match request.method {
             Method::GET | Method::HEAD => self.read(&request, &caller, &target).await?,
-            Method::PUT if upload => upload::put(request, &caller, &self.jail, target).await?,
+            Method::PUT if upload => receiver.put(request, target).await?,
             Method::POST if upload => {
                 let target = self.form_target(&request, target)?;
-                upload::post(request, &caller, &self.jail, target, self.config.hidden).await?
+                receiver.post(request, target).await?
             }
             Method::OPTIONS => {
                 Response::new(StatusCode::NO_CONTENT).header_text(header::ALLOW, self.methods())

@@ -7,11 +7,37 @@ mod put;
 mod sink;
 
 use polyport_sdk::accounts::Action;
-use polyport_sdk::files::Replace;
+use polyport_sdk::files::{Jail, Replace};
 use polyport_sdk::http::{Caller, Problem};
+use polyport_sdk::metrics::Number;
 
-pub use post::respond as post;
-pub use put::respond as put;
+/// Where uploads of one request go, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver<'a> {
+    /// The root.
+    pub jail: &'a Jail,
+    /// Who sends.
+    pub caller: &'a Caller,
+    /// Whether names that begin with a dot are taken.
+    pub hidden: bool,
+    /// Counts the files that are complete.
+    pub received: Number,
+}
+
+impl Receiver<'_> {
+    /// Refuses who may upload nothing here, before anything is looked at or sent.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    fn admit(&self, target: &str) -> Result<(), Problem> {
+        let may = |action| self.caller.allows(action, target);
+        if may(Action::Create) || may(Action::Write) {
+            Ok(())
+        } else {
+            Err(self.caller.refusal())
+        }
+    }
+}
 
 /// What an upload to a name may do there, by the caller's rights.
 ///

@@ -1,12 +1,12 @@
 //! `POST` of the form that listings show, as miniserve takes it too.
 
-use polyport_sdk::files::{ClientPath, Error, Jail};
-use polyport_sdk::http::{Caller, Problem, Request, Response, StatusCode, header};
+use polyport_sdk::files::{ClientPath, Error, Upload};
+use polyport_sdk::http::{Problem, Request, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::form::{Event, Form, boundary};
 use super::sink::Sink;
-use super::{origin, replacing};
+use super::{Receiver, origin, replacing};
 use crate::blocking::blocking;
 use crate::target::{Target, folder_link};
 
@@ -17,105 +17,92 @@ struct Received {
     size: u64,
 }
 
-/// Receives the files of a form into a folder. Each is there as soon as its part is complete;
-/// what comes after a fault is not.
-///
-/// # Errors
-/// As for `PUT`, and 415 for what is no form, 400 for one that is broken.
-pub async fn respond(
-    mut request: Request,
-    caller: &Caller,
-    jail: &Jail,
-    target: Target,
-    hidden: bool,
-) -> Result<Response, Problem> {
-    origin::check(&request)?;
-    let Some(boundary) = request.header(header::CONTENT_TYPE).and_then(boundary) else {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-            .detail("expected multipart/form-data with a boundary"));
-    };
-    // Without this, a client that may do nothing would send all its files first.
-    let probe = target.path.child("x".as_ref())?.to_target();
-    if replacing(caller, &probe, true).is_err() && replacing(caller, &probe, false).is_err() {
-        return Err(caller.refusal());
-    }
-    let (found, path) = (jail.clone(), target.path.clone());
-    if !blocking(move || found.metadata(&path)).await??.is_dir() {
-        return Err(Problem::new(StatusCode::CONFLICT).detail("expected a folder, got a file"));
-    }
+impl Receiver<'_> {
+    /// Receives the files of a form into a folder. Each is there as soon as its part is complete;
+    /// what comes after a fault is not.
+    ///
+    /// # Errors
+    /// As for `PUT`, and 415 for what is no form, 400 for one that is broken.
+    pub async fn post(self, mut request: Request, target: Target) -> Result<Response, Problem> {
+        origin::check(&request)?;
+        let Some(boundary) = request.header(header::CONTENT_TYPE).and_then(boundary) else {
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .detail("expected multipart/form-data with a boundary"));
+        };
+        self.admit(&target.path.child("x".as_ref())?.to_target())?;
+        let (found, path) = (self.jail.clone(), target.path.clone());
+        if !blocking(move || found.metadata(&path)).await??.is_dir() {
+            return Err(Problem::new(StatusCode::CONFLICT).detail("expected a folder, got a file"));
+        }
 
-    let mut form = Form::new(&boundary);
-    let mut received = Vec::new();
-    let mut current: Option<(String, Sink)> = None;
-    while let Some(piece) = request.body.next().await.transpose()? {
-        form.feed(&piece);
-        while let Some(event) = form.next_event().map_err(Problem::bad_request)? {
-            match event {
-                Event::Begin {
-                    file_name: Some(name),
-                    ..
-                } if !name.is_empty() => {
-                    let upload = begin(caller, jail, &target.path, &name, hidden).await?;
-                    current = Some((name, Sink::new(upload)));
-                }
-                Event::Begin { .. } => {}
-                Event::Data(bytes) => {
-                    if let Some((_, sink)) = &mut current {
-                        sink.write(&bytes).await?;
+        let mut form = Form::new(&boundary);
+        let mut received = Vec::new();
+        let mut current: Option<(String, Sink)> = None;
+        while let Some(piece) = request.body.next().await.transpose()? {
+            form.feed(&piece);
+            while let Some(event) = form.next_event().map_err(Problem::bad_request)? {
+                match event {
+                    Event::Begin {
+                        file_name: Some(name),
+                        ..
+                    } if !name.is_empty() => {
+                        let upload = self.begin(&target.path, &name).await?;
+                        current = Some((name, Sink::new(upload)));
                     }
-                }
-                Event::End => {
-                    if let Some((name, sink)) = current.take() {
-                        let size = sink.len();
-                        sink.commit().await?;
-                        received.push(Received { name, size });
+                    Event::Begin { .. } => {}
+                    Event::Data(bytes) => {
+                        if let Some((_, sink)) = &mut current {
+                            sink.write(&bytes).await?;
+                        }
+                    }
+                    Event::End => {
+                        if let Some((name, sink)) = current.take() {
+                            let size = sink.len();
+                            sink.commit().await?;
+                            received.push(Received { name, size });
+                            self.received.add(1);
+                        }
                     }
                 }
             }
         }
+        if !form.is_complete() {
+            return Err(Problem::bad_request(
+                "the form ends before its last boundary",
+            ));
+        }
+        if received.is_empty() {
+            return Err(Problem::bad_request(
+                "expected a file in the form, got none",
+            ));
+        }
+        Ok(answer(&request, &target.path, &received))
     }
-    if !form.is_complete() {
-        return Err(Problem::bad_request(
-            "the form ends before its last boundary",
-        ));
-    }
-    if received.is_empty() {
-        return Err(Problem::bad_request(
-            "expected a file in the form, got none",
-        ));
-    }
-    Ok(answer(&request, &target.path, &received))
-}
 
-async fn begin(
-    caller: &Caller,
-    jail: &Jail,
-    folder: &ClientPath,
-    name: &str,
-    hidden: bool,
-) -> Result<polyport_sdk::files::Upload, Problem> {
-    let path = folder.child(name.as_ref())?;
-    // A name is one component: neither "a/b" nor "..".
-    if path.parent() != *folder || path.file_name() != Some(name.as_ref()) {
-        return Err(Problem::bad_request(format!(
-            "expected a file name, got {name:?}"
-        )));
+    async fn begin(self, folder: &ClientPath, name: &str) -> Result<Upload, Problem> {
+        let path = folder.child(name.as_ref())?;
+        // A name is one component: neither "a/b" nor "..".
+        if path.parent() != *folder || path.file_name() != Some(name.as_ref()) {
+            return Err(Problem::bad_request(format!(
+                "expected a file name, got {name:?}"
+            )));
+        }
+        if path.is_hidden() && !self.hidden {
+            return Err(Problem::new(StatusCode::FORBIDDEN)
+                .detail("names that begin with a dot are not served"));
+        }
+        let (jail, target, caller) = (self.jail.clone(), path.to_target(), self.caller.clone());
+        blocking(move || {
+            let exists = match jail.metadata(&path) {
+                Ok(_) => true,
+                Err(Error::NotFound) => false,
+                Err(error) => return Err(Problem::from(error)),
+            };
+            let replace = replacing(&caller, &target, exists)?;
+            Ok(jail.upload(&path, replace)?)
+        })
+        .await?
     }
-    if path.is_hidden() && !hidden {
-        return Err(Problem::new(StatusCode::FORBIDDEN)
-            .detail("names that begin with a dot are not served"));
-    }
-    let (jail, target, caller) = (jail.clone(), path.to_target(), caller.clone());
-    blocking(move || {
-        let exists = match jail.metadata(&path) {
-            Ok(_) => true,
-            Err(Error::NotFound) => false,
-            Err(error) => return Err(Problem::from(error)),
-        };
-        let replace = replacing(&caller, &target, exists)?;
-        Ok(jail.upload(&path, replace)?)
-    })
-    .await?
 }
 
 /// Browsers go back to the folder, programs read what was received.
