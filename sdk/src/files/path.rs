@@ -159,6 +159,7 @@ impl fmt::Debug for ClientPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn normal(path: &str) -> String {
         ClientPath::parse(path).unwrap().to_target()
@@ -208,5 +209,20 @@ mod tests {
         assert_eq!(path.parent().to_bytes(), b"/a\xff");
         assert!(ClientPath::parse("/a/.b/c").unwrap().is_hidden());
         assert!(!path.is_hidden());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_parsed_stays_below_the_root(bytes in "[./a\\\\\0é]{0,40}", at in "[./b]{0,20}") {
+            let Ok(path) = ClientPath::parse(&bytes) else {
+                prop_assert!(bytes.contains('\0'));
+                return Ok(());
+            };
+            prop_assert!(path.components().all(|name| !matches!(name.as_bytes(), b"" | b"." | b"..")));
+            prop_assert!(!path.as_relative().is_absolute());
+            prop_assert_eq!(ClientPath::parse(path.to_bytes()).unwrap(), path.clone());
+            let joined = path.join(&at).unwrap();
+            prop_assert!(joined.components().all(|name| !matches!(name.as_bytes(), b"" | b"." | b"..")));
+        }
     }
 }

@@ -206,6 +206,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read(value: &'static str) -> Result<Option<Credentials>, &'static str> {
         let mut headers = HeaderMap::new();
@@ -251,5 +252,23 @@ mod tests {
     fn a_password_is_not_shown() {
         let shown = format!("{:?}", read("Basic eHp6OjEyMzQ1Ng==").unwrap());
         assert_eq!(shown, "Some(Basic(\"xzz\"))");
+    }
+
+    proptest! {
+        #[test]
+        fn names_and_passwords_come_through(user in "[^:\\x00-\\x1f]{0,20}", password in ".{0,20}") {
+            let mut headers = HeaderMap::new();
+            let field = format!("Basic {}", BASE64.encode(format!("{user}:{password}")));
+            headers.insert(header::AUTHORIZATION, field.parse().unwrap());
+            let password = password.into_bytes();
+            prop_assert_eq!(Credentials::read(&headers), Ok(Some(Credentials::Basic { user, password })));
+        }
+
+        #[test]
+        fn no_field_makes_it_panic(field in "(Basic |bearer )?[ -~]{0,40}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, field.parse().unwrap());
+            let _ = Credentials::read(&headers);
+        }
     }
 }

@@ -243,7 +243,10 @@ async fn a_small_body_nobody_reads_does_not_cost_the_connection() {
     client.send(head).await;
     let got = client.rest().await;
     assert!(got.starts_with("HTTP/1.1 403 Forbidden"), "{got}");
-    assert!(got.contains("connection: close\r\n"), "the rest does not come: {got}");
+    assert!(
+        got.contains("connection: close\r\n"),
+        "the rest does not come: {got}"
+    );
 }
 
 #[tokio::test]
