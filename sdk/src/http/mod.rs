@@ -2,7 +2,7 @@
 //! [`Handler`], [`Response`]s out (RFC 9110, RFC 9112).
 //!
 //! Owns framing, time limits, size limits, the access log, error pages and the reading of
-//! credentials. Knows nothing of what is served. Only `engine.rs` names the HTTP library; the
+//! credentials. Knows nothing of what is served. Only `engine` names the HTTP library; the
 //! types at this seam are ours, so that plain HTTP/1.1 can get a loop of its own.
 
 mod access_log;

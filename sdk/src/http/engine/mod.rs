@@ -1,29 +1,32 @@
-//! The front on top of hyper: the only file that names it.
+//! The front on top of hyper, which nothing outside of this folder names.
+
+mod incoming;
+mod outgoing;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderValue, Method, StatusCode, Version, header};
-use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use futures_util::FutureExt;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::access_log;
 use super::exchange::{Activity, Ending, Exchange};
-use super::file_body::FileReader;
-use super::timed::{Deadline, Timed};
-use super::{Body, BodyStream, Handler, Options, Problem, Request, RequestBody, Response};
+use super::timed::Timed;
+use super::{Handler, Options, Problem, Request, RequestBody, Response};
 use crate::Error;
 use crate::net::Peer;
+
+use incoming::{Pieces, Unread, read_out};
+use outgoing::{Outgoing, outgoing};
 
 /// How long a client may go on sending a body that nobody reads. Closing at once would make its
 /// kernel throw away the response that tells why (RFC 9112, 9.6).
@@ -147,15 +150,13 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             RequestBody::empty()
         } else {
             let declared = incoming.size_hint().exact();
-            let pieces = Pieces {
-                incoming: Some(incoming),
-                unread: Arc::clone(&unread),
-                activity: Arc::clone(&self.activity),
-                ended: false,
-                limit: self.options.body_timeout,
-                deadline: Deadline::default(),
-                waits: false,
-            };
+            let limit = self.options.body_timeout;
+            let pieces = Pieces::new(
+                incoming,
+                Arc::clone(&unread),
+                Arc::clone(&self.activity),
+                limit,
+            );
             RequestBody::new(Box::pin(pieces), declared, self.options.max_body_size)
         };
         let (method, version) = (parts.method.clone(), parts.version);
@@ -201,17 +202,6 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
     }
 }
 
-/// Reads a body to its end; false if it has none.
-async fn read_out(mut body: Incoming) -> bool {
-    loop {
-        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            Some(Ok(_)) => {}
-            Some(Err(_)) => return false,
-            None => return true,
-        }
-    }
-}
-
 async fn answer<H: Handler>(handler: &H, request: Request) -> Result<Response, Problem> {
     let (method, uri) = (request.method.clone(), request.uri.clone());
     AssertUnwindSafe(async { handler.handle(request).await })
@@ -240,190 +230,6 @@ fn unfit(parts: &::http::request::Parts) -> Option<Problem> {
         0 if parts.version < Version::HTTP_11 => None,
         found => {
             Some(Problem::bad_request(format!("expected one Host field, got {found}")).closing())
-        }
-    }
-}
-
-/// The response as hyper takes it: framed, and without a body where there must be none.
-fn outgoing(
-    response: Response,
-    method: &Method,
-    version: Version,
-    mut ending: Ending,
-) -> hyper::Response<Outgoing> {
-    let Response {
-        status,
-        mut headers,
-        body,
-    } = response;
-    let bodiless = status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED;
-    if let (false, Some(len)) = (bodiless, body.len()) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-    }
-    let content = if bodiless || *method == Method::HEAD {
-        Content::Empty
-    } else {
-        match body {
-            Body::Empty => Content::Empty,
-            Body::Bytes(bytes) => Content::Bytes(bytes),
-            Body::File { file, offset, len } => Content::File(FileReader::new(file, offset, len)),
-            Body::Stream { stream, len } => Content::Stream(stream, len),
-        }
-    };
-    let content = if content.len() == Some(0) {
-        Content::Empty
-    } else {
-        content
-    };
-    let fields: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    // "HTTP/1.1 200 OK", "date: Sun, 22 Nov 2026 12:02:00 GMT" and the empty line.
-    let header_len = 13 + status.canonical_reason().map_or(0, str::len) + 2 + 37 + fields + 2;
-    ending.begin_response(status.as_u16(), header_len as u64, content.len());
-    let mut framed = hyper::Response::new(Outgoing { content, ending });
-    *framed.status_mut() = status;
-    *framed.headers_mut() = headers;
-    *framed.version_mut() = version;
-    framed
-}
-
-/// Where a body goes that its handler did not read to the end.
-type Unread = Arc<Mutex<Option<Incoming>>>;
-
-/// A request's body as it comes in.
-struct Pieces {
-    /// There until the drop.
-    incoming: Option<Incoming>,
-    unread: Unread,
-    activity: Arc<Activity>,
-    ended: bool,
-    /// How long nothing may come, and whether that time runs.
-    limit: Duration,
-    deadline: Deadline,
-    waits: bool,
-}
-
-impl Stream for Pieces {
-    type Item = Result<Bytes, Problem>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            let Some(incoming) = &mut this.incoming else {
-                return Poll::Ready(None);
-            };
-            let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
-                if !this.waits {
-                    this.waits = true;
-                    this.deadline.set(this.limit);
-                }
-                ready!(this.deadline.poll(cx));
-                let problem =
-                    Problem::new(StatusCode::REQUEST_TIMEOUT).detail("the body stopped coming");
-                return Poll::Ready(Some(Err(problem.closing())));
-            };
-            this.waits = false;
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(bytes)));
-                    }
-                }
-                Some(Err(_)) => {
-                    let problem = Problem::bad_request("the body broke off or is framed wrongly");
-                    return Poll::Ready(Some(Err(problem.closing())));
-                }
-                None => {
-                    this.ended = true;
-                    return Poll::Ready(None);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Pieces {
-    fn drop(&mut self) {
-        let incoming = self.incoming.take().filter(|body| !body.is_end_stream());
-        if let (false, Some(incoming)) = (self.ended, incoming) {
-            self.activity.set_body_unread(true);
-            if let Ok(mut unread) = self.unread.lock() {
-                *unread = Some(incoming);
-            }
-        }
-    }
-}
-
-enum Content {
-    Empty,
-    Bytes(Bytes),
-    File(FileReader),
-    Stream(BodyStream, Option<u64>),
-}
-
-impl Content {
-    fn len(&self) -> Option<u64> {
-        match self {
-            Self::Empty => Some(0),
-            Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::File(reader) => Some(reader.left()),
-            Self::Stream(_, len) => *len,
-        }
-    }
-}
-
-/// A response's body as it goes out. Dropping it ends the exchange.
-struct Outgoing {
-    content: Content,
-    ending: Ending,
-}
-
-impl hyper::body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let this = self.get_mut();
-        let piece = match &mut this.content {
-            Content::Empty => None,
-            Content::Bytes(_) => match std::mem::replace(&mut this.content, Content::Empty) {
-                Content::Bytes(bytes) => Some(Ok(bytes)),
-                _ => None,
-            },
-            Content::File(reader) => ready!(Pin::new(reader).poll_next(cx)),
-            Content::Stream(stream, _) => {
-                match std::panic::catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
-                    Ok(polled) => ready!(polled),
-                    Err(_) => Some(Err(io::Error::other("panic while making the body"))),
-                }
-            }
-        };
-        match &piece {
-            Some(Ok(bytes)) => this.ending.add_produced(bytes.len()),
-            Some(Err(error)) => tracing::error!("a response broke off: {error}"),
-            None => this.ending.complete(),
-        }
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.content.len() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            // A stream's length was said in the header; hyper holds it to that.
-            Content::Stream(..) => SizeHint::default(),
-            content => content
-                .len()
-                .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }
