@@ -9,12 +9,19 @@ use serde_json::Value;
 /// # Errors
 /// The problems, in the order of the keys as they were found.
 pub fn read<C: DeserializeOwned>(settings: &Value) -> Result<C, Vec<Problem>> {
+    match read_rest(settings) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// As [`read`], with what could be read in spite of the problems: without the keys they name.
+pub(crate) fn read_rest<C: DeserializeOwned>(settings: &Value) -> (Option<C>, Vec<Problem>) {
     let mut settings = settings.clone();
     let mut problems = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, C>(&settings) {
-            Ok(config) if problems.is_empty() => return Ok(config),
-            Ok(_) => return Err(problems),
+            Ok(config) => return (Some(config), problems),
             Err(error) => error,
         };
         let path = error.path().to_string();
@@ -23,7 +30,7 @@ pub fn read<C: DeserializeOwned>(settings: &Value) -> Result<C, Vec<Problem>> {
         let stuck = found.is_none();
         problems.push(explain(key, found, &error.into_inner().to_string()));
         if stuck {
-            return Err(problems);
+            return (None, problems);
         }
     }
 }

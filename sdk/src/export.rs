@@ -282,12 +282,12 @@ fn read<P: Plugin>(settings: RSlice<'_, u8>) -> Result<P::Config, Vec<SettingPro
 }
 
 fn read_value<P: Plugin>(settings: &serde_json::Value) -> Result<P::Config, Vec<SettingProblem>> {
-    let config = crate::config::read::<P::Config>(settings)?;
-    let problems = P::check(&config);
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
+    let (config, mut problems) = crate::config::read_rest::<P::Config>(settings);
+    // The operator gets to know of a bound beside an unknown key, too.
+    problems.extend(config.iter().flat_map(P::check));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
     }
 }
 
