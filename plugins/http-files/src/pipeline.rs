@@ -94,7 +94,12 @@ impl Site {
                 Err(caller.refusal())
             };
         }
-        if let Some(format) = Format::of(request)?.filter(|_| self.config.archive) {
+        if let Some(format) = Format::of(request)? {
+            if !self.config.archive {
+                return Err(
+                    Problem::new(StatusCode::FORBIDDEN).detail("archives are not made here")
+                );
+            }
             caller.require(Action::List, &name)?;
             caller.require(Action::Read, &name)?;
             return self.archive(request, caller, target, format);

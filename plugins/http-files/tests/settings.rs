@@ -1,0 +1,96 @@
+//! What each setting changes, seen by a client.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::BufReader;
+
+use polyport_testkit::{Builder, Host};
+use support::{ask, files_host};
+
+fn host(settings: &str) -> Builder {
+    files_host()
+        .settings("files", settings)
+        .file("files/a.txt", "a")
+        .file("files/.hidden", "h")
+        .file("files/start.html", "start")
+}
+
+fn status(host: &Host, method: &str, path: &str, fields: &str) -> u16 {
+    let mut stream = BufReader::new(host.connect("files"));
+    ask(&mut stream, method, path, fields).status
+}
+
+#[test]
+fn everything_can_be_switched_off() {
+    let host =
+        host("listing = false\nupload = false\narchive = false\nsymlinks = \"never\"").start();
+    std::os::unix::fs::symlink("a.txt", host.path().join("files/link")).unwrap();
+    assert_eq!(status(&host, "GET", "/", ""), 403);
+    assert_eq!(status(&host, "GET", "/a.txt", ""), 200);
+    assert_eq!(status(&host, "GET", "/link", ""), 404);
+    assert_eq!(status(&host, "GET", "/?archive=zip", ""), 403);
+    let mut stream = BufReader::new(host.connect("files"));
+    let alice = format!(
+        "Authorization: Basic {}\r\n",
+        support::base64("alice:wonderland")
+    );
+    let put = ask(
+        &mut stream,
+        "PUT",
+        "/b.txt",
+        &format!("{alice}Content-Length: 0\r\n"),
+    );
+    assert_eq!(
+        (put.status, put.field("allow")),
+        (405, Some("GET, HEAD, OPTIONS"))
+    );
+}
+
+#[test]
+fn hidden_names_links_another_index_and_a_small_header() {
+    let host = host("hidden = true\nindex = [\"start.html\"]\nmax_header_size = 1024").start();
+    std::os::unix::fs::symlink("a.txt", host.path().join("files/link")).unwrap();
+    let mut stream = BufReader::new(host.connect("files"));
+    assert_eq!(ask(&mut stream, "GET", "/", "").body, b"start");
+    assert_eq!(ask(&mut stream, "GET", "/.hidden", "").body, b"h");
+    assert_eq!(ask(&mut stream, "GET", "/link", "").body, b"a");
+    let listing = ask(&mut stream, "GET", "/?format=json", "");
+    let listing = String::from_utf8(listing.body).unwrap();
+    assert!(
+        listing.contains("\".hidden\"") && listing.contains("\"link\""),
+        "{listing}"
+    );
+    assert_eq!(
+        status(&host, "GET", "/", &format!("X: {}\r\n", "x".repeat(2000))),
+        431
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_are_told_by_their_line() {
+    let host = host("index = [\"a/b\"]\nidle_timeout = 0\ncolour = 1").prepare();
+    let check = host.command(&["check"]);
+    let told = format!("{}{}", check.stdout(), check.stderr());
+    for part in [
+        "index[0]: expected a file name, got \"a/b\"",
+        "idle_timeout: expected 1 to 86400, got 0",
+        "colour",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+}
+
+#[test]
+fn a_root_that_is_not_there_is_told() {
+    let host = host("root = \"nowhere\"").start();
+    let line = host.wait_log(0, "nowhere");
+    assert!(
+        line.contains("root: ") && line.contains("nowhere: not found"),
+        "{line}"
+    );
+    host.wait_status("the service failed", |status| {
+        status["services"][0]["state"] == "failed"
+    });
+}
