@@ -504,3 +504,25 @@ fn an_account_that_is_removed_is_gone_from_its_kept_connection_too() {
         401
     );
 }
+
+#[test]
+fn uploads_and_archives_of_any_size_take_constant_memory() {
+    let host = files_host().start();
+    let place = tempfile::tempdir().unwrap();
+    let (sent, out) = (place.path().join("sent"), place.path().join("out.tar.gz"));
+    let expected = fill(&sent, 200 << 20);
+    let put = curl(&host, "/large.bin").args(["--user", "alice:wonderland", "--upload-file"]);
+    let _ = put.arg(&sent).run().expect_success();
+    assert_eq!(digest(&host.path().join("files/large.bin")), expected);
+    for format in ["tar.gz", "zip"] {
+        let path = format!("/?archive={format}");
+        let _ = curl(&host, &path)
+            .arg("--output")
+            .arg(&out)
+            .run()
+            .expect_success();
+        assert!(out.metadata().unwrap().len() > 200 << 20);
+    }
+    let peak = host.peak_memory();
+    assert!(peak < 100 << 20, "{peak} bytes at the peak");
+}
