@@ -130,3 +130,53 @@ impl Outbound {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyport_mqtt_core::{AllowAll, Broker, Settings, Time};
+
+    /// What a broker wants to say to a client that pings.
+    fn pong(outbound: &Outbound, gates: &[Sequence]) {
+        let mut broker = Broker::new(Settings::default(), || 0, Time(0));
+        let id = broker.open(Arc::clone(&outbound.meter), Time(0));
+        let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+        broker.receive(id, connect, None, Time(0));
+        broker.login_answer(id, Ok(Arc::new(AllowAll)), Time(0));
+        broker.output(id).unwrap().pieces();
+        for gate in gates {
+            broker.receive(id, b"\xc0\x00", None, Time(0));
+            outbound.push(broker.output(id).unwrap(), *gate);
+        }
+    }
+
+    fn taken(outbound: &Outbound, committed: Sequence) -> (usize, Option<Sequence>) {
+        let mut pieces = VecDeque::new();
+        let taken = outbound.take(committed, &mut pieces);
+        let bytes = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        (bytes, taken.held)
+    }
+
+    #[test]
+    fn nothing_leaves_before_its_records_are_committed_and_order_is_kept() {
+        let outbound = Outbound::default();
+        pong(&outbound, &[0, 5, 0, 7, 6]);
+        assert_eq!(
+            taken(&outbound, 0),
+            (2, Some(5)),
+            "what waits for nothing goes"
+        );
+        assert_eq!(taken(&outbound, 4), (0, Some(5)));
+        assert_eq!(
+            taken(&outbound, 5),
+            (4, Some(7)),
+            "the ungated packet behind it goes with it"
+        );
+        assert_eq!(
+            taken(&outbound, 6),
+            (0, Some(7)),
+            "an earlier gate waits behind a later one"
+        );
+        assert_eq!(taken(&outbound, 7), (4, None));
+    }
+}

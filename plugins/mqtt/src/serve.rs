@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     } = connection;
     match &**scheme {
         "tcp" | "unix" => run(engine, context, stream, peer).await,
-        "ws" => {
+        "ws" | "ws+unix" => {
             let accepted =
                 tokio::time::timeout(LINGER, websocket::accept(stream, websocket_paths)).await;
             let stream =

@@ -60,7 +60,7 @@ fn batch(expected: &mut State, number: u64) -> Journal {
         identifiers: &[],
         packet_identifier: 0,
     });
-    if number % 10 != 0 {
+    if !number.is_multiple_of(10) {
         journal.note(&Record::Delivered { session, delivery });
     }
     journal.seal();

@@ -1,0 +1,292 @@
+//! What an operator relies on: reload, bounded memory, strangers at the door.
+
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use polyport_testkit::{Client, Host};
+
+const ACCOUNTS: &str = "[anonymous]\nservices = mqtt\n";
+
+fn host() -> Host {
+    Host::builder().service("mqtt").accounts(ACCOUNTS).start()
+}
+
+fn exchange(stream: &mut TcpStream, send: &[u8], expect: &[u8]) {
+    stream.write_all(send).unwrap();
+    let mut got = vec![0; expect.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(got, expect);
+}
+
+/// A 3.1.1 connection with clean session 1.
+fn connected(host: &Host, client_id: &[u8; 1]) -> TcpStream {
+    let mut stream = host.connect("mqtt");
+    let connect = [
+        b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01",
+        &client_id[..],
+    ]
+    .concat();
+    exchange(&mut stream, &connect, b"\x20\x02\x00\x00");
+    stream
+}
+
+#[test]
+fn t6_a_reload_tells_clients_to_come_back_and_keeps_their_sessions() {
+    let host = host();
+    let mut client = host.connect("mqtt");
+    // 5.0, session expiry 3600 s.
+    let connect = b"\x10\x13\x00\x04MQTT\x05\x00\x00\x00\x05\x11\x00\x00\x0e\x10\x00\x01k";
+    let connack = b"\x20\x0e\x00\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x14";
+    exchange(&mut client, connect, connack);
+    exchange(
+        &mut client,
+        b"\x82\x07\x00\x01\x00\x00\x01t\x01",
+        b"\x90\x04\x00\x01\x00\x01",
+    );
+
+    host.edit_config(|text| {
+        text.replace(
+            "[services.mqtt.settings]",
+            "[services.mqtt.settings]\nreceive_maximum = 30",
+        )
+    });
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).unwrap();
+    assert_eq!(
+        last[..3],
+        [0xe0, last.len() as u8 - 2, 0x8b],
+        "DISCONNECT, server shutting down: {last:02x?}"
+    );
+
+    let mut publisher = polyport_testkit::eventually("the new instance", || {
+        let mut stream = TcpStream::connect(host.addr("mqtt")).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .ok()?;
+        stream
+            .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p")
+            .ok()?;
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).ok()?;
+        (connack == [0x20, 2, 0, 0]).then_some(stream)
+    });
+    exchange(
+        &mut publisher,
+        b"\x32\x06\x00\x01t\x00\x09x",
+        b"\x40\x02\x00\x09",
+    );
+    let mut client = host.connect("mqtt");
+    let resumed = b"\x20\x0e\x01\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x1e";
+    exchange(&mut client, connect, resumed);
+    exchange(&mut client, b"", b"\x32\x07\x00\x01t\x00\x01\x00x");
+}
+
+#[test]
+fn a_subscriber_that_never_reads_costs_bounded_memory_and_hinders_nobody() {
+    let host = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "max_outbound_bytes = 1048576")
+        .accounts(ACCOUNTS)
+        .start();
+    let mut lazy = connected(&host, b"l");
+    exchange(
+        &mut lazy,
+        b"\x82\x06\x00\x01\x00\x01t\x00",
+        b"\x90\x03\x00\x01\x00",
+    );
+    let mut publisher = connected(&host, b"p");
+    let before = host.peak_memory();
+    let mut packet = b"\x30\x83\x40\x00\x01t".to_vec();
+    packet.resize(packet.len() + 0x2000, b'x');
+    for _ in 0..16_000 {
+        publisher.write_all(&packet).unwrap();
+    }
+    exchange(&mut publisher, b"\xc0\x00", b"\xd0\x00");
+    let grown = host.peak_memory() - before;
+    assert!(
+        grown < 16 << 20,
+        "131 MB to a reader that does not read took {} KiB",
+        grown / 1024
+    );
+    let mut other = connected(&host, b"o");
+    exchange(&mut other, b"\xc0\x00", b"\xd0\x00");
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_not_read_from() {
+    let host = host();
+    let mut client = connected(&host, b"c");
+    client.set_nonblocking(true).unwrap();
+    let before = host.peak_memory();
+    // Each PINGREQ has an answer; the broker must stop reading before it has queued them all.
+    let pings = b"\xc0\x00".repeat(32 * 1024);
+    let mut sent = 0;
+    let mut quiet = 0;
+    while sent < 256 << 20 && quiet < 50 {
+        match client.write(&pings) {
+            Ok(written) => {
+                sent += written;
+                quiet = 0;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                quiet += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+    assert!(quiet > 0 && sent < 256 << 20, "{sent} bytes were taken");
+    let grown = host.peak_memory() - before;
+    assert!(grown < 16 << 20, "{} KiB", grown / 1024);
+}
+
+#[test]
+fn half_open_connections_and_announced_giants_cost_next_to_nothing() {
+    let host = host();
+    let before = host.peak_memory();
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut giant = host.connect("mqtt");
+        // CONNECT of 268,435,455 bytes: refused before its body.
+        giant.write_all(b"\x10\xff\xff\xff\x7f").unwrap();
+        held.push(giant);
+        let mut half = host.connect("mqtt");
+        half.write_all(b"\x10\xf0\x01\x00\x04MQ").unwrap();
+        held.push(half);
+    }
+    let mut giant = &held[0];
+    assert_eq!(giant.read(&mut [0]).unwrap(), 0, "the giant is closed");
+    let mut client = connected(&host, b"c");
+    exchange(&mut client, b"\xc0\x00", b"\xd0\x00");
+    let grown = host.peak_memory() - before;
+    assert!(grown < 16 << 20, "{} KiB", grown / 1024);
+}
+
+fn upgrade(host: &Host, path: &str, protocol: &str) -> (TcpStream, String) {
+    let mut stream = host.connect("mqtt-ws");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8(head).unwrap())
+}
+
+/// A masked frame of a client.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+    frame.extend(
+        payload
+            .iter()
+            .zip([1, 2, 3, 4].into_iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+#[test]
+fn t3_websocket_handshake_and_packets_in_any_framing() {
+    let host = host();
+    let (_, head) = upgrade(&host, "/elsewhere", "Sec-WebSocket-Protocol: mqtt\r\n");
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    let (_, head) = upgrade(&host, "/mqtt", "");
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    let (_, head) = upgrade(&host, "/mqtt", "Sec-WebSocket-Protocol: mqttv3.1\r\n");
+    assert!(
+        head.to_lowercase()
+            .contains("sec-websocket-protocol: mqttv3.1\r\n"),
+        "{head}"
+    );
+
+    let (mut stream, head) = upgrade(&host, "/mqtt", "Sec-WebSocket-Protocol: chat, mqtt\r\n");
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(
+        head.to_lowercase()
+            .contains("sec-websocket-protocol: mqtt\r\n"),
+        "{head}"
+    );
+    // CONNECT in a fragmented message, two PINGREQ in one message, a WebSocket ping between.
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01w";
+    stream.write_all(&frame(0x02, &connect[..5])).unwrap();
+    stream.write_all(&frame(0x80, &connect[5..])).unwrap();
+    exchange(&mut stream, b"", b"\x82\x04\x20\x02\x00\x00");
+    exchange(&mut stream, &frame(0x89, b"hi"), b"\x8a\x02hi");
+    exchange(
+        &mut stream,
+        &frame(0x82, b"\xc0\x00\xc0\x00"),
+        b"\x82\x04\xd0\x00\xd0\x00",
+    );
+    // MQTT-6.0.0-1: a text frame ends the connection.
+    stream.write_all(&frame(0x81, b"\xc0\x00")).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn settings_out_of_bounds_are_refused_with_their_lines() {
+    let host = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "max_qos = 3\ndurability = \"often\"")
+        .prepare();
+    let checked = host.command(&["check"]);
+    assert_ne!(checked.code, Some(0));
+    let said = format!("{}{}", checked.stdout(), checked.stderr());
+    for wanted in ["services.mqtt.settings.durability", "\"often\""] {
+        assert!(said.contains(wanted), "no {wanted:?} in\n{said}");
+    }
+    let host = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "max_qos = 3\nreceive_maximum = 0")
+        .prepare();
+    let checked = host.command(&["check"]);
+    let said = format!("{}{}", checked.stdout(), checked.stderr());
+    for wanted in [
+        "services.mqtt.settings.max_qos",
+        "0 to 2",
+        "services.mqtt.settings.receive_maximum",
+        "1 to 65535",
+    ] {
+        assert!(said.contains(wanted), "no {wanted:?} in\n{said}");
+    }
+}
+
+#[test]
+fn without_persistence_nothing_is_kept_and_nothing_written() {
+    let mut host = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "persistence = false")
+        .accounts(ACCOUNTS)
+        .start();
+    let port = host.port("mqtt").to_string();
+    let publish = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-t",
+        "t",
+        "-m",
+        "x",
+        "-r",
+        "-q",
+        "1",
+    ];
+    Client::new("mosquitto_pub")
+        .args(publish)
+        .run()
+        .expect_success();
+    host.restart();
+    let subscribe = ["-h", "127.0.0.1", "-p", &port, "-t", "t", "-W", "1"];
+    assert_eq!(
+        Client::new("mosquitto_sub").args(subscribe).run().stdout(),
+        ""
+    );
+}
