@@ -163,7 +163,15 @@ impl Broker {
         }
     }
 
+    /// Refuses a CONNECT whose login is not answered yet.
     pub(super) fn refuse_pending(&mut self, id: ConnectionId, reason: ReasonCode) {
+        // CONNACK has no code for these (table 3-1).
+        let reason = match reason {
+            ReasonCode::ServerShuttingDown | ReasonCode::KeepAliveTimeout => {
+                ReasonCode::ServerUnavailable
+            }
+            other => other,
+        };
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -314,7 +322,10 @@ impl Broker {
     fn take_over(&mut self, pending: &PendingConnect) -> Option<SessionId> {
         let key = *self.clients.get(pending.client_id.as_str())?;
         // Its time may have come a moment before its timer fires.
-        self.session_due(key);
+        let session = self.sessions.get(key)?;
+        if session.connection.is_none() && session.ends_at.is_some_and(|at| at <= self.now) {
+            self.end_session(key);
+        }
         let key = *self.clients.get(pending.client_id.as_str())?;
         if let Some(old) = self
             .sessions

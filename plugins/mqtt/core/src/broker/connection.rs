@@ -28,23 +28,25 @@ impl Meter {
     /// Bytes handed out and not yet sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.unsent.load(Ordering::Relaxed)
+        self.unsent.load(Ordering::SeqCst)
     }
 
     /// The host sent this many bytes. True when nothing is left and the engine waits for
     /// [`Broker::drained`](super::Broker::drained).
     #[must_use]
     pub fn sent(&self, bytes: usize) -> bool {
-        let before = self.unsent.fetch_sub(bytes, Ordering::AcqRel);
-        before == bytes && self.wants_drain.swap(false, Ordering::AcqRel)
+        // Sequentially consistent against `ask_for_drain`: one of the two sees the other.
+        let before = self.unsent.fetch_sub(bytes, Ordering::SeqCst);
+        before == bytes && self.wants_drain.swap(false, Ordering::SeqCst)
     }
 
     pub(super) fn add(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::AcqRel);
+        self.unsent.fetch_add(bytes, Ordering::SeqCst);
     }
 
+    /// Asks to be told when nothing is left; what is unsent has to be looked at again afterwards.
     pub(super) fn ask_for_drain(&self) {
-        self.wants_drain.store(true, Ordering::Release);
+        self.wants_drain.store(true, Ordering::SeqCst);
     }
 }
 

@@ -98,9 +98,16 @@ impl Broker {
             let Some(next) = connection.retained.front() else {
                 return;
             };
+            let room = self.settings.max_outbound_bytes / 2;
             let wait = if next.qos == QoS::AtMostOnce {
-                let wait = connection.unsent() > self.settings.max_outbound_bytes / 2;
-                if wait {
+                connection.unsent() > room && {
+                    connection.meter.ask_for_drain();
+                    connection.unsent() > room
+                }
+            } else {
+                session.outstanding >= connection.window
+            };
+            if wait {
                     connection.meter.ask_for_drain();
                 }
                 wait
