@@ -108,12 +108,6 @@ impl Broker {
                 session.outstanding >= connection.window
             };
             if wait {
-                    connection.meter.ask_for_drain();
-                }
-                wait
-            } else {
-                session.outstanding >= connection.window
-            };
             if wait {
                 return;
             }
