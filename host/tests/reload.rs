@@ -113,6 +113,8 @@ impl Load {
             0,
             "clients refused or cut off"
         );
+        let served = self.done.load(Ordering::Relaxed);
+        polyport_testkit::figure("clients", format!("{served} served, none refused or cut off"));
     }
 }
 
@@ -120,7 +122,7 @@ impl Load {
 fn swaps_under_load_refuse_nobody() {
     let host = host();
     let load = Load::on(host.addr("one"));
-    let rounds: u64 = std::env::var("POLYPORT_SWAPS").map_or(5, |rounds| rounds.parse().unwrap());
+    let rounds = polyport_testkit::repeats("POLYPORT_SWAPS", 5) as u64;
     let mut whole = std::fs::read(library_of_one(&host)).unwrap();
     for round in 0..rounds {
         // Settings by a file in place, the library by a rename, and a command.

@@ -304,9 +304,10 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
             assert_eq!(numbers.len(), distinct.len(), "QoS 2 repeated");
             assert!(numbers.is_sorted(), "QoS 2 out of order");
         }
-        println!(
-            "QoS {qos}: {count} acknowledged, {} delivered, {kills} kills",
-            numbers.len()
+        let delivered = numbers.len();
+        polyport_testkit::figure(
+            &format!("QoS {qos}"),
+            format!("{count} acknowledged, {delivered} delivered, none lost"),
         );
     }
 }
