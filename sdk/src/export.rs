@@ -10,6 +10,7 @@ use polyport_abi::accounts::AccountHandle;
 use polyport_abi::control::ControlV1;
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::{InstanceHandle, SettingProblem, StartRequest};
+use polyport_abi::summary::{DIRECTION_RECEIVED, SummaryHandle};
 use polyport_abi::{
     HostQuery, InterfaceError, InterfaceTable, RResult, RSlice, RStr, RString, RVec, find,
 };
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::accounts::PendingLogin;
 use crate::instance::{Instance, Listener, ListenerSocket, panic_text};
+use crate::summary::{Direction, Summary};
 use crate::{Context, Plugin};
 
 /// Exports a plugin from its library.
@@ -78,6 +80,17 @@ macro_rules! export_plugin {
                 stop: glue::stop::<$plugin>,
             };
 
+            static CLIENT: glue::ClientV1 = glue::ClientV1 {
+                help: glue::client_help::<$plugin>,
+                run: glue::client_run::<$plugin>,
+            };
+
+            static SUMMARY: glue::SummaryV1 = glue::SummaryV1 {
+                open: glue::summary_open::<$plugin>,
+                feed: glue::summary_feed,
+                close: glue::summary_close,
+            };
+
             extern "C" fn interface(
                 _: glue::HostQuery,
                 id: glue::RStr<'_>,
@@ -85,6 +98,12 @@ macro_rules! export_plugin {
                 match id.as_str() {
                     <glue::PluginV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&LIFECYCLE))
+                    }
+                    <glue::SummaryV1 as glue::InterfaceTable>::ID => {
+                        glue::ROption::RSome(glue::offer(&SUMMARY))
+                    }
+                    <glue::ClientV1 as glue::InterfaceTable>::ID => {
+                        glue::ROption::RSome(glue::offer(&CLIENT))
                     }
                     _ => glue::ROption::RNone,
                 }
@@ -241,6 +260,59 @@ pub extern "C" fn stop<P: Plugin>(instance: InstanceHandle) {
             // SAFETY: the host passes what `start` of this plugin gave, once and last.
             let instance = unsafe { Box::from_raw(instance.instance.cast::<Instance<P>>()) };
             instance.stop();
+        },
+    );
+}
+
+/// `ClientV1::help`.
+pub extern "C" fn client_help<P: Plugin>() -> RString {
+    P::CLIENT_HELP.into()
+}
+
+/// `ClientV1::run`.
+pub extern "C" fn client_run<P: Plugin>(arguments: RSlice<'_, u8>) -> u8 {
+    // The panic itself is on standard error: in a client command no log replaces it.
+    let panicked = || crate::client::FAILED;
+    guard(panicked, || crate::client::run::<P>(arguments.as_slice()))
+}
+
+/// `SummaryV1::open`.
+pub extern "C" fn summary_open<P: Plugin>(scheme: RStr<'_>) -> SummaryHandle {
+    let reader: Box<dyn Summary> = guard(
+        || Box::new(crate::summary::Data) as Box<dyn Summary>,
+        || P::summary(scheme.as_str()),
+    );
+    SummaryHandle {
+        reader: Box::into_raw(Box::new(reader)).cast(),
+    }
+}
+
+/// `SummaryV1::feed`.
+pub extern "C" fn summary_feed(
+    reader: SummaryHandle,
+    direction: u32,
+    bytes: RSlice<'_, u8>,
+) -> RVec<u8> {
+    guard(RVec::new, || {
+        // SAFETY: the host passes what `summary_open` gave, from one thread at a time, and has not closed it.
+        let reader = unsafe { &mut *reader.reader.cast::<Box<dyn Summary>>() };
+        let direction = match direction {
+            DIRECTION_RECEIVED => Direction::Received,
+            _ => Direction::Sent,
+        };
+        let mut lines = Vec::new();
+        reader.feed(direction, bytes.as_slice(), &mut lines);
+        serde_json::to_vec(&lines).unwrap_or_default().into()
+    })
+}
+
+/// `SummaryV1::close`.
+pub extern "C" fn summary_close(reader: SummaryHandle) {
+    guard(
+        || (),
+        || {
+            // SAFETY: the host passes what `summary_open` gave, once and last.
+            drop(unsafe { Box::from_raw(reader.reader.cast::<Box<dyn Summary>>()) });
         },
     );
 }

@@ -5,6 +5,7 @@
 //! they lead to.
 
 pub mod accounts;
+pub mod client;
 pub mod config;
 mod connection;
 mod context;
@@ -18,6 +19,8 @@ mod logging;
 pub mod metrics;
 pub mod net;
 mod plugin;
+pub mod summary;
+mod tap;
 
 pub use connection::Connection;
 pub use context::Context;
@@ -27,12 +30,16 @@ pub use plugin::Plugin;
 #[doc(hidden)]
 pub mod glue {
     //! What `export_plugin!` expands to; not for use by hand.
-    pub use crate::export::{configure, describe, drain, reload, start, stop};
+    pub use crate::export::{
+        client_help, client_run, configure, describe, drain, reload, start, stop,
+    };
+    pub use polyport_abi::client::ClientV1;
     pub use polyport_abi::export::{
         CheckTypeLayout, LibHeader, PrefixTypeTrait, RootModuleResult, call_root_module_loader,
     };
     pub use polyport_abi::manifest::{joined, joined_len};
     pub use polyport_abi::plugin::PluginV1;
+    pub use polyport_abi::summary::SummaryV1;
     pub use polyport_abi::{
         ABI_VERSION, HostQuery, Interface, InterfaceTable, ROption, RStr, Root, RootRef, offer,
     };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Problem;
+use crate::summary::{Summary, Text};
 use crate::{Connection, Context, Error};
 
 /// One running instance of a plugin.
@@ -45,6 +46,27 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     fn reload(&self, config: &Self::Config) -> bool {
         let _ = config;
         false
+    }
+
+    /// What `polyport client` shows of [`Plugin::client`]: one command a line, beginning with its name, up to
+    /// the first empty line; then options and notes. Empty: no client commands.
+    const CLIENT_HELP: &'static str = "";
+
+    /// Runs a client command in a process of its own, without an instance: what was typed after
+    /// `polyport client NAME`. It may block, and has the terminal to itself.
+    fn client(arguments: Vec<String>) -> Result<(), crate::client::Failure> {
+        let _ = arguments;
+        Err(crate::client::Failure::usage(
+            "this plugin has no client commands",
+        ))
+    }
+
+    /// What reads along with a connection for `polyport trace` and tells what passes in lines. `scheme` is that
+    /// of [`Connection::scheme`](crate::Connection::scheme) or [`Context::stream`]. The default suits protocols
+    /// of text lines.
+    fn summary(scheme: &str) -> Box<dyn Summary> {
+        let _ = scheme;
+        Box::new(Text::default())
     }
 
     /// Called when drain begins, before the open connections ended.

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod check;
+mod client;
 mod diff;
 mod plugin;
 mod reload;
@@ -21,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::config::{Config, Source};
-use crate::control::{self, client};
+use crate::control;
 
 /// What a command comes to; the error's chain is printed once, by [`main`].
 pub type Outcome = Result<(), Box<dyn Error>>;
@@ -84,6 +85,8 @@ enum Command {
     /// Look at plugin libraries without running their code
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Talk to a server with a plugin's client commands; without a plugin: list them
+    Client(client::Command),
 }
 
 impl Options {
@@ -103,7 +106,7 @@ impl Options {
             Some(socket) => socket.clone(),
             None => Config::load(&self.source())?.host.control,
         };
-        Ok(client::ask(&socket, command)?)
+        Ok(control::client::ask(&socket, command)?)
     }
 
     /// The configuration file that is meant, whether it exists or not.
@@ -129,6 +132,10 @@ pub fn main() -> ExitCode {
         Command::Restart(command) => command.run(&options),
         Command::User(command) => command.run(&options),
         Command::Plugin(command) => command.run(&options),
+        Command::Client(command) => match command.run(&options) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

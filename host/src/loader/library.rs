@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polyport_abi::client::ClientV1;
 use polyport_abi::manifest::Manifest;
 use polyport_abi::plugin::{PluginV1, SettingProblem};
-use polyport_abi::{HostQuery, ROption, find};
+use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, find};
 use sha2::{Digest, Sha256};
 
 use super::manifest;
@@ -100,7 +101,7 @@ impl Loader {
             .copy(&hash, bytes)
             .map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))?;
         probe(&copy)?;
-        let lifecycle = open(&copy, &manifest)?;
+        let lifecycle = ask::<PluginV1>(&copy, &manifest)?;
         let library = Arc::new(Library {
             manifest,
             hash: hash.clone(),
@@ -230,13 +231,44 @@ pub fn probe_here(path: &Path) -> Result<serde_json::Value, String> {
         .canonicalize()
         .map_err(|error| format!("{}: {error}", path.display()))?;
     let manifest = manifest::of_file(&path)?;
-    let lifecycle = open(&path, &manifest)?;
+    let lifecycle = ask::<PluginV1>(&path, &manifest)?;
     serde_json::from_slice((lifecycle.describe)().as_slice())
         .map_err(|error| format!("expected its description as JSON, got {error}"))
 }
 
-/// Maps a library for as long as the process and checks its root.
-fn open(copy: &Path, manifest: &Manifest) -> Result<&'static PluginV1, String> {
+/// The client commands of the library at `path`, for a process that does nothing else; none if it has none.
+/// A library that crashes on loading ends this process, so there is no probe. The copy is gone at once: what
+/// is mapped stays.
+///
+/// # Errors
+/// One line that names the file and what is wrong with it.
+pub fn client(path: &Path) -> Result<Option<&'static ClientV1>, String> {
+    let named = |error: String| format!("library {}: {error}", path.display());
+    let bytes = fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
+    let manifest = manifest::read(&bytes).map_err(named)?;
+    let folder = tempfile::tempdir()
+        .map_err(|error| named(format!("no temporary folder for its copy: {error}")))?;
+    let copy = Loader::new(folder.path())
+        .copy(&hex(&Sha256::digest(&bytes)), &bytes)
+        .map_err(|error| named(format!("its private copy: {error}")))?;
+    match open(&copy, &manifest).map_err(named)?(ClientV1::ID) {
+        ROption::RNone => Ok(None),
+        offered => find(offered)
+            .map(Some)
+            .map_err(|error| named(error.to_string())),
+    }
+}
+
+/// Opens a library and asks it for an interface.
+fn ask<T: InterfaceTable>(copy: &Path, manifest: &Manifest) -> Result<&'static T, String> {
+    find(open(copy, manifest)?(T::ID)).map_err(|error| error.to_string())
+}
+
+/// Maps a library for as long as the process, checks its root and gives the question for its interfaces.
+fn open(
+    copy: &Path,
+    manifest: &Manifest,
+) -> Result<impl Fn(&'static str) -> ROption<Interface> + use<>, String> {
     // SAFETY: runs the library's initialisers. That is what loading a plugin means; the probe's child did the
     // same before, so a library whose initialisers crash does not get here in the host.
     let library =
@@ -256,7 +288,7 @@ fn open(copy: &Path, manifest: &Manifest) -> Result<&'static PluginV1, String> {
         ctx: std::ptr::null(),
         interface: offers_nothing,
     };
-    find::<PluginV1>((root.interface())(none, "plugin/1".into())).map_err(|error| error.to_string())
+    Ok(move |id: &'static str| (root.interface())(none, id.into()))
 }
 
 extern "C" fn offers_nothing(

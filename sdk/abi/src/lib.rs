@@ -10,6 +10,7 @@
 //! integers; bytes (JSON) for rich values; memory is freed by its maker; no panic crosses.
 
 pub mod accounts;
+pub mod client;
 pub mod control;
 pub mod load;
 pub mod log;
