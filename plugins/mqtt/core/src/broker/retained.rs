@@ -108,7 +108,6 @@ impl Broker {
                 session.outstanding >= connection.window
             };
             if wait {
-            if wait {
                 return;
             }
             let Some(PendingRetained {
