@@ -6,13 +6,14 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// What of the checkout goes along.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
     "LICENSE-MIT",
     "LICENSE-APACHE",
     "config",
+    "docs",
 ];
 
 /// Builds in release and packs program, plugins and configuration into `target/dist`.
