@@ -14,7 +14,7 @@ use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::{ConnectionId, LoginRefusal};
 use polyport_sdk::accounts::Account;
-use polyport_sdk::net::Peer;
+use polyport_sdk::net::{Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -50,23 +50,34 @@ pub(crate) async fn serve(
     } = connection;
     match &**scheme {
         "tcp" | "unix" => run(engine, context, stream, peer).await,
+        // Boxed: a TCP connection's task need not be as large as a WebSocket's.
         "ws" | "ws+unix" => {
-            let accepted =
-                tokio::time::timeout(LINGER, websocket::accept(stream, websocket_paths)).await;
-            let stream =
-                accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
-            run(
+            Box::pin(serve_websocket(
                 engine,
                 context,
-                stream.map_err(|error| Error::Peer(error.to_string()))?,
+                websocket_paths,
+                stream,
                 peer,
-            )
+            ))
             .await
         }
         other => Err(Error::Operator(format!(
             "listen scheme: expected tcp, unix or ws, got {other:?}"
         ))),
     }
+}
+
+async fn serve_websocket(
+    engine: &Arc<Engine>,
+    context: &Context,
+    paths: &[String],
+    stream: Stream,
+    peer: Peer,
+) -> Result<(), Error> {
+    let accepted = tokio::time::timeout(LINGER, websocket::accept(stream, paths)).await;
+    let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
+    let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
+    run(engine, context, stream, peer).await
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(

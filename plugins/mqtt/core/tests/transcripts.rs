@@ -16,21 +16,24 @@ use polyport_mqtt_core::{
     Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time,
 };
 
-/// Everything but topics beneath `denied/`.
-struct Rights;
+/// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`.
+struct Rights {
+    named: bool,
+}
 
 impl Authorizer for Rights {
     fn may_publish(&self, topic: &str) -> bool {
         !topic.starts_with("denied/")
     }
     fn may_subscribe(&self, filter: &str) -> bool {
-        !filter.starts_with("denied/")
+        !filter.starts_with("denied/") && (self.named || !filter.starts_with("private/"))
     }
 }
 
 fn login(request: &LoginRequest) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
     match (request.username.as_deref(), request.password.as_deref()) {
-        (None, _) | (Some("alice"), Some(b"wonderland")) => Ok(Arc::new(Rights)),
+        (None, _) => Ok(Arc::new(Rights { named: false })),
+        (Some("alice"), Some(b"wonderland")) => Ok(Arc::new(Rights { named: true })),
         _ => Err(LoginRefusal::BadUserNameOrPassword),
     }
 }

@@ -215,6 +215,9 @@ impl Broker {
             .min(self.settings.max_session_expiry);
         let resumed = self.take_over(&pending);
         let session_present = resumed.is_some();
+        if let Some(key) = resumed {
+            self.check_subscriptions(id, key);
+        }
         let client_id: Arc<str> = pending.client_id.as_str().into();
         let key = resumed.unwrap_or_else(|| {
             let number = self.next_number();

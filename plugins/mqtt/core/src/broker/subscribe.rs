@@ -143,4 +143,54 @@ impl Broker {
         }
         before.is_some()
     }
+
+    /// A session may be resumed by a client with other rights than made it: what it may no longer
+    /// subscribe to is taken from it, queued messages included.
+    pub(super) fn check_subscriptions(&mut self, id: ConnectionId, key: SessionId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let authorizer = connection.authorizer.clone();
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let denied: Vec<Box<str>> = session
+            .subscriptions
+            .keys()
+            .filter(|text| {
+                Filter::parse(text).is_some_and(|filter| !authorizer.may_subscribe(filter.filter))
+            })
+            .cloned()
+            .collect();
+        if denied.is_empty() {
+            return;
+        }
+        let (number, durable) = (session.number, session.durable);
+        for text in denied {
+            session.subscriptions.remove(&text);
+            if let Some(filter) = Filter::parse(&text) {
+                self.subscriptions.remove(filter, key);
+            }
+            if durable {
+                self.journal.require(&Record::Unsubscribed {
+                    session: number,
+                    filter: &text,
+                });
+            }
+        }
+        for _ in 0..session.queue.len() {
+            let Some(delivery) = session.pop_queue() else {
+                break;
+            };
+            if authorizer.may_subscribe(&delivery.message.topic) {
+                session.push_queue(delivery);
+            } else if durable {
+                let delivery = delivery.number;
+                self.journal.require(&Record::Delivered {
+                    session: number,
+                    delivery,
+                });
+            }
+        }
+    }
 }
