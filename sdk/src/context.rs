@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::metrics::Metrics;
+use crate::net::Stream;
+use crate::tap::Trace;
 
 /// The instance's view of the host; cloning shares it.
 #[derive(Debug, Clone)]
@@ -24,6 +26,7 @@ struct Inner {
     listen: Vec<(String, String)>,
     accounts: Accounts,
     metrics: Metrics,
+    trace: Trace,
     control: Option<&'static ControlV1>,
     drain: CancellationToken,
 }
@@ -47,6 +50,7 @@ impl Context {
                     .collect(),
                 accounts: Accounts::new(host),
                 metrics: Metrics::new(host),
+                trace: Trace::new(host),
                 control,
                 drain,
             }),
@@ -87,6 +91,17 @@ impl Context {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// A connection that belongs to the instance though none of its listeners accepted it, so that it can be
+    /// looked at as well. `scheme` is the plugin's own word for what it is.
+    #[must_use]
+    pub fn stream(&self, stream: tokio::net::TcpStream, scheme: &str) -> Stream {
+        Stream::tapped(stream, self.inner.trace, scheme.into())
+    }
+
+    pub(crate) fn trace(&self) -> Trace {
+        self.inner.trace
     }
 
     /// Resolves when drain begins.

@@ -166,7 +166,7 @@ impl<P: Plugin> Shared<P> {
             let accepted = tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return,
-                accepted = socket.accept() => accepted,
+                accepted = socket.accept(&self.context, &scheme) => accepted,
             };
             match accepted {
                 Ok((stream, peer, local)) => {
@@ -242,17 +242,23 @@ impl Socket {
         }
     }
 
-    async fn accept(&self) -> std::io::Result<(Stream, Peer, Peer)> {
+    async fn accept(
+        &self,
+        context: &Context,
+        scheme: &Arc<str>,
+    ) -> std::io::Result<(Stream, Peer, Peer)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
-                Ok((Stream::Tcp(stream), Peer::Ip(peer), Peer::Ip(local)))
+                let stream = Stream::tapped(stream, context.trace(), Arc::clone(scheme));
+                Ok((stream, Peer::Ip(peer), Peer::Ip(local)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Unix, Peer::Unix))
+                let stream = Stream::tapped_unix(stream, context.trace(), Arc::clone(scheme));
+                Ok((stream, Peer::Unix, Peer::Unix))
             }
         }
     }

@@ -31,7 +31,8 @@ pub use plugin::Plugin;
 pub mod glue {
     //! What `export_plugin!` expands to; not for use by hand.
     pub use crate::export::{
-        client_help, client_run, configure, describe, drain, reload, start, stop,
+        client_help, client_run, configure, describe, drain, reload, start, stop, summary_close,
+        summary_feed, summary_open,
     };
     pub use polyport_abi::client::ClientV1;
     pub use polyport_abi::export::{

@@ -1,41 +1,206 @@
 //! Streams and addresses of clients, TCP and Unix alike.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A client's stream.
+use crate::tap::{Tap, Trace};
+
+/// Bytes of a file sent at once while somebody looks: they are read a second time to be shown.
+const TRACED_PIECE: usize = 256 * 1024;
+
+/// A client's stream. What passes over it can be looked at with `polyport trace`.
 #[derive(Debug)]
-pub enum Stream {
-    /// TCP, with `TCP_NODELAY` on.
+pub struct Stream {
+    socket: Socket,
+    tap: Tap,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
-    /// A Unix socket.
     Unix(UnixStream),
 }
 
-impl Stream {
-    /// The TCP stream, if it is one.
-    #[must_use]
-    pub fn as_tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Tcp(stream) => Some(stream),
-            Self::Unix(_) => None,
-        }
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+/// A stream that no instance accepted, and that cannot be looked at; for tests.
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::new(stream.into(), Trace::nowhere(), "tcp".into())
     }
 }
 
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
-            Stream::Tcp($inner) => $call,
-            Stream::Unix($inner) => $call,
+            Socket::Tcp($inner) => $call,
+            Socket::Unix($inner) => $call,
         }
     };
+}
+
+impl Socket {
+    fn peer(&self) -> Option<Peer> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(Peer::Ip),
+            Self::Unix(_) => Some(Peer::Unix),
+        }
+    }
+
+    fn local(&self) -> Option<Peer> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(Peer::Ip),
+            Self::Unix(_) => Some(Peer::Unix),
+        }
+    }
+
+    fn ends(&self) -> (Option<Peer>, Option<Peer>) {
+        (self.peer(), self.local())
+    }
+}
+
+impl Stream {
+    fn new(socket: Socket, trace: Trace, scheme: Arc<str>) -> Self {
+        let tap = Tap::new(trace, scheme);
+        if tap.is_on() {
+            tap.open(|| socket.ends());
+        }
+        Self { socket, tap }
+    }
+
+    pub(crate) fn tapped(stream: TcpStream, trace: Trace, scheme: Arc<str>) -> Self {
+        Self::new(stream.into(), trace, scheme)
+    }
+
+    pub(crate) fn tapped_unix(stream: UnixStream, trace: Trace, scheme: Arc<str>) -> Self {
+        Self::new(stream.into(), trace, scheme)
+    }
+
+    /// The TCP stream, if it is one, for its options and addresses. What is read from it or written to it
+    /// directly is missing from `polyport trace`.
+    #[must_use]
+    pub fn as_tcp(&self) -> Option<&TcpStream> {
+        match &self.socket {
+            Socket::Tcp(stream) => Some(stream),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Waits until there is something to read, or the end.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn readable(&self) -> io::Result<()> {
+        each!(&self.socket, inner => inner.readable().await)
+    }
+
+    /// Waits until something can be written.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn writable(&self) -> io::Result<()> {
+        each!(&self.socket, inner => inner.writable().await)
+    }
+
+    /// Reads what is there; [`io::ErrorKind::WouldBlock`] if nothing is.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = each!(&self.socket, inner => inner.try_read(buffer))?;
+        self.note_received(&buffer[..read]);
+        Ok(read)
+    }
+
+    /// As [`Stream::try_read`], but asks the system even where the runtime has not yet noticed that something
+    /// is there.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(self.as_fd(), &mut *buffer, RecvFlags::DONTWAIT)?;
+        self.note_received(&buffer[..read]);
+        Ok(read)
+    }
+
+    /// Sends up to `count` bytes of a file from `offset` on without copying them through this process, and
+    /// moves `offset` on. 0: the file has no more. [`io::ErrorKind::WouldBlock`] when the client has to take
+    /// bytes first.
+    ///
+    /// # Errors
+    /// The socket's or the file's; `EINVAL` or `ENOSYS` for a file that has to be read instead.
+    pub fn try_send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
+        let traced = self.tap.is_on();
+        let count = if traced {
+            count.min(TRACED_PIECE)
+        } else {
+            count
+        };
+        let start = *offset;
+        let sent = each!(&self.socket, inner => inner.try_io(Interest::WRITABLE, || {
+            rustix::fs::sendfile(inner, file, Some(&mut *offset), count).map_err(io::Error::from)
+        }))?;
+        if traced {
+            let mut bytes = vec![0; sent];
+            // What cannot be read again is missing from the trace, nothing else.
+            let read = file.read_at(&mut bytes, start).unwrap_or(0);
+            self.tap.sent(&bytes[..read], || self.socket.ends());
+        }
+        Ok(sent)
+    }
+
+    /// As [`Stream::try_send_file`], but waits for the client.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_file(
+        &self,
+        file: &File,
+        offset: &mut u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        loop {
+            self.writable().await?;
+            match self.try_send_file(file, offset, count) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    #[inline]
+    fn note_received(&self, bytes: &[u8]) {
+        if self.tap.is_on() {
+            self.tap.received(bytes, || self.socket.ends());
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        each!(&self.socket, inner => inner.as_fd())
+    }
 }
 
 impl AsyncRead for Stream {
@@ -44,7 +209,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = each!(&mut this.socket, inner => Pin::new(inner).poll_read(cx, buf));
+        if let Poll::Ready(Ok(())) = polled {
+            this.note_received(&buf.filled()[before..]);
+        }
+        polled
     }
 }
 
@@ -54,7 +225,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
+        let this = self.get_mut();
+        let polled = each!(&mut this.socket, inner => Pin::new(inner).poll_write(cx, buf));
+        if this.tap.is_on()
+            && let Poll::Ready(Ok(written)) = polled
+        {
+            this.tap.sent(&buf[..written], || this.socket.ends());
+        }
+        polled
     }
 
     fn poll_write_vectored(
@@ -62,7 +240,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, bufs))
+        let this = self.get_mut();
+        let polled =
+            each!(&mut this.socket, inner => Pin::new(inner).poll_write_vectored(cx, bufs));
+        if this.tap.is_on()
+            && let Poll::Ready(Ok(written)) = polled
+        {
+            this.tap.sent_vectored(bufs, written, || this.socket.ends());
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -70,11 +256,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
+        each!(&mut self.get_mut().socket, inner => Pin::new(inner).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
+        each!(&mut self.get_mut().socket, inner => Pin::new(inner).poll_shutdown(cx))
     }
 }
 

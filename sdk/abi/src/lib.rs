@@ -18,6 +18,8 @@ pub mod manifest;
 pub mod metrics;
 pub mod plugin;
 mod root;
+pub mod summary;
+pub mod trace;
 
 pub use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 pub use root::{HostQuery, Interface, InterfaceError, InterfaceTable, Root, RootRef, find, offer};
