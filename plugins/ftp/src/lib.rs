@@ -12,6 +12,7 @@ mod writer;
 use std::sync::Arc;
 
 use polyport_sdk::config::Problem;
+use polyport_sdk::summary::{Data, Summary, Text};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
 pub use config::Config;
@@ -37,6 +38,13 @@ impl Plugin for Ftp {
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         serve::control_connection(Arc::clone(&self.service), connection).await
+    }
+
+    fn summary(scheme: &str) -> Box<dyn Summary> {
+        match scheme {
+            serve::DATA => Box::new(Data),
+            _ => Box::new(Text::of_whole_lines()),
+        }
     }
 }
 

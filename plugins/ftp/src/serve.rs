@@ -8,7 +8,6 @@ mod transfer;
 
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +16,6 @@ use polyport_ftp_core::{Control, Options};
 use polyport_sdk::metrics::Number;
 use polyport_sdk::net::{Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -30,6 +27,9 @@ use transfer::Running;
 
 /// Bytes read from a control connection at a time.
 const INPUT: usize = 4096;
+
+/// The scheme of data connections.
+pub(crate) const DATA: &str = "data";
 
 /// Reads in a row for which a flood on one control connection can hold up its transfer's end.
 const MAX_READS: usize = 64;
@@ -266,13 +266,9 @@ impl Session {
             if self.end_of_input {
                 return;
             }
-            let fd = match &self.stream {
-                Stream::Tcp(stream) => stream.as_fd(),
-                Stream::Unix(stream) => stream.as_fd(),
-            };
-            match rustix::net::recv(fd, &mut self.input, RecvFlags::DONTWAIT) {
-                Ok((read, _)) => self.received(read),
-                Err(Errno::WOULDBLOCK) => return,
+            match self.stream.receive_now(&mut self.input) {
+                Ok(read) => self.received(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => self.received(0),
             }
         }
@@ -295,17 +291,8 @@ pub(crate) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send 
 /// [`tokio::io::AsyncReadExt::read`] would take for all and wait.
 async fn read(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        let read = match stream {
-            Stream::Tcp(stream) => {
-                stream.readable().await?;
-                stream.try_read(buffer)
-            }
-            Stream::Unix(stream) => {
-                stream.readable().await?;
-                stream.try_read(buffer)
-            }
-        };
-        match read {
+        stream.readable().await?;
+        match stream.try_read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Jail;
 use polyport_sdk::http::Front;
+use polyport_sdk::summary::{Http, Summary};
 use polyport_sdk::{Connection, Context, Error, Plugin};
 use tracing::{info, warn};
 
@@ -43,6 +44,10 @@ impl Plugin for HttpFiles {
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         self.front.serve(connection, Arc::clone(&self.site)).await
+    }
+
+    fn summary(_: &str) -> Box<dyn Summary> {
+        Box::<Http>::default()
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_sdk::config::Problem;
+use polyport_sdk::summary::{Http, Summary};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
 use api::Api;
@@ -51,6 +52,10 @@ impl Plugin for JsonApi {
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         self.server.serve(connection).await
+    }
+
+    fn summary(_: &str) -> Box<dyn Summary> {
+        Box::<Http>::default()
     }
 
     async fn stop(&self) {

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tracing::{debug, info};
 
 use super::transfer::{Job, Running};
-use super::{Login, Session, Wait, blocking, data};
+use super::{DATA, Login, Session, Wait, blocking, data};
 use crate::files::Files;
 use crate::folders::Place;
 
@@ -193,6 +193,7 @@ impl Session {
         let limit = self.service.config.accept_timeout();
         let listener = self.listener.take();
         let (peer, local) = (self.peer, self.local);
+        let context = self.service.context.clone();
         let connect = async move {
             let wait = async {
                 match (endpoint, listener, peer.ip(), local.ip()) {
@@ -206,7 +207,7 @@ impl Session {
                 }
             };
             match tokio::time::timeout(limit, wait).await {
-                Ok(Ok(stream)) => Ok(stream),
+                Ok(Ok(stream)) => Ok(context.stream(stream, DATA)),
                 Ok(Err(error)) => Err(Stopped::NoConnection(error.to_string())),
                 Err(_) => Err(Stopped::NoConnection(format!(
                     "none within {} seconds",

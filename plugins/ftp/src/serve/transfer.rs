@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use polyport_ftp_core::ascii::Encoder;
 use polyport_ftp_core::{Answer, Failure, Opened, Representation, Stopped};
+use polyport_sdk::net::Stream;
 use rustix::fs::Advice;
 use rustix::io::Errno;
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +75,7 @@ impl Running {
     pub(super) fn start(
         what: String,
         job: Job,
-        connect: impl Future<Output = Result<TcpStream, Stopped>> + Send + 'static,
+        connect: impl Future<Output = Result<Stream, Stopped>> + Send + 'static,
     ) -> Self {
         let octets = Arc::new(AtomicU64::new(0));
         let abort = CancellationToken::new();
@@ -159,7 +159,7 @@ impl Ended {
 
 async fn run(
     job: Job,
-    connect: impl Future<Output = Result<TcpStream, Stopped>>,
+    connect: impl Future<Output = Result<Stream, Stopped>>,
     octets: Arc<AtomicU64>,
     abort: CancellationToken,
 ) -> Ended {
@@ -200,11 +200,7 @@ async fn unless(
     }
 }
 
-async fn send_lines(
-    lines: &[u8],
-    mut stream: TcpStream,
-    octets: &AtomicU64,
-) -> Result<(), Stopped> {
+async fn send_lines(lines: &[u8], mut stream: Stream, octets: &AtomicU64) -> Result<(), Stopped> {
     for block in lines.chunks(64 * 1024) {
         stream.write_all(block).await.map_err(broken)?;
         octets.fetch_add(block.len() as u64, Ordering::Relaxed);
@@ -212,7 +208,7 @@ async fn send_lines(
     finish(stream).await
 }
 
-async fn send_file(source: Source, stream: TcpStream, octets: &AtomicU64) -> Result<(), Stopped> {
+async fn send_file(source: Source, stream: Stream, octets: &AtomicU64) -> Result<(), Stopped> {
     // a hint; without it the file is read all the same
     let _ = rustix::fs::fadvise(&source.file, source.from, None, Advice::Sequential);
     match source.representation {
@@ -222,23 +218,12 @@ async fn send_file(source: Source, stream: TcpStream, octets: &AtomicU64) -> Res
 }
 
 /// From the page cache to the socket without passing through this process.
-async fn send_image(
-    mut source: Source,
-    stream: TcpStream,
-    octets: &AtomicU64,
-) -> Result<(), Stopped> {
+async fn send_image(mut source: Source, stream: Stream, octets: &AtomicU64) -> Result<(), Stopped> {
     while source.from < source.to {
-        stream.writable().await.map_err(broken)?;
         let left = usize::try_from(source.to - source.from).unwrap_or(usize::MAX);
-        let sent = stream.try_io(Interest::WRITABLE, || {
-            rustix::fs::sendfile(
-                &stream,
-                &source.file,
-                Some(&mut source.from),
-                left.min(SEND),
-            )
-            .map_err(io::Error::from)
-        });
+        let sent = stream
+            .send_file(&source.file, &mut source.from, left.min(SEND))
+            .await;
         match sent {
             // cut off while it was read
             Ok(0) => {
@@ -249,7 +234,6 @@ async fn send_image(
             Ok(sent) => {
                 octets.fetch_add(sent as u64, Ordering::Relaxed);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // a file system that cannot do it
             Err(error)
                 if matches!(
@@ -271,7 +255,7 @@ async fn send_image(
 /// Through memory, block by block.
 async fn send_converted(
     source: Source,
-    mut stream: TcpStream,
+    mut stream: Stream,
     octets: &AtomicU64,
 ) -> Result<(), Stopped> {
     let Source {
@@ -323,11 +307,11 @@ async fn read_block(file: &Arc<File>, from: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The end of the data connection is the end of the file (RFC 959 section 3.4.1).
-async fn finish(mut stream: TcpStream) -> Result<(), Stopped> {
+async fn finish(mut stream: Stream) -> Result<(), Stopped> {
     stream.shutdown().await.map_err(broken)
 }
 
-async fn receive(stream: TcpStream, mut writer: Writer, octets: &AtomicU64) -> Result<(), Stopped> {
+async fn receive(stream: Stream, mut writer: Writer, octets: &AtomicU64) -> Result<(), Stopped> {
     let mut buffer = vec![0; BLOCK];
     loop {
         stream.readable().await.map_err(broken)?;
@@ -347,7 +331,7 @@ async fn receive(stream: TcpStream, mut writer: Writer, octets: &AtomicU64) -> R
 }
 
 /// Reads what is there, up to the size of the buffer; whether the stream ended.
-fn fill(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+fn fill(stream: &Stream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.try_read(&mut buffer[filled..]) {
