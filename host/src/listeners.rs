@@ -9,13 +9,13 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use polyport_abi::plugin::StartListener;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::warn;
 
 use crate::config::{Address, Listen};
 
-/// Connections that may wait to be accepted; the system's `somaxconn` caps it.
-const BACKLOG: i32 = 4096;
+/// Connections that may wait at a socket until its change is committed.
+const BACKLOG: i32 = 128;
 
 /// What a kernel without IPv6 answers.
 const EAFNOSUPPORT: i32 = 97;
@@ -88,9 +88,14 @@ impl Listeners {
         Ok(())
     }
 
-    /// Keeps what was bound for a change.
-    pub fn commit(&mut self, fresh: Fresh) {
+    /// Keeps what was bound for a change; at every socket `backlog` connections may wait from now on.
+    pub fn commit(&mut self, fresh: Fresh, backlog: u16) {
         self.bound.extend(fresh.bound);
+        for bound in self.bound.values() {
+            if let Err(error) = SockRef::from(&bound.socket).listen(backlog.into()) {
+                warn!("{}: backlog {backlog}: {error}", bound.address);
+            }
+        }
     }
 
     /// Closes every socket that none of `services` names.
@@ -303,12 +308,30 @@ mod tests {
         let mut listeners = Listeners::default();
         let mut fresh = Fresh::default();
         listeners.bind("x", &entries, &mut fresh).unwrap();
-        listeners.commit(fresh);
+        listeners.commit(fresh, 128);
         let addresses = listeners.addresses("x", &entries);
         assert_eq!(addresses.len(), 2);
         assert!(std::net::TcpStream::connect(&addresses[0]).is_ok());
         listeners.keep_only(std::iter::empty());
         assert!(std::net::TcpStream::connect(&addresses[0]).is_err());
+    }
+
+    #[test]
+    fn the_backlog_of_open_sockets_can_be_changed() {
+        let entries = [listen("127.0.0.1:0")];
+        let mut listeners = Listeners::default();
+        let mut fresh = Fresh::default();
+        listeners.bind("x", &entries, &mut fresh).unwrap();
+        listeners.commit(fresh, 1);
+        let address = listeners.addresses("x", &entries)[0].parse().unwrap();
+        let connect = || {
+            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(500))
+        };
+        // Linux lets one more wait than it was told.
+        let mut waiting = vec![connect().unwrap(), connect().unwrap()];
+        assert!(connect().is_err(), "a third had to wait outside");
+        listeners.commit(Fresh::default(), 16);
+        waiting.extend((0..8).map(|_| connect().unwrap()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::logging::Filter;
 pub const KEYS: &[&str] = &[
     "plugins",
     "user",
+    "backlog",
     "accounts",
     "state",
     "control",
@@ -24,6 +25,8 @@ pub const KEYS: &[&str] = &[
 /// The keys of `[host.log]`.
 pub const LOG_KEYS: &[&str] = &["level", "format", "file", "access"];
 
+/// Connections that may wait unless the file says otherwise; the system's somaxconn caps it.
+const BACKLOG: u16 = 4096;
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -34,6 +37,8 @@ pub struct HostConfig {
     pub plugins: PathBuf,
     /// Whom the process becomes once its first sockets are bound; itself when absent.
     pub user: Option<String>,
+    /// Connections that may wait at a socket to be accepted.
+    pub backlog: u16,
     /// The accounts file.
     pub accounts: PathBuf,
     /// The folder of everything that must outlive the process.
@@ -99,6 +104,7 @@ pub fn read(
         reader.filled_text(key).map(|text| folder.join(text))
     };
     let plugins = path(&mut reader, "plugins").unwrap_or_else(|| program_folder.to_owned());
+    let backlog = reader.count("backlog").unwrap_or(BACKLOG);
     let user = reader.filled_text("user").map(ToOwned::to_owned);
     let accounts = path(&mut reader, "accounts").unwrap_or_else(|| folder.join("accounts.ini"));
     let state = path(&mut reader, "state").unwrap_or_else(|| folder.join("state"));
@@ -117,6 +123,7 @@ pub fn read(
     HostConfig {
         plugins,
         user,
+        backlog,
         accounts,
         state,
         control,

@@ -136,6 +136,19 @@ impl<'a, 'd> Reader<'a, 'd> {
         texts
     }
 
+    /// A whole number from 1 to 65535.
+    pub fn count(&mut self, key: &str) -> Option<u16> {
+        let node = &self.entry(key)?.node;
+        let count = match node.kind {
+            Kind::Integer(count) => u16::try_from(count).ok().filter(|count| *count > 0),
+            _ => None,
+        };
+        if count.is_none() {
+            self.expected(key, "a number from 1 to 65535", node);
+        }
+        count
+    }
+
     /// A duration such as "300ms", at most `max`.
     pub fn duration(&mut self, key: &str, max: Duration) -> Option<Duration> {
         let expected = format!(

@@ -264,7 +264,8 @@ impl Host {
             .drain(..)
             .map(|entry| (entry.service.name.clone(), entry))
             .collect();
-        self.listeners.commit(started.fresh);
+        self.listeners
+            .commit(started.fresh, next.config.host.backlog);
         let services = next.services.iter();
         let known: Vec<&str> = services.map(|next| next.service.name.as_str()).collect();
         for warning in next.accounts.unknown_services(&known).iter() {
