@@ -209,11 +209,10 @@ impl Account {
 
     /// Over everything that was read, in a fixed order.
     fn compute_fingerprint(&self) -> [u8; 32] {
-        let secret = match &self.secret {
-            None => ("none", ""),
-            Some(Secret::Plain(text)) => ("plain", text.as_str()),
-            Some(Secret::Argon2id(text)) => ("argon2id", text.as_str()),
-        };
+        let secret = self
+            .secret
+            .as_ref()
+            .map(|secret| (secret.kind(), secret.text()));
         let everything = format!(
             "{:?}",
             (

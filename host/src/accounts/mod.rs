@@ -202,7 +202,7 @@ impl Accounts {
         proven.then(|| Arc::clone(account))
     }
 
-    /// The whole check, which takes as long for an unknown user as for a wrong password.
+    /// The whole check. A refusal takes the same time whatever its reason is.
     fn check(&self, login: &Login) -> Result<Arc<Account>, Denied> {
         if let Some(account) = self.proven(login) {
             return Ok(account); // proven while this one was waiting
@@ -210,7 +210,7 @@ impl Accounts {
         let list = self.list();
         let account = list.get(&login.user);
         let secret = account.and_then(|account| account.secret.as_ref());
-        let right = password::verify(secret, &login.password, list.dummy());
+        let right = secret.is_some_and(|secret| secret.matches(&login.password));
         let reason = match account {
             None => "there is no such account".to_owned(),
             Some(account) if account.secret.is_none() => "the account has no password".to_owned(),
@@ -223,6 +223,7 @@ impl Accounts {
                 }
             },
         };
+        list.dummy().spend_rest(secret, &login.password);
         let peer = login.peer.map_or_else(
             || "unix".to_owned(),
             |address| address.to_canonical().to_string(),

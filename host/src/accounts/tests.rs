@@ -120,7 +120,7 @@ fn every_problem_is_reported_at_once_with_its_line() {
              or all, or none, got \"reed\"",
             "13:14: c.rights.Ftp: expected rights.SERVICE, got \"Ftp\" for the service",
             "14:11: c.pasword: unknown key, did you mean \"password\"?",
-            "15:12: c.password: expected an argon2id hash such as \"polyport user hash\" prints",
+            "15:12: c.password: expected a hash such as crypt(3) makes: [rounds=1000 to 1000000$]SALT$ and 86 characters",
             "16:12: c.services: expected names of services such as mqtt, files, got \"a;b\"",
             "17:7: c.home: expected the path of a folder, got \"\"",
             "19:12: anonymous.password: is not for [anonymous]: it stands for the clients that do not log in",

@@ -54,11 +54,7 @@ fn row(account: &Account, now: SystemTime) -> [String; 6] {
         (true, false) => "expired",
         (true, true) => "valid",
     };
-    let password = match account.secret {
-        None => "none",
-        Some(Secret::Plain(_)) => "plain",
-        Some(Secret::Argon2id(_)) => "argon2id",
-    };
+    let password = account.secret.as_ref().map_or("none", Secret::kind);
     let expires = account
         .expires
         .and_then(|end| OffsetDateTime::from(end).format(&Rfc3339).ok());
