@@ -114,7 +114,10 @@ impl Load {
             "clients refused or cut off"
         );
         let served = self.done.load(Ordering::Relaxed);
-        polyport_testkit::figure("clients", format!("{served} served, none refused or cut off"));
+        polyport_testkit::figure(
+            "clients",
+            format!("{served} served, none refused or cut off"),
+        );
     }
 }
 
