@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::Options;
 use crate::config::Config;
@@ -13,30 +13,43 @@ use crate::loader::{catalog, library};
 
 /// Arguments of `polyport client`.
 #[derive(Debug, Args)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_value_name = "NAME|FILE",
+    override_usage = "polyport client [OPTIONS] [NAME|FILE [ARGUMENTS]...]",
+    after_help = "NAME is a plugin, FILE the path of its library; polyport client NAME --help shows its commands."
+)]
 pub struct Command {
-    /// A plugin's name, or the path of its library
-    #[arg(value_name = "NAME|FILE")]
-    plugin: Option<PathBuf>,
-    /// The plugin's command with its options; --help lists them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    #[command(subcommand)]
+    plugin: Option<Plugin>,
+}
+
+/// A plugin's name or library. All that follows it is the plugin's, options too.
+#[derive(Debug, Subcommand)]
+enum Plugin {
+    #[command(external_subcommand)]
+    Called(Vec<String>),
 }
 
 impl Command {
     /// Runs the plugin's command and gives its exit code, or lists all commands.
     pub fn run(self, options: &Options) -> Result<ExitCode, Box<dyn Error>> {
-        let Some(plugin) = self.plugin else {
+        let Some(Plugin::Called(words)) = self.plugin else {
             return list(options);
         };
+        let (name, arguments) = words
+            .split_first()
+            .expect("an external subcommand has a name");
+        let plugin = PathBuf::from(name);
         let path = if plugin.is_file() {
             plugin
         } else {
-            catalog::find(&folder(options)?, &plugin.display().to_string())?
+            catalog::find(&folder(options)?, name)?
         };
         let Some(client) = library::client(&path)? else {
             return Err(no_commands(&path.display().to_string()));
         };
-        let arguments = serde_json::to_vec(&self.arguments)?;
+        let arguments = serde_json::to_vec(arguments)?;
         Ok(ExitCode::from((client.run)(arguments.as_slice().into())))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The protocol lives in `polyport-mqtt-core`; here are its settings, its store on disk and its sockets.
 
+mod client;
 mod config;
 mod engine;
 mod login;
@@ -13,6 +14,7 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::metrics::Number;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -31,6 +33,12 @@ pub struct Mqtt {
 
 impl Plugin for Mqtt {
     type Config = Config;
+
+    const CLIENT_HELP: &'static str = client::HELP;
+
+    fn client(arguments: Vec<String>) -> Result<(), Failure> {
+        client::run(arguments)
+    }
 
     fn check(config: &Config) -> Vec<Problem> {
         config.problems()

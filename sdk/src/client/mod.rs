@@ -93,7 +93,7 @@ pub fn with_retries<T>(
             return Err(Failure::Broken(broken));
         }
         eprintln!("polyport: {broken}; trying again");
-        std::thread::sleep(std::time::Duration::from_millis(250 << in_vain.min(5)));
+        std::thread::sleep(std::time::Duration::from_millis(250u64 << in_vain.min(5)));
         in_vain += 1;
     }
 }

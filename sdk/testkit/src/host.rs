@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::builder::{Builder, Names};
+use crate::client::Client;
 use crate::log::Log;
 use crate::process::{Finished, finish, wait_limited};
 use crate::{PATIENCE, eventually};
@@ -193,6 +194,15 @@ impl Host {
     #[track_caller]
     pub fn command_with_input(&self, args: &[&str], stdin: &[u8]) -> Finished {
         finish(self.polyport(args), stdin, PATIENCE)
+    }
+
+    /// `polyport client ARGS`, to be run to its end or beside the test.
+    pub fn client(&self, args: &[&str]) -> Client {
+        let client = Client::new(&self.program)
+            .arg("-c")
+            .arg(self.config())
+            .arg("client");
+        client.args(args).current_dir(self.path())
     }
 
     /// `status --json` of the running host.
