@@ -30,6 +30,8 @@ const SLICES: usize = 32;
 const UNSENT_MAX: usize = 1024 * 1024;
 /// How long a closed connection may take to take its last bytes.
 const LINGER: Duration = Duration::from_secs(5);
+/// The same while the instance drains: the next one waits for the store.
+const LINGER_DRAINING: Duration = Duration::from_millis(500);
 
 thread_local! {
     static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; READ]);
@@ -88,6 +90,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), Error> {
     let outbound = Arc::new(Outbound::default());
     let id = engine.open(&outbound, peer);
+    let attached = Attached { engine, id };
     let mut link = Link {
         engine: Arc::clone(engine),
         context: context.clone(),
@@ -103,15 +106,37 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         linger: None,
     };
     let ended = std::future::poll_fn(|cx| link.poll(cx)).await;
-    engine.lost(id);
+    drop(attached);
     match ended {
         Ok(Ended::ByUs) => {
-            let _ = tokio::time::timeout(LINGER, end(&mut link.stream)).await;
+            // Boxed: every connection would carry its buffer for all its life.
+            let _ = Box::pin(tokio::time::timeout(linger(context), end(&mut link.stream))).await;
             Ok(())
         }
         Ok(Ended::ByPeer) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A connection that the engine knows of, until it is dropped: also by a panic, or when the drain
+/// deadline has passed.
+struct Attached<'a> {
+    engine: &'a Engine,
+    id: ConnectionId,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.engine.lost(self.id);
+    }
+}
+
+fn linger(context: &Context) -> Duration {
+    if context.is_draining() {
+        LINGER_DRAINING
+    } else {
+        LINGER
     }
 }
 
@@ -288,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     .outbound
                     .take(self.engine.committed(), &mut self.writing);
                 if taken.close && self.linger.is_none() {
-                    self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
+                    self.linger = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
                 }
                 if self.writing.is_empty() {
                     if let Some(gate) = taken.held {
