@@ -6,6 +6,7 @@
 mod archive;
 mod blocking;
 mod byteranges;
+mod client;
 mod conditional;
 mod config;
 mod content_type;

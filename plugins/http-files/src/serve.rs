@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Jail;
 use polyport_sdk::http::Front;
@@ -9,6 +10,7 @@ use polyport_sdk::summary::{Http, Summary};
 use polyport_sdk::{Connection, Context, Error, Plugin};
 use tracing::{info, warn};
 
+use crate::client;
 use crate::config::Config;
 use crate::pipeline::Site;
 
@@ -21,6 +23,12 @@ pub struct HttpFiles {
 
 impl Plugin for HttpFiles {
     type Config = Config;
+
+    const CLIENT_HELP: &'static str = client::HELP;
+
+    fn client(arguments: Vec<String>) -> Result<(), Failure> {
+        client::run(arguments)
+    }
 
     fn check(config: &Config) -> Vec<Problem> {
         config.check()

@@ -2,6 +2,7 @@
 //!
 //! - [`Host`] writes a configuration, runs `polyport run` on it and ends it again.
 //! - [`transcript`] replays wire exchanges kept as text files, against a socket or a pure core.
+//! - [`Relay`] breaks connections in the middle.
 //! - [`Client`] runs foreign client programs (mosquitto_sub, curl, Python scripts) with a time limit.
 //!
 //! Everything here panics with a full explanation instead of returning errors: the caller is a test.
@@ -15,6 +16,7 @@ mod host;
 mod log;
 mod ports;
 mod process;
+mod relay;
 pub mod transcript;
 
 pub use artifacts::{clients_venv, library, library_of, program, target_dir};
@@ -23,6 +25,7 @@ pub use client::{Client, Running};
 pub use host::Host;
 pub use ports::free_port;
 pub use process::Finished;
+pub use relay::Relay;
 pub use rustix::process::Signal;
 
 use std::time::Duration;
