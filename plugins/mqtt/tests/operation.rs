@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polyport_testkit::{Client, Host};
 
@@ -82,6 +82,22 @@ fn t6_a_reload_tells_clients_to_come_back_and_keeps_their_sessions() {
     let resumed = b"\x20\x0e\x01\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x1e";
     exchange(&mut client, connect, resumed);
     exchange(&mut client, b"", b"\x32\x07\x00\x01t\x00\x01\x00x");
+}
+
+#[test]
+fn t6_a_stop_does_not_wait_for_clients_that_hold_on() {
+    let mut host = host();
+    let mut client = connected(&host, b"h");
+    let begun = host.connect("mqtt");
+    let since = Instant::now();
+    assert_eq!(host.sigterm(), Some(0));
+    assert!(
+        since.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        since.elapsed()
+    );
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    drop(begun);
 }
 
 #[test]
