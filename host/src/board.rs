@@ -72,6 +72,15 @@ impl Board {
             .generation
     }
 
+    /// Each service's name and instance.
+    pub fn services(&self) -> Vec<(String, Option<&'static HostSide>)> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let services = shown.services.iter();
+        services
+            .map(|service| (service.name.clone(), service.side))
+            .collect()
+    }
+
     /// `NAME (PLUGIN VERSION) on ADDRESS` for each address.
     pub fn listening(&self) -> Vec<String> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);

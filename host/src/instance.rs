@@ -59,6 +59,7 @@ impl Instance {
             settings: service.settings.clone(),
         };
         let request = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
+        side.set_summary(library.summary());
         match (library.lifecycle().start)(side.query(), request.as_slice().into()) {
             RResult::ROk(handle) => Ok(Self {
                 library,

@@ -15,6 +15,7 @@ mod logging;
 mod privileges;
 mod reload;
 mod run;
+mod trace;
 mod watch;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod restart;
 mod run;
 mod status;
 mod stop;
+mod trace;
 mod user;
 
 use std::error::Error;
@@ -79,6 +80,8 @@ enum Command {
     Stop(stop::Command),
     /// Start one service of the running host anew, or all of them
     Restart(restart::Command),
+    /// Show what passes over a service's connections, live; write a capture file
+    Trace(trace::Command),
     /// Edit accounts.ini, keeping its comments and order
     #[command(subcommand)]
     User(user::Command),
@@ -102,11 +105,15 @@ impl Options {
 
     /// Sends a command to the running host: by `--control`, or by the configuration's socket.
     pub fn ask(&self, command: &control::Command) -> Result<Value, Box<dyn Error>> {
-        let socket = match &self.control {
+        Ok(control::client::ask(&self.control_socket()?, command)?)
+    }
+
+    /// The running host's control socket: `--control`, or the configuration's.
+    pub fn control_socket(&self) -> Result<PathBuf, Box<dyn Error>> {
+        Ok(match &self.control {
             Some(socket) => socket.clone(),
             None => Config::load(&self.source())?.host.control,
-        };
-        Ok(control::client::ask(&socket, command)?)
+        })
     }
 
     /// The configuration file that is meant, whether it exists or not.
@@ -130,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&options),
         Command::Stop(command) => command.run(&options),
         Command::Restart(command) => command.run(&options),
+        Command::Trace(command) => command.run(&options),
         Command::User(command) => command.run(&options),
         Command::Plugin(command) => command.run(&options),
         Command::Client(command) => match command.run(&options) {

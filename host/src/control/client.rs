@@ -35,6 +35,14 @@ pub enum Error {
 /// # Errors
 /// As [`Error`] says.
 pub fn ask(socket: &Path, command: &Command) -> Result<Value, Error> {
+    begin(socket, command).map(|(value, _)| value)
+}
+
+/// Sends one command, waits for the first line of its answer and gives the connection with what follows.
+///
+/// # Errors
+/// As [`Error`] says.
+pub fn begin(socket: &Path, command: &Command) -> Result<(Value, BufReader<UnixStream>), Error> {
     let io = |source| Error::Io {
         socket: socket.to_owned(),
         source,
@@ -48,10 +56,11 @@ pub fn ask(socket: &Path, command: &Command) -> Result<Value, Error> {
     let mut line = serde_json::to_string(command).map_err(|error| io(error.into()))?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(io)?;
+    let mut stream = BufReader::new(stream);
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(io)?;
+    stream.read_line(&mut answer).map_err(io)?;
     if answer.is_empty() && *command == Command::Stop {
-        return Ok(Value::Null);
+        return Ok((Value::Null, stream));
     }
     if answer.is_empty() {
         return Err(io(std::io::Error::new(
@@ -60,7 +69,7 @@ pub fn ask(socket: &Path, command: &Command) -> Result<Value, Error> {
         )));
     }
     match serde_json::from_str(&answer).map_err(|error| io(error.into()))? {
-        Answer::Done(value) => Ok(value),
+        Answer::Done(value) => Ok((value, stream)),
         Answer::Failed(reason) => Err(Error::Failed(reason)),
     }
 }

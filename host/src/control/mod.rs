@@ -1,8 +1,9 @@
 //! The control socket: commands from `polyport` at the command line to the running host, one JSON object a
-//! line each way. Its mode is 0600: who may write to it may stop the host.
+//! line each way, and for [`Command::Trace`] further lines. Its mode is 0600: who may write to it may stop the host.
 
 pub mod client;
 pub mod server;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +25,16 @@ pub enum Command {
     Restart {
         /// Its name.
         service: Option<String>,
+    },
+    /// Show what passes over a service's connections, one [`Seen`](crate::trace::wire::Seen) a line after the
+    /// answer, until the client closes the connection.
+    Trace {
+        /// Its name.
+        service: String,
+        /// Only connections of this address, address with port, or number.
+        connection: Option<String>,
+        /// With the bytes.
+        bytes: bool,
     },
     /// Drain and exit; the connection ends with the process, without an answer.
     Stop,

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
+use super::trace::{self, Wanted};
 use super::{Answer, Command};
 use crate::board::Board;
 
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A command for the host, and where its answer goes.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked; never [`Command::Status`].
+    /// What is asked; never [`Command::Status`] or [`Command::Trace`].
     pub command: Command,
     /// Takes the answer.
     pub reply: oneshot::Sender<Answer>,
@@ -103,6 +104,18 @@ async fn answer(
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Command>(&line) {
         Ok(Command::Status) => Answer::Done(board.json()),
+        Ok(Command::Trace {
+            service,
+            connection,
+            bytes,
+        }) => {
+            let wanted = Wanted {
+                service,
+                connection,
+                bytes,
+            };
+            return trace::stream(wanted, board, read.into_inner().into_inner(), write).await;
+        }
         Ok(command) => pass_on(command, requests).await,
         Err(error) => Answer::Failed(format!(
             "expected a command in JSON on one line, got {line:?}: {error}"

@@ -1,11 +1,11 @@
-//! What plugins may ask of the host: `log/1`, `accounts/1`, `metrics/1`, `control/1`, one set of tables for
-//! each instance. No panic leaves a function of this file.
+//! What plugins may ask of the host: `log/1`, `accounts/1`, `metrics/1`, `control/1`, `trace/1`, one set of
+//! tables for each instance. No panic leaves a function of this file.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use polyport_abi::accounts::{
     self as abi, AccountHandle, AccountsV1, Changed, DENIED_BUSY, DENIED_REFUSED, LoginDone,
@@ -14,6 +14,8 @@ use polyport_abi::accounts::{
 use polyport_abi::control::{self, ControlV1};
 use polyport_abi::log::{LevelCell, LogRecord, LogV1};
 use polyport_abi::metrics::{Cell, MetricsV1};
+use polyport_abi::summary::SummaryV1;
+use polyport_abi::trace::{TraceConnection, TraceV1};
 use polyport_abi::{
     HostQuery, Interface, InterfaceTable, ROption, RResult, RSlice, RStr, RVec, offer,
 };
@@ -22,6 +24,7 @@ use tracing::Level;
 
 use crate::accounts::{Account, Accounts, Action, Denied};
 use crate::logging;
+use crate::trace::{self, Hub};
 
 /// How an instance says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +50,17 @@ pub struct HostSide {
     level: LevelCell,
     access: LevelCell,
     cells: Mutex<BTreeMap<String, &'static Cell>>,
+    trace: &'static Hub,
+    summary: OnceLock<&'static SummaryV1>,
     tables: Tables,
 }
 
 struct Tables {
-    log: std::sync::OnceLock<LogV1>,
-    accounts: std::sync::OnceLock<AccountsV1>,
-    metrics: std::sync::OnceLock<MetricsV1>,
-    control: std::sync::OnceLock<ControlV1>,
+    log: OnceLock<LogV1>,
+    accounts: OnceLock<AccountsV1>,
+    metrics: OnceLock<MetricsV1>,
+    control: OnceLock<ControlV1>,
+    trace: OnceLock<TraceV1>,
 }
 
 /// Who wants to hear that accounts changed.
@@ -97,11 +103,14 @@ impl HostSide {
                 value: AtomicU64::new(0),
             },
             cells: Mutex::default(),
+            trace: trace::hub(service),
+            summary: OnceLock::new(),
             tables: Tables {
-                log: std::sync::OnceLock::new(),
-                accounts: std::sync::OnceLock::new(),
-                metrics: std::sync::OnceLock::new(),
-                control: std::sync::OnceLock::new(),
+                log: OnceLock::new(),
+                accounts: OnceLock::new(),
+                metrics: OnceLock::new(),
+                control: OnceLock::new(),
+                trace: OnceLock::new(),
             },
         }));
         side.refresh_log();
@@ -135,6 +144,19 @@ impl HostSide {
         );
         let access = logging::wants_access().into();
         self.access.value.store(access, Ordering::Relaxed);
+    }
+
+    /// Sets how its connections are told in lines; once, before it starts.
+    pub fn set_summary(&self, summary: Option<&'static SummaryV1>) {
+        if let Some(summary) = summary {
+            // The first stays, as was promised.
+            let _ = self.summary.set(summary);
+        }
+    }
+
+    /// Whether it tells what passes over its connections when somebody looks.
+    pub fn tells_trace(&self) -> bool {
+        self.tables.trace.get().is_some()
     }
 
     /// Its metrics by name.
@@ -176,6 +198,14 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
         })),
         MetricsV1::ID => offer(tables.metrics.get_or_init(|| MetricsV1 { ctx, cell })),
         ControlV1::ID => offer(tables.control.get_or_init(|| ControlV1 { ctx, report })),
+        TraceV1::ID => offer(tables.trace.get_or_init(|| TraceV1 {
+            ctx,
+            watchers: side(ctx).trace.cell(),
+            opened,
+            received,
+            sent,
+            closed,
+        })),
         _ => return ROption::RNone,
     };
     ROption::RSome(answer)
@@ -226,6 +256,34 @@ extern "C" fn cell(ctx: *const (), name: RStr<'_>, _kind: u32) -> &'static Cell 
     cells
         .entry(name.as_str().to_owned())
         .or_insert_with(|| Box::leak(Box::default()))
+}
+
+// trace/1
+
+extern "C" fn opened(ctx: *const (), connection: TraceConnection<'_>) -> u64 {
+    guard(u64::MAX, || {
+        let side = side(ctx);
+        side.trace.opened(
+            connection.peer.as_str(),
+            connection.local.as_str(),
+            connection.scheme.as_str(),
+            side.summary.get().copied(),
+        )
+    })
+}
+
+extern "C" fn received(ctx: *const (), connection: u64, bytes: RSlice<'_, u8>) {
+    guard((), || {
+        side(ctx).trace.received(connection, bytes.as_slice())
+    });
+}
+
+extern "C" fn sent(ctx: *const (), connection: u64, bytes: RSlice<'_, u8>) {
+    guard((), || side(ctx).trace.sent(connection, bytes.as_slice()));
+}
+
+extern "C" fn closed(ctx: *const (), connection: u64) {
+    guard((), || side(ctx).trace.closed(connection));
 }
 
 // control/1

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use polyport_abi::client::ClientV1;
 use polyport_abi::manifest::Manifest;
 use polyport_abi::plugin::{PluginV1, SettingProblem};
-use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, find};
+use polyport_abi::summary::SummaryV1;
+use polyport_abi::{HostQuery, Interface, InterfaceError, InterfaceTable, ROption, find};
 use sha2::{Digest, Sha256};
 
 use super::manifest;
@@ -31,6 +32,7 @@ pub struct Library {
     /// SHA-256 of its bytes, lowercase hexadecimal.
     pub hash: String,
     lifecycle: &'static PluginV1,
+    summary: Option<&'static SummaryV1>,
 }
 
 /// The libraries that this process has loaded, by hash.
@@ -101,11 +103,21 @@ impl Loader {
             .copy(&hash, bytes)
             .map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))?;
         probe(&copy)?;
-        let lifecycle = ask::<PluginV1>(&copy, &manifest)?;
+        let offered = open(&copy, &manifest)?;
+        let lifecycle = find(offered(PluginV1::ID)).map_err(|error| error.to_string())?;
+        let summary = match find(offered(SummaryV1::ID)) {
+            Ok(summary) => Some(summary),
+            Err(InterfaceError::Missing { .. }) => None,
+            Err(error) => {
+                tracing::warn!("plugin {}: {error}", manifest.name);
+                None
+            }
+        };
         let library = Arc::new(Library {
             manifest,
             hash: hash.clone(),
             lifecycle,
+            summary,
         });
         self.loaded.insert(hash, Arc::clone(&library));
         Ok(library)
@@ -147,6 +159,11 @@ impl Library {
     /// The plugin's functions.
     pub fn lifecycle(&self) -> &'static PluginV1 {
         self.lifecycle
+    }
+
+    /// How its connections are told in lines, if it knows how.
+    pub fn summary(&self) -> Option<&'static SummaryV1> {
+        self.summary
     }
 
     /// What the plugin finds wrong with settings; empty when it takes them.
