@@ -9,6 +9,7 @@ mod login;
 mod outbound;
 mod serve;
 pub mod store;
+mod summary;
 mod websocket;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::metrics::Number;
+use polyport_sdk::summary::Summary;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 use tracing::{info, warn};
 
@@ -78,6 +80,10 @@ impl Plugin for Mqtt {
             connection,
         )
         .await
+    }
+
+    fn summary(scheme: &str) -> Box<dyn Summary> {
+        summary::reader(scheme)
     }
 
     fn drain(&self) {

@@ -10,13 +10,15 @@ const HEAD_MAX: usize = 64 * 1024;
 const PIPELINED: usize = 1024;
 
 /// Shows each request and each response as a line, and the pieces of bodies by their length.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Http {
     sides: [Side; 2],
     /// For each request without a response, whether that has no body.
     awaited: VecDeque<bool>,
     /// The connection speaks another protocol by now.
     upgraded: bool,
+    /// What reads that.
+    next: Option<Box<dyn Summary>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +50,10 @@ impl Summary for Http {
     fn feed(&mut self, direction: Direction, mut bytes: &[u8], lines: &mut Vec<Line>) {
         while !bytes.is_empty() {
             if self.upgraded {
-                return Data.feed(direction, bytes, lines);
+                return match &mut self.next {
+                    Some(next) => next.feed(direction, bytes, lines),
+                    None => Data.feed(direction, bytes, lines),
+                };
             }
             let side = &mut self.sides[direction.index()];
             if side.body == Body::None {
@@ -63,6 +68,15 @@ impl Summary for Http {
 }
 
 impl Http {
+    /// With a reader for what follows a switch of protocols (101).
+    #[must_use]
+    pub fn upgrading_to(next: Box<dyn Summary>) -> Self {
+        Self {
+            next: Some(next),
+            ..Self::default()
+        }
+    }
+
     /// Goes on with a header; gives what follows it.
     fn head<'a>(
         &mut self,
