@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use polyport_testkit::{Builder, Client, Host};
+use sha2::{Digest, Sha256};
 
 /// The accounts, each named after what it may do.
 pub const PASSWORDS: [(&str, &str); 4] = [
@@ -43,6 +44,9 @@ rights = none
 pub fn files_host() -> Builder {
     Host::builder().service("files").accounts(ACCOUNTS)
 }
+
+/// Content of `hello.txt`.
+pub const HELLO: &str = "abcdefghijklmnopqrstuvwxyz012345";
 
 /// The time that [`set_modified`] sets.
 pub const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -131,4 +135,40 @@ pub fn curl(host: &Host, path: &str) -> Client {
         "--url",
         &address,
     ])
+}
+
+/// Bytes that no two places have in common, made without a source of chance.
+pub fn fill(path: &Path, len: u64) -> String {
+    let mut file = std::io::BufWriter::new(File::create(path).unwrap());
+    let (mut state, mut sha) = (0x9e37_79b9_7f4a_7c15u64, Sha256::new());
+    let mut block = Vec::with_capacity(1 << 16);
+    for _ in 0..len.div_ceil(1 << 16) {
+        block.clear();
+        while block.len() < 1 << 16 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            block.extend(state.to_le_bytes());
+        }
+        sha.update(&block);
+        file.write_all(&block).unwrap();
+    }
+    file.flush().unwrap();
+    hex(&sha.finalize())
+}
+
+pub fn digest(path: &Path) -> String {
+    let (mut file, mut sha) = (File::open(path).unwrap(), Sha256::new());
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut block).unwrap();
+        if read == 0 {
+            return hex(&sha.finalize());
+        }
+        sha.update(&block[..read]);
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
