@@ -89,6 +89,9 @@ impl Outputs {
     }
 }
 
+/// How long entries gather before they are written, when none was before.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// The queue; cheap to clone.
 #[derive(Clone)]
 pub struct Queue {
@@ -203,11 +206,17 @@ impl Shared {
     /// Waits for entries; a record about dropped ones, if any, comes last.
     fn next_batch(&self) -> VecDeque<Entry> {
         let mut state = lock(&self.state);
-        while state.waiting.is_empty() {
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() {
+            while state.waiting.is_empty() {
+                state = self
+                    .filled
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            // Waking for each line of a busy access log would cost more than writing it.
+            drop(state);
+            thread::sleep(GATHER);
+            state = lock(&self.state);
         }
         state.writing = true;
         let mut batch = std::mem::take(&mut state.waiting);
