@@ -138,13 +138,13 @@ fn the_accounts_file_and_the_operating_page_name_every_key_of_an_account() {
     let ini = std::fs::read_to_string(folder().join("accounts.ini")).unwrap();
     let page = std::fs::read_to_string(folder().join("../docs/operating.md")).unwrap();
     assert!(known.len() > 5, "{known:?}");
-    for key in known.iter().map(|key| key.replace("SERVICE", "mqtt")) {
+    for key in known {
+        let written = key.replace("SERVICE", "mqtt").replace("NAME", "1");
         // `expore` is another spelling of `expire`, for files that have it.
         assert!(
-            ini.contains(&format!("\n; {key} = ")) || key == "expore",
+            ini.contains(&format!("\n; {written} = ")) || key == "expore",
             "{key}"
         );
-        let key = key.replace("mqtt", "SERVICE");
         assert!(page.contains(&format!("`{key}`")), "{key}");
     }
 }

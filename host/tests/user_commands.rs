@@ -227,6 +227,100 @@ fn remove_takes_the_section_and_leaves_the_rest() {
 }
 
 #[test]
+fn can_tells_the_line_that_decides_and_by_its_exit_code_what() {
+    let accounts = "[group:staff]\nallow.docs = list,read /docs/**\n\n[alice]\ngroups = staff\n\
+                    deny.1 = subscribe secret/#\nallow.1.mqtt = all #\n[bob]\nenabled = no\n[carol]\nservices = ftp\n";
+    let folder = Folder::new(Some(accounts));
+    fs::write(
+        folder.path("polyport.toml"),
+        "[services.mqtt]\nplugin = \"mqtt\"\n[services.files]\nplugin = \"http-files\"\n",
+    )
+    .unwrap();
+    let place = |line: usize, rest: &str| {
+        format!("{}:{line}: {rest}", folder.path("accounts.ini").display())
+    };
+    assert_eq!(
+        folder.done(&["can", "alice", "files", "read", "/docs/a b"], ""),
+        format!(
+            "allowed: {}\n",
+            place(2, "group:staff.allow.docs = list,read /docs/**")
+        )
+    );
+    assert_eq!(
+        folder.done(&["can", "alice", "mqtt", "subscribe", "a/+"], ""),
+        format!("allowed: {}\n", place(7, "alice.allow.1.mqtt = all #"))
+    );
+    for (arguments, said) in [
+        (
+            ["can", "alice", "mqtt", "subscribe", "#"],
+            place(6, "alice.deny.1 = subscribe secret/#"),
+        ),
+        (
+            ["can", "alice", "files", "write", "/docs/x"],
+            "neither a rule nor rights allow it".to_owned(),
+        ),
+        (
+            ["can", "bob", "files", "read", "/"],
+            format!("the account is disabled, {}", place(9, "bob.enabled = no")),
+        ),
+        (
+            ["can", "carol", "files", "read", "/"],
+            format!(
+                "the account is not for this service, {}",
+                place(11, "carol.services = ftp")
+            ),
+        ),
+    ] {
+        assert_eq!(
+            folder.failed(&arguments, "", 1),
+            format!("polyport: denied: {said}\n")
+        );
+    }
+    for (arguments, said) in [
+        (
+            ["can", "alise", "files", "read", "/"],
+            "there is no account \"alise\", did you mean \"alice\"?",
+        ),
+        (
+            ["can", "alice", "file", "read", "/"],
+            "there is no service \"file\", did you mean \"files\"?",
+        ),
+        (
+            ["can", "alice", "files", "eat", "/"],
+            "expected one of list, read,",
+        ),
+        (
+            ["can", "anonymous", "files", "read", "/"],
+            "there is no account \"anonymous\"",
+        ),
+    ] {
+        let output = folder.failed(&arguments, "", 2);
+        assert!(output.contains(said), "{output}");
+    }
+}
+
+#[test]
+fn groups_are_no_accounts_and_add_knows_them() {
+    let folder = Folder::new(Some("[group:staff]\nrights = read\n"));
+    for command in [["passwd", "group:staff"], ["remove", "group:staff"]] {
+        assert_eq!(
+            folder.failed(&command, "x\n", 1),
+            "polyport: there is no account \"group:staff\"\n"
+        );
+    }
+    folder.done(&["add", "a", "--no-password", "--groups", "staff"], "");
+    assert!(
+        folder
+            .accounts()
+            .ends_with("\nhome = home/a\ngroups = staff\n")
+    );
+    assert_eq!(
+        folder.failed(&["add", "b", "--no-password", "--groups", "stuff"], "", 1),
+        "polyport: there is no section [group:stuff]\n"
+    );
+}
+
+#[test]
 fn a_file_with_problems_is_not_touched_and_all_are_printed() {
     let broken = "[a]\nexpire = soon\n[a]\nword\n";
     let folder = Folder::new(Some(broken));

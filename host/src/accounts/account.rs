@@ -3,28 +3,27 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::expiry;
+use super::group::{Entitlement, Groups, origin};
 use super::ini::{Item, Section};
 use super::network::{Network, admits};
 use super::password::{Secret, Tag};
-use super::rights::{Actions, Rights};
+use super::rights::{Actions, Grant, Origin, Rights, Rule};
+use super::{expiry, words};
 use crate::config::is_name;
 
 /// The section of clients that have no account.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// The keys of a section; `rights.SERVICE` comes on top of them.
+/// The keys of a section; rules and `rights.SERVICE` come on top of them.
 pub const KEYS: &[&str] = &[
-    "name", "password", "expire", "expore", "enabled", "home", "services", "from", "rights",
+    "name", "password", "expire", "expore", "enabled", "home", "groups", "services", "from",
+    "rights",
 ];
-
-/// What a key that begins so goes on with: the name of a service.
-const RIGHTS_OF: &str = "rights.";
 
 /// The longest login and the longest section name, in bytes.
 const MAX_NAME: usize = 128;
@@ -50,8 +49,14 @@ pub struct Account {
     pub services: Option<Vec<String>>,
     /// The networks that it may come from; all of them when absent.
     pub from: Option<Vec<Network>>,
-    /// What it may do.
-    pub rights: Rights,
+    /// The groups it is in.
+    pub groups: Vec<String>,
+    /// What it may do to every target: by its own section and by those of its groups.
+    pub rights: Vec<Rights>,
+    /// What it may do to single targets: its own rules and those of its groups.
+    pub rules: Vec<Arc<Rule>>,
+    /// Where `enabled`, `expire` and `services` were written.
+    pub origins: Vec<Origin>,
     /// Equal for two accounts that differ in nothing.
     pub fingerprint: [u8; 32],
     proven: Mutex<Option<Tag>>,
@@ -68,7 +73,12 @@ pub struct Wrong<'a> {
 impl Account {
     /// Reads `section` as far as it can be read; `wrong` is told what cannot. Homes begin at
     /// `folder`.
-    pub fn read<'a>(section: &'a Section, folder: &Path, wrong: &mut dyn FnMut(Wrong<'a>)) -> Self {
+    pub fn read<'a>(
+        section: &'a Section,
+        folder: &Path,
+        groups: &Groups,
+        wrong: &mut dyn FnMut(Wrong<'a>),
+    ) -> Self {
         let anonymous = section.id == ANONYMOUS;
         let mut account = Self {
             id: section.id.clone(),
@@ -78,25 +88,22 @@ impl Account {
             enabled: true,
             home: None,
             services: None,
-            from: anonymous.then(|| Network::LOOPBACK.to_vec()),
-            rights: Rights {
-                everywhere: if anonymous {
-                    Actions::of_anonymous()
-                } else {
-                    Actions::ALL
-                },
-                services: Default::default(),
-            },
+            from: None,
+            groups: Vec::new(),
+            rights: Vec::new(),
+            rules: Vec::new(),
+            origins: Vec::new(),
             fingerprint: [0; 32],
             proven: Mutex::new(None),
         };
+        let mut own = Entitlement::default();
         for item in &section.items {
             let read = if anonymous && matches!(item.key.as_str(), "name" | "password") {
                 Err(format!(
                     "is not for [{ANONYMOUS}]: it stands for the clients that do not log in"
                 ))
             } else {
-                account.read_item(&item.key, &item.value, folder)
+                account.read_item(section, item, folder, groups, &mut own)
             };
             if let Err(message) = read {
                 wrong(Wrong {
@@ -113,11 +120,79 @@ impl Account {
                 message,
             });
         }
+        if let Err(message) = account.join(own, groups) {
+            wrong(Wrong {
+                item: None,
+                message,
+            });
+        }
         account.fingerprint = account.compute_fingerprint();
         account
     }
 
-    fn read_item(&mut self, key: &str, value: &str, folder: &Path) -> Result<(), String> {
+    /// Puts together what the account's own section and its groups say.
+    fn join(&mut self, own: Entitlement, groups: &Groups) -> Result<(), String> {
+        let anonymous = self.id == ANONYMOUS;
+        let groups: Vec<_> = self
+            .groups
+            .iter()
+            .filter_map(|name| groups.get(name))
+            .collect();
+        if self.services.is_none() {
+            for (names, origin) in groups.iter().filter_map(|group| group.services.as_ref()) {
+                self.services
+                    .get_or_insert_default()
+                    .extend_from_slice(names);
+                self.origins.push(origin.clone());
+            }
+        }
+        if self.from.is_none() {
+            for networks in groups.iter().filter_map(|group| group.from.as_ref()) {
+                self.from
+                    .get_or_insert_default()
+                    .extend_from_slice(networks);
+            }
+            if self.from.is_none() && anonymous {
+                self.from = Some(Network::LOOPBACK.to_vec());
+            }
+        }
+        let entitlements: Vec<&Entitlement> = std::iter::once(&own)
+            .chain(groups.iter().map(|group| &group.entitlement))
+            .collect();
+        self.rights = entitlements
+            .iter()
+            .map(|entitlement| entitlement.rights.clone())
+            .collect();
+        let granted = entitlements.iter().any(|one| one.has_allowing_rule())
+            || self.rights[1..].iter().any(Rights::is_given);
+        if self.rights[0].everywhere.is_none() && !granted {
+            self.rights[0].everywhere = Some(Grant {
+                actions: if anonymous {
+                    Actions::of_anonymous()
+                } else {
+                    Actions::ALL
+                },
+                origin: None,
+            });
+        }
+        let name = self.name.clone();
+        entitlements
+            .iter()
+            .try_for_each(|entitlement| entitlement.rules_for(&name, &mut self.rules))
+    }
+
+    fn read_item(
+        &mut self,
+        section: &Section,
+        item: &Item,
+        folder: &Path,
+        groups: &Groups,
+        own: &mut Entitlement,
+    ) -> Result<(), String> {
+        let (key, value) = (item.key.as_str(), item.value.as_str());
+        if matches!(key, "enabled" | "expire" | "expore" | "services") {
+            self.origins.push(origin(section, item));
+        }
         let expected = |what: &str| format!("expected {what}, got {value:?}");
         match key {
             "name" => {
@@ -146,37 +221,18 @@ impl Account {
                 }
                 self.home = Some(folder.join(value));
             }
-            "services" => {
+            "groups" => {
                 let names: Vec<String> = words(value).map(str::to_owned).collect();
-                if let Some(word) = names.iter().find(|name| !is_name(name)) {
+                if let Some(word) = names.iter().find(|name| !groups.contains_key(*name)) {
                     return Err(format!(
-                        "expected names of services such as mqtt, files, got {word:?}"
+                        "expected names of groups, got {word:?}: there is no section [group:{word}]"
                     ));
                 }
-                self.services = Some(names);
+                self.groups = names;
             }
+            "services" => self.services = Some(service_names(value)?),
             "from" => self.from = Some(networks(value)?),
-            "rights" => self.rights.everywhere = actions(value)?,
-            _ => match key.strip_prefix(RIGHTS_OF) {
-                Some(service) if is_name(service) => {
-                    self.rights
-                        .services
-                        .insert(service.to_owned(), actions(value)?);
-                }
-                Some(service) => {
-                    return Err(format!(
-                        "expected {RIGHTS_OF}SERVICE, got {service:?} for the service"
-                    ));
-                }
-                None => {
-                    let near = crate::config::did_you_mean(key, KEYS.iter().copied());
-                    let hint = match near {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => format!("expected one of {}, {RIGHTS_OF}SERVICE", KEYS.join(", ")),
-                    };
-                    return Err(format!("unknown key, {hint}"));
-                }
-            },
+            _ => return own.read_item(section, item, KEYS),
         }
         Ok(())
     }
@@ -217,7 +273,8 @@ impl Account {
             "{:?}",
             (
                 (&self.id, &self.name, secret, self.expires, self.enabled),
-                (&self.home, &self.services, &self.from, &self.rights),
+                (&self.home, &self.services, &self.from),
+                (&self.rights, &self.rules),
             )
         );
         Sha256::digest(everything).into()
@@ -244,12 +301,6 @@ fn check_login(login: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn words(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split([',', ' ', '\t'])
-        .filter(|word| !word.is_empty())
-}
-
 fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Some(true),
@@ -258,7 +309,19 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
-fn networks(value: &str) -> Result<Vec<Network>, String> {
+/// The names of services; `Err` says what was expected.
+pub fn service_names(value: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> = words(value).map(str::to_owned).collect();
+    match names.iter().find(|name| !is_name(name)) {
+        Some(word) => Err(format!(
+            "expected names of services such as mqtt, files, got {word:?}"
+        )),
+        None => Ok(names),
+    }
+}
+
+/// The networks of a list; `Err` says what was expected.
+pub fn networks(value: &str) -> Result<Vec<Network>, String> {
     let mut networks = Vec::new();
     for word in words(value) {
         let network = Network::parse(word).ok_or_else(|| {
@@ -271,17 +334,4 @@ fn networks(value: &str) -> Result<Vec<Network>, String> {
     } else {
         Ok(networks)
     }
-}
-
-fn actions(value: &str) -> Result<Actions, String> {
-    Actions::parse(words(value)).map_err(|word| {
-        let known: Vec<&str> = super::rights::Action::ALL
-            .iter()
-            .map(|(_, word)| *word)
-            .collect();
-        format!(
-            "expected actions out of {}, or all, or none, got {word:?}",
-            known.join(", ")
-        )
-    })
 }

@@ -1,13 +1,16 @@
 //! accounts.ini as a whole: read into an immutable list, or refused with every problem at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::account::{ANONYMOUS, Account, Wrong};
+use super::group::{self, Group, Groups};
 use super::ini::{Document, Item, Section};
 use super::password::{Dummy, Secret};
+use super::rights::head;
+use super::words;
 use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, shown, utf8};
 
 /// The longest section name, in bytes.
@@ -19,6 +22,7 @@ pub struct AccountList {
     accounts: Vec<Arc<Account>>,
     by_login: HashMap<String, usize>,
     anonymous: Option<Arc<Account>>,
+    groups: HashSet<String>,
     services_named: Vec<(Place, String, String)>,
     dummy: Dummy,
     warnings: Diagnostics,
@@ -47,6 +51,7 @@ impl AccountList {
             accounts: Vec::new(),
             by_login: HashMap::new(),
             anonymous: None,
+            groups: HashSet::new(),
             services_named: Vec::new(),
             dummy: Dummy::for_all([]),
             warnings: Diagnostics::new(),
@@ -119,7 +124,12 @@ impl AccountList {
         self.accounts.iter().chain(&self.anonymous)
     }
 
-    /// Whether there is no section at all.
+    /// Whether there is a section `[group:NAME]`.
+    pub fn has_group(&self, name: &str) -> bool {
+        self.groups.contains(name)
+    }
+
+    /// Whether there is no account at all, nor rights for clients without one.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty() && self.anonymous.is_none()
     }
@@ -135,7 +145,7 @@ impl AccountList {
             .services_named
             .iter()
             .filter(|(_, _, service)| !known.contains(&service.as_str()));
-        unknown
+        let warnings: Diagnostics = unknown
             .map(|(place, key, service)| {
                 let hint = match did_you_mean(service, known.iter().copied()) {
                     Some(near) => format!("did you mean {near:?}?"),
@@ -148,7 +158,8 @@ impl AccountList {
                     format!("there is no service {service:?}: {hint}"),
                 )
             })
-            .collect()
+            .collect();
+        warnings.sorted()
     }
 
     /// The computation for a login without one of its own.
@@ -229,23 +240,16 @@ impl<'a> Reading<'a> {
         let mut logins: HashMap<String, usize> = HashMap::new();
         for section in &self.document.sections {
             self.check_section(section, &mut lines);
+        }
+        let groups = self.groups(&mut list.services_named);
+        let accounts = self.document.sections.iter();
+        for section in accounts.filter(|section| group::name_of(&section.id).is_none()) {
             let mut wrongs = Vec::new();
-            let account = Arc::new(Account::read(section, folder, &mut |wrong| {
-                wrongs.push(wrong)
-            }));
-            for Wrong { item, message } in wrongs {
-                match item {
-                    Some(item) => self.error(
-                        item.line,
-                        item.value_range.start,
-                        &key_of(section, item),
-                        message,
-                    ),
-                    None => self.error(section.line, 0, &section.id, message),
-                }
-            }
+            let account = Account::read(section, folder, &groups, &mut |wrong| wrongs.push(wrong));
+            let account = Arc::new(account);
+            self.errors(section, wrongs);
             self.warn(section, &account);
-            self.note_services(section, &account, &mut list.services_named);
+            self.note_services(section, &mut list.services_named);
             if section.id == ANONYMOUS {
                 list.anonymous = Some(account);
                 continue;
@@ -262,6 +266,7 @@ impl<'a> Reading<'a> {
                 .insert(account.name.clone(), list.accounts.len());
             list.accounts.push(account);
         }
+        list.groups = groups.into_keys().collect();
         list.dummy = Dummy::for_all(
             list.accounts
                 .iter()
@@ -270,9 +275,46 @@ impl<'a> Reading<'a> {
         list
     }
 
+    fn groups(&mut self, services_named: &mut Vec<(Place, String, String)>) -> Groups {
+        let mut groups = Groups::new();
+        for section in &self.document.sections {
+            let Some(name) = group::name_of(&section.id) else {
+                continue;
+            };
+            let mut wrongs = Vec::new();
+            let group = Group::read(section, &mut |wrong| wrongs.push(wrong));
+            self.errors(section, wrongs);
+            self.note_services(section, services_named);
+            match name {
+                Ok(name) => {
+                    groups.insert(name.to_owned(), group);
+                }
+                Err(message) => self.error(section.line, 0, "", message),
+            }
+        }
+        groups
+    }
+
+    fn errors(&mut self, section: &Section, wrongs: Vec<Wrong<'_>>) {
+        for Wrong { item, message } in wrongs {
+            match item {
+                Some(item) => self.error(
+                    item.line,
+                    item.value_range.start,
+                    &key_of(section, item),
+                    message,
+                ),
+                None => self.error(section.line, 0, &section.id, message),
+            }
+        }
+    }
+
     fn check_section(&mut self, section: &'a Section, lines: &mut HashMap<&'a str, usize>) {
         let id = section.id.as_str();
-        if id.is_empty() || id.len() > MAX_SECTION || id.contains(':') {
+        if id.is_empty()
+            || id.len() > MAX_SECTION
+            || (id.contains(':') && group::name_of(id).is_none())
+        {
             let message = format!(
                 "expected a section name of 1 to {MAX_SECTION} bytes without \":\", got {id:?}"
             );
@@ -318,22 +360,21 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn note_services(
-        &self,
-        section: &Section,
-        account: &Account,
-        named: &mut Vec<(Place, String, String)>,
-    ) {
+    /// Notes each service that the section names and where.
+    fn note_services(&self, section: &Section, named: &mut Vec<(Place, String, String)>) {
         for item in &section.items {
-            let place = || self.place(item.line, item.value_range.start);
-            if item.key == "services" {
-                let services = account.services.iter().flatten();
-                named.extend(
-                    services.map(|service| (place(), key_of(section, item), service.clone())),
-                );
-            } else if let Some(service) = item.key.strip_prefix("rights.") {
-                named.push((place(), key_of(section, item), service.to_owned()));
-            }
+            let services: Vec<&str> = match item.key.strip_prefix("rights.") {
+                Some(service) => vec![service],
+                None if item.key == "services" => words(&item.value).collect(),
+                None => match head(&item.key) {
+                    Some(Ok((_, Some(service)))) => vec![service],
+                    _ => continue,
+                },
+            };
+            named.extend(services.into_iter().map(|service| {
+                let place = self.place(item.line, item.value_range.start);
+                (place, key_of(section, item), service.to_owned())
+            }));
         }
     }
 }

@@ -6,6 +6,7 @@
 mod account;
 mod expiry;
 mod file;
+mod group;
 mod ini;
 mod list;
 mod network;
@@ -27,8 +28,7 @@ pub use file::{EditError, edit};
 pub use ini::Document;
 pub use list::{AccountList, LoadError};
 pub use password::{MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password};
-pub use rights::Action;
-use rights::Decision;
+pub use rights::{Action, Decision, decide};
 use verify::{Pool, Source};
 
 /// A list that was read and is good.
@@ -155,9 +155,9 @@ impl Accounts {
     /// Whether `account` may do `action` to `target` (a path, a topic) in `service`, as of now.
     pub fn allows(&self, account: &Account, service: &str, action: Action, target: &str) -> bool {
         match rights::decide(account, service, action, target, SystemTime::now()) {
-            Decision::Allowed => true,
-            Decision::Denied(reason) => {
-                tracing::debug!(account = account.name, service, ?action, target, %reason, "denied");
+            Decision::Allowed(_) => true,
+            Decision::Denied(cause) => {
+                tracing::debug!(account = account.name, service, ?action, target, %cause, "denied");
                 false
             }
         }
@@ -242,11 +242,11 @@ impl Accounts {
 /// Why a client at `peer` may not use `account` in `service`, if so.
 fn refusal(account: &Account, service: &str, peer: Option<IpAddr>) -> Option<String> {
     match rights::decide_service(account, service, SystemTime::now()) {
-        Decision::Denied(reason) => Some(reason.to_string()),
-        Decision::Allowed if !account.admits(peer) => {
+        Decision::Denied(cause) => Some(cause.to_string()),
+        Decision::Allowed(_) if !account.admits(peer) => {
             Some("the account is not for this network".to_owned())
         }
-        Decision::Allowed => None,
+        Decision::Allowed(_) => None,
     }
 }
 
@@ -261,6 +261,13 @@ impl verify::Job for Check {
     fn run(self) {
         (self.done)(self.accounts.check(&self.login));
     }
+}
+
+/// The words of a value that is a list.
+fn words(value: &str) -> impl Iterator<Item = &str> {
+    value
+        .split([',', ' ', '\t'])
+        .filter(|word| !word.is_empty())
 }
 
 fn log_warnings(list: &AccountList) {

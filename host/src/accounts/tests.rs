@@ -9,7 +9,6 @@ use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use proptest::prelude::*;
 
-use super::rights::Reason;
 use super::*;
 use crate::config::Diagnostics;
 
@@ -104,7 +103,7 @@ fn every_key_is_read() {
 fn every_problem_is_reported_at_once_with_its_line() {
     let text = "key = 1\n[a]\nname = x\nname = y\nexpire = tomorrow\nexpore = 2022-01-01\n[a]\nname = y\n\
                 [c]\nenabled = maybe\nfrom = here\nrights = reed\nrights.Ftp = read\npasword = x\npassword = $6$a$b\n\
-                services = a;b\nhome =\n[anonymous]\npassword = x\n[group:x]\nname = anonymous\nword\n";
+                services = a;b\nhome =\n[anonymous]\npassword = x\n[x:y]\nname = anonymous\nword\n";
     assert_eq!(
         problems(text),
         [
@@ -124,8 +123,8 @@ fn every_problem_is_reported_at_once_with_its_line() {
             "16:12: c.services: expected names of services such as mqtt, files, got \"a;b\"",
             "17:7: c.home: expected the path of a folder, got \"\"",
             "19:12: anonymous.password: is not for [anonymous]: it stands for the clients that do not log in",
-            "20:1: expected a section name of 1 to 128 bytes without \":\", got \"group:x\"",
-            "21:8: group:x.name: \"anonymous\" is built in: its section is [anonymous]",
+            "20:1: expected a section name of 1 to 128 bytes without \":\", got \"x:y\"",
+            "21:8: x:y.name: \"anonymous\" is built in: its section is [anonymous]",
             "22:1: expected [section], key = value or a comment, got \"word\"",
         ]
     );
@@ -168,36 +167,44 @@ fn rights_of_a_service_replace_those_of_all() {
     let accounts = Accounts::start(parse(text).unwrap()).unwrap();
     let list = accounts.list();
     let judge = |login: &str, service: &str, action| {
-        rights::decide(
+        let decision = decide(
             list.get(login).unwrap(),
             service,
             action,
             "/x",
             SystemTime::now(),
-        )
+        );
+        match decision {
+            Decision::Allowed(cause) => format!("allowed: {cause}"),
+            Decision::Denied(cause) => format!("denied: {cause}"),
+        }
     };
-    assert_eq!(judge("a", "files", Action::Read), Decision::Allowed);
-    assert_eq!(
-        judge("a", "files", Action::Write),
-        Decision::Denied(Reason::Action)
-    );
-    assert_eq!(judge("a", "ftp", Action::Write), Decision::Allowed);
-    assert_eq!(
-        judge("a", "ftp", Action::Read),
-        Decision::Denied(Reason::Action)
-    );
-    assert_eq!(
-        judge("a", "mqtt", Action::Read),
-        Decision::Denied(Reason::Service)
-    );
-    assert_eq!(
-        judge("b", "ftp", Action::Read),
-        Decision::Denied(Reason::Disabled)
-    );
-    assert_eq!(
-        judge("c", "ftp", Action::Read),
-        Decision::Denied(Reason::Expired)
-    );
+    for (login, service, action, judgement) in [
+        ("a", "files", Action::Read, "allowed: a.rights = read"),
+        (
+            "a",
+            "files",
+            Action::Write,
+            "denied: neither a rule nor rights allow it",
+        ),
+        ("a", "ftp", Action::Write, "allowed: a.rights.ftp = write"),
+        (
+            "a",
+            "ftp",
+            Action::Read,
+            "denied: neither a rule nor rights allow it",
+        ),
+        (
+            "a",
+            "mqtt",
+            Action::Read,
+            "denied: the account is not for this service",
+        ),
+        ("b", "ftp", Action::Read, "denied: the account is disabled"),
+        ("c", "ftp", Action::Read, "denied: the account is expired"),
+    ] {
+        assert_eq!(judge(login, service, action), judgement);
+    }
 }
 
 #[test]

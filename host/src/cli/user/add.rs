@@ -26,6 +26,9 @@ pub struct Command {
     /// The services the account is for, separated by commas [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = service)]
     services: Vec<String>,
+    /// The groups the account is in, separated by commas: sections [group:NAME] of accounts.ini
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    groups: Vec<String>,
     /// Last day (2026-12-31, UTC) or end (2026-12-31T18:00:00Z) of the account
     #[arg(long, value_name = "DATE", value_parser = expiry)]
     expire: Option<String>,
@@ -73,7 +76,10 @@ impl Command {
                 self.name
             ));
         }
-        Ok(())
+        match self.groups.iter().find(|name| !list.has_group(name)) {
+            Some(name) => Err(format!("there is no section [group:{name}]")),
+            None => Ok(()),
+        }
     }
 
     fn append(
@@ -88,6 +94,9 @@ impl Command {
         items.extend(self.expire.clone().map(|date| ("expire", date)));
         if !self.services.is_empty() {
             items.push(("services", self.services.join(", ")));
+        }
+        if !self.groups.is_empty() {
+            items.push(("groups", self.groups.join(", ")));
         }
         document.append(&self.name, &items)
     }

@@ -4,6 +4,7 @@
 //! not touched, its problems are printed.
 
 mod add;
+mod can;
 mod hash;
 mod list;
 mod passwd;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{Options, Outcome};
-use crate::accounts::{ANONYMOUS, AccountList, Document, EditError, edit};
+use crate::accounts::{AccountList, Document, EditError, edit};
 use crate::config::{Config, Diagnostics};
 
 /// Arguments of `polyport user`.
@@ -28,6 +29,8 @@ pub enum Command {
     Passwd(passwd::Command),
     /// List the accounts
     List(list::Command),
+    /// Say whether an account may do something, and by which line of accounts.ini
+    Can(can::Command),
     /// Remove an account; its home folder stays
     Remove(remove::Command),
     /// Replace plain passwords in the file by their hash, or print the hash of a password
@@ -41,6 +44,7 @@ impl Command {
             Self::Add(command) => command.run(&accounts_file(options)?),
             Self::Passwd(command) => command.run(&accounts_file(options)?),
             Self::List(command) => command.run(&accounts_file(options)?),
+            Self::Can(command) => command.run(options),
             Self::Remove(command) => command.run(&accounts_file(options)?),
             Self::Hash(command) => command.run(options),
         }
@@ -83,10 +87,13 @@ fn change<T>(
 
 /// The index of the section of the account `name`: its login, or else its section's name.
 fn find(document: &Document, list: &AccountList, name: &str) -> Result<usize, String> {
-    let section = list.get(name).map_or(name, |account| account.id.as_str());
-    let found = document
-        .sections
-        .iter()
-        .position(|one| one.id == section && one.id != ANONYMOUS);
-    found.ok_or_else(|| format!("there is no account {name:?}"))
+    let account = list
+        .get(name)
+        .or_else(|| list.iter().find(|account| account.id == name));
+    account
+        .and_then(|account| {
+            let mut sections = document.sections.iter();
+            sections.position(|section| section.id == account.id)
+        })
+        .ok_or_else(|| format!("there is no account {name:?}"))
 }
