@@ -3,6 +3,7 @@
 //! The protocol lives in `polyport-ftp-core`; here are its settings, the folders behind its
 //! paths and the sockets it speaks over.
 
+mod client;
 mod config;
 mod files;
 mod folders;
@@ -11,6 +12,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::summary::{Data, Summary, Text};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -25,6 +27,12 @@ pub struct Ftp {
 
 impl Plugin for Ftp {
     type Config = Config;
+
+    const CLIENT_HELP: &'static str = client::HELP;
+
+    fn client(arguments: Vec<String>) -> Result<(), Failure> {
+        client::run(arguments)
+    }
 
     fn check(config: &Config) -> Vec<Problem> {
         config.check()
