@@ -1,8 +1,9 @@
 //! A small file protocol over TCP: requests and answers are JSON, files follow as raw bytes.
 //!
 //! Written against the public SDK alone, as an example of a plugin that reads files for accounts:
-//! `protocol` finds requests in the stream, `reply` writes answers, `serve` talks to a client.
+//! `protocol` finds requests in the stream, `reply` writes answers, `serve` talks to a client; `client` is one.
 
+mod client;
 mod config;
 mod protocol;
 mod reply;
@@ -10,6 +11,7 @@ mod serve;
 
 use std::sync::Arc;
 
+use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Jail;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -26,6 +28,12 @@ pub struct TcpFiles {
 
 impl Plugin for TcpFiles {
     type Config = Config;
+
+    const CLIENT_HELP: &'static str = client::HELP;
+
+    fn client(arguments: Vec<String>) -> Result<(), Failure> {
+        client::run(arguments)
+    }
 
     fn check(config: &Config) -> Vec<Problem> {
         config.check()
