@@ -6,10 +6,11 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// Programs that tests and benchmarks run, with the Debian package each is in.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("mosquitto_sub", "mosquitto-clients"),
     ("curl", "curl"),
     ("lftp", "lftp"),
+    ("tshark", "tshark"),
     ("python3", "python3-venv"),
     ("mosquitto", "mosquitto"),
     ("nginx", "nginx-light"),

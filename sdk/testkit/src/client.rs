@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::log::Log;
 use crate::process::{Finished, describe, finish, wait_limited};
 use crate::{PATIENCE, artifacts};
@@ -137,6 +139,15 @@ impl Running {
     /// The lines of both outputs so far.
     pub fn lines(&self) -> Vec<String> {
         self.log.lines(0)
+    }
+
+    /// Sends it a signal, such as `Signal::INT` for Ctrl-C.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("the kernel's ids fit");
+        kill_process(pid, signal)
+            .unwrap_or_else(|e| panic!("`{}`: cannot send {signal:?}: {e}", self.what));
     }
 
     /// Waits for its end and gives the exit code, `None` after a signal.

@@ -17,6 +17,7 @@ mod log;
 mod ports;
 mod process;
 mod relay;
+mod trace;
 pub mod transcript;
 
 pub use artifacts::{clients_venv, library, library_of, program, target_dir};
@@ -27,6 +28,7 @@ pub use ports::free_port;
 pub use process::Finished;
 pub use relay::Relay;
 pub use rustix::process::Signal;
+pub use trace::tshark;
 
 use std::time::Duration;
 

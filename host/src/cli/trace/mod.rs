@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Options, Outcome};
 use crate::control::{Command as Ask, client};
@@ -53,7 +54,6 @@ impl Command {
             ),
             None => None,
         };
-        eprintln!("tracing {}; Ctrl-C ends it", self.service);
         let early = stream.buffer().to_vec();
         let stream = stream.into_inner();
         stream.set_nonblocking(true)?;
@@ -71,12 +71,13 @@ impl Command {
     ) -> Outcome {
         let mut events =
             BufReader::new(early.as_slice().chain(UnixStream::from_std(stream)?)).lines();
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        eprintln!("tracing {}; Ctrl-C ends it", self.service);
         let mut out = io::stdout().lock();
         let (mut shown, mut dropped) = (0, 0);
         let end = 'end: loop {
             let event = tokio::select! {
-                _ = &mut interrupted => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
                 event = events.next_line() => event,
             };
             let Some(event) = event? else {
