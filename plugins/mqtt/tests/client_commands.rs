@@ -294,3 +294,14 @@ fn t34_wrong_usage_exits_with_2_and_says_why() {
     let nothing = host.client(&["mqtt"]).run().expect_code(2);
     assert_eq!(nothing.stderr(), help.stdout());
 }
+
+#[test]
+fn t34_the_documentation_shows_the_help() {
+    let host = Host::builder().library("polyport-mqtt").prepare();
+    let help = host.client(&["mqtt", "--help"]).run().expect_success();
+    let documented = include_str!("../../../docs/clients.md");
+    assert!(
+        documented.contains(&help.stdout()),
+        "docs/clients.md lacks:\n{help}"
+    );
+}
