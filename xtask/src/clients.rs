@@ -13,6 +13,8 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("tshark", "tshark"),
     ("python3", "python3-venv"),
     ("mosquitto", "mosquitto"),
+    ("htpasswd", "apache2-utils"),
+    ("openssl", "openssl"),
     ("nginx", "nginx-light"),
     ("vsftpd", "vsftpd"),
     ("wrk", "wrk"),

@@ -27,7 +27,9 @@ pub use expiry::is_expiry;
 pub use file::{EditError, edit};
 pub use ini::Document;
 pub use list::{AccountList, LoadError};
-pub use password::{MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password};
+pub use password::{
+    MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password, is_hash as is_password_hash,
+};
 pub use rights::{Action, Decision, decide};
 use verify::{Pool, Source};
 

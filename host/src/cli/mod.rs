@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod diff;
+mod import;
 mod plugin;
 mod reload;
 mod restart;
@@ -85,6 +86,8 @@ enum Command {
     /// Edit accounts.ini, keeping its comments and order
     #[command(subcommand)]
     User(user::Command),
+    /// Print what another server's files come to in polyport.toml and accounts.ini, or write it there
+    Import(import::Command),
     /// Look at plugin libraries without running their code
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Restart(command) => command.run(&options),
         Command::Trace(command) => command.run(&options),
         Command::User(command) => command.run(&options),
+        Command::Import(command) => command.run(&options),
         Command::Plugin(command) => command.run(&options),
         Command::Client(command) => match command.run(&options) {
             Ok(code) => return code,

@@ -26,7 +26,7 @@ pub struct Command {
     /// The services the account is for, separated by commas [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = service)]
     services: Vec<String>,
-    /// The groups the account is in, separated by commas: sections [group:NAME] of accounts.ini
+    /// The groups the account is in, separated by commas: their sections of accounts.ini are "group:NAME"
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     groups: Vec<String>,
     /// Last day (2026-12-31, UTC) or end (2026-12-31T18:00:00Z) of the account

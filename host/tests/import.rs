@@ -1,0 +1,347 @@
+//! `polyport import`: files that other servers' own programs made, read by the program; and clients
+//! that log in at the running host as they did before.
+
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+use std::fs;
+use std::path::Path;
+
+use polyport_testkit::{Client, Host, eventually};
+
+/// Runs a program that must succeed.
+fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
+    let done = Client::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .run();
+    done.expect_success().stdout()
+}
+
+/// The host with one service and an accounts file that has comments.
+fn host(service: &str) -> Host {
+    Host::builder()
+        .service(service)
+        .accounts("; ours\n[root]\npassword = x\n")
+        .start()
+}
+
+/// Whether a message is taken: 5.0 tells a refusal in PUBACK, which is no failure to the client.
+fn publishes(host: &Host, user: &str, password: &str, topic: &str) -> bool {
+    let port = host.port("mqtt").to_string();
+    let arguments = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-V",
+        "5",
+        "-q",
+        "1",
+        "-u",
+        user,
+        "-P",
+        password,
+        "-t",
+        topic,
+        "-m",
+        "x",
+    ];
+    let done = Client::new("mosquitto_pub").args(arguments).run();
+    done.code == Some(0) && !done.stderr().contains("failed")
+}
+
+/// Whether a subscription is granted: `-E` ends the client after the answer.
+fn subscribes(host: &Host, user: &str, filter: &str) -> bool {
+    let port = host.port("mqtt").to_string();
+    let arguments = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-V",
+        "5",
+        "-u",
+        user,
+        "-P",
+        "secret",
+        "-t",
+        filter,
+        "-E",
+    ];
+    let done = Client::new("mosquitto_sub").args(arguments).run();
+    let said = done.stdout() + &done.stderr();
+    done.code == Some(0) && !said.contains("denied") && !said.contains("rejected")
+}
+
+#[test]
+fn mosquittos_users_and_their_topics_are_taken_over() {
+    let host = host("mqtt");
+    let folder = host.path();
+    run(
+        "mosquitto_passwd",
+        &["-c", "-b", "passwd", "dev1", "secret"],
+        folder,
+    );
+    run(
+        "mosquitto_passwd",
+        &["-H", "sha512", "-b", "passwd", "dev2", "secret"],
+        folder,
+    );
+    fs::write(
+        folder.join("acl"),
+        "topic read news/#\n\nuser dev1\ntopic readwrite a/b c/#\ntopic deny a/b c/secret\ntopic write 100%/x\n\
+         user ghost\ntopic x\npattern write sensors/%u/#\npattern read in/%c\nbogus\n",
+    )
+    .unwrap();
+    let printed = host
+        .command(&["import", "mosquitto", "passwd", "acl"])
+        .expect_success()
+        .stdout();
+    let hash = |name: &str| {
+        let passwd = fs::read_to_string(folder.join("passwd")).unwrap();
+        let line = passwd
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}:")));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(
+        printed,
+        format!(
+            "# accounts.ini\n\n[group:mqtt]\nallow.1 = publish sensors/%u/#\n\n\
+             [dev1]\nname = dev1\ngroups = mqtt\npassword = {}\nservices = mqtt\nallow.1 = publish,subscribe a/b c/#\n\
+             deny.1 = publish,subscribe a/b c/secret\nallow.2 = publish 100%%/x\n\n\
+             [dev2]\nname = dev2\ngroups = mqtt\npassword = {}\nservices = mqtt\n\n\
+             [ghost]\nname = ghost\ngroups = mqtt\nservices = mqtt\nallow.1 = publish,subscribe x\n\n\
+             # Without counterpart, or different:\n\
+             # acl:7: \"ghost\" has no password in the password file\n\
+             # acl:10: %c, the client id, is not known to rules: in/%c\n\
+             # acl:11: expected user, topic or pattern, got \"bogus\"\n\
+             # acl: a subscription is refused here unless all of its topics may be read; mosquitto grants it and \
+             holds the messages back\n\
+             # a rule for clients without a name is left out, because the files do not say whether there are any: \
+             subscribe news/#\n",
+            hash("dev1"),
+            hash("dev2")
+        )
+    );
+    host.command(&["import", "mosquitto", "passwd", "acl", "--write"])
+        .expect_success();
+    let accounts = fs::read_to_string(folder.join("accounts.ini")).unwrap();
+    assert!(
+        accounts.starts_with("; ours\n[root]\npassword = x\n\n[group:mqtt]\n"),
+        "{accounts}"
+    );
+    host.command(&["reload", "--wait"]).expect_success();
+    assert!(publishes(&host, "dev1", "secret", "a/b c/d"));
+    assert!(publishes(&host, "dev2", "secret", "sensors/dev2/t"));
+    assert!(!publishes(&host, "dev1", "secre", "a/b c/d"));
+    assert!(!publishes(&host, "dev2", "secret", "a/b c/d"));
+    assert!(subscribes(&host, "dev1", "a/b c/d"));
+    assert!(
+        !subscribes(&host, "dev1", "a/b c/#"),
+        "a/b c/secret is denied"
+    );
+    assert!(!subscribes(&host, "dev2", "x"));
+    let again = host
+        .command(&["import", "mosquitto", "passwd", "--write"])
+        .expect_code(1)
+        .stderr();
+    assert!(
+        again.contains("there is [dev1] already") && again.contains("there is [dev2] already"),
+        "{again}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("accounts.ini")).unwrap(),
+        accounts
+    );
+}
+
+#[test]
+fn users_of_htpasswd_log_in_with_each_hash_that_is_known() {
+    let host = host("files");
+    let folder = host.path();
+    fs::create_dir_all(folder.join("files")).unwrap();
+    fs::write(folder.join("files/a.txt"), "hello").unwrap();
+    let kinds = [
+        ("-m", "md5"),
+        ("-B", "bcrypt"),
+        ("-2", "sha256"),
+        ("-5", "sha512"),
+        ("-s", "sha"),
+        ("-d", "des"),
+    ];
+    for (index, (option, name)) in kinds.iter().enumerate() {
+        let create = if index == 0 { "-c" } else { "-b" };
+        run(
+            "htpasswd",
+            &["-b", create, option, ".htpasswd", name, "secret"],
+            folder,
+        );
+    }
+    let said = host
+        .command(&["import", "htpasswd", ".htpasswd", "--write"])
+        .expect_success()
+        .stdout();
+    for name in ["sha", "des"] {
+        assert!(
+            said.contains(&format!("the password of \"{name}\" is none of the hashes")),
+            "{said}"
+        );
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+    host.command(&["reload", "--wait"]).expect_success();
+    let url = format!("http://{}/a.txt", host.addr("files"));
+    for (index, (_, name)) in kinds.iter().enumerate() {
+        for (password, right) in [("secret", index < 4), ("wrong", false)] {
+            let user = format!("{name}:{password}");
+            let status = run(
+                "curl",
+                &["-s", "-o", "out", "-w", "%{http_code}", "-u", &user, &url],
+                folder,
+            );
+            assert_eq!(status == "200", right, "{user} {status}");
+        }
+    }
+}
+
+/// The tutorial's vsftpd.conf, T26, beside what Debian's has.
+const VSFTPD: &str = "# FTP\nlisten=YES\nlisten_ipv6=NO\nlisten_port={port:ftp}\nlisten_address=127.0.0.1\nanonymous_enable=NO\n\
+    local_enable=YES\nwrite_enable=YES\nlocal_root={dir}/ftp/$USER\nuser_sub_token=$USER\nchroot_local_user=YES\n\
+    chroot_list_enable=YES\nchroot_list_file=chroot_list\nallow_writeable_chroot=YES\npasv_enable=YES\n\
+    pasv_address=127.0.0.1\npasv_min_port=40000\npasv_max_port=45000\ndirmessage_enable=YES\nxferlog_enable=YES\n\
+    connect_from_port_20=YES\nssl_enable=NO\nftpd_banner=Welcome to \"us\"\n";
+
+#[test]
+fn t26_vsftpd_conf_becomes_the_ftp_service() {
+    let host = host("ftp");
+    let folder = host.path();
+    fs::write(folder.join("vsftpd.conf"), host.expand(VSFTPD)).unwrap();
+    fs::write(folder.join("chroot_list"), "carol\n").unwrap();
+    fs::write(folder.join("ftpusers"), "# not these\nroot\ndaemon\n").unwrap();
+    let printed = host
+        .command(&["import", "vsftpd", "vsftpd.conf", "ftpusers"])
+        .expect_success()
+        .stdout();
+    assert_eq!(
+        printed,
+        host.expand(
+            "# polyport.toml\n\n[services.ftp]\nplugin = \"ftp\"\nlisten = [\"127.0.0.1:{port:ftp}\"]\n\n\
+             [services.ftp.settings]\nanonymous_enable = false\nlocal_enable = true\nwrite_enable = true\n\
+             chroot_local_user = true\nallow_writeable_chroot = true\npasv_enable = true\nport_enable = true\n\
+             delete_failed_uploads = false\nbanner = 'Welcome to \"us\"'\npasv_address = \"127.0.0.1\"\n\
+             local_root = \"{dir}/ftp/%u\"\nchroot_list = [\"carol\"]\npassive_ports = \"40000-45000\"\n\
+             ascii = \"never\"\ndeny_users = [\"root\", \"daemon\"]\n\n\
+             # Without counterpart, or different:\n\
+             # vsftpd.conf:7: local_enable=YES: users of the system are not users here; \"polyport user add\" adds \
+             them, and their hash in /etc/shadow can be copied to `password`\n\
+             # vsftpd.conf:21: connect_from_port_20=YES: no counterpart\n\
+             # vsftpd.conf:19: dirmessage_enable=YES: no counterpart\n"
+        )
+    );
+    let arguments = ["import", "vsftpd", "vsftpd.conf", "ftpusers", "--write"];
+    let before = fs::read_to_string(host.config()).unwrap();
+    let refused = host.command(&arguments).expect_code(1).stderr();
+    assert!(
+        refused.contains("services.ftp.settings.passive_ports = \""),
+        "{refused}"
+    );
+    assert_eq!(fs::read_to_string(host.config()).unwrap(), before);
+    host.edit_config(|text| format!("# kept\n{text}"));
+    host.command(&[&arguments[..], &["--replace"]].concat())
+        .expect_success();
+    assert!(
+        fs::read_to_string(host.config())
+            .unwrap()
+            .starts_with("# kept\n")
+    );
+    let hash = run("openssl", &["passwd", "-6", "secret"], folder);
+    fs::create_dir_all(folder.join("ftp/carl")).unwrap();
+    host.edit_accounts(|text| {
+        format!("{text}[carl]\npassword = {}\nservices = ftp\n", hash.trim())
+    });
+    host.command(&["reload", "--wait"]).expect_success();
+    fs::write(folder.join("up.txt"), "hello").unwrap();
+    let url = format!("ftp://{}/up.txt", host.addr("ftp"));
+    run(
+        "curl",
+        &["-s", "-u", "carl:secret", "-T", "up.txt", &url],
+        folder,
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("ftp/carl/up.txt")).unwrap(),
+        "hello"
+    );
+    let denied = Client::new("curl").args(["-s", "-u", "root:x", &url]).run();
+    assert_eq!(denied.code, Some(67), "login denied");
+}
+
+#[test]
+fn mosquitto_conf_becomes_the_mqtt_service() {
+    let host = Host::builder()
+        .service("mqtt")
+        .accounts("; nobody\n")
+        .start();
+    let folder = host.path();
+    run(
+        "mosquitto_passwd",
+        &["-c", "-b", "passwd", "dev1", "secret"],
+        folder,
+    );
+    fs::write(
+        folder.join("mosquitto.conf"),
+        host.expand(
+            "# a comment\nper_listener_settings false\nlistener {port:mqtt} 127.0.0.1\nlistener {port:mqtt-ws} localhost\n\
+             protocol websockets\nuser mosquitto\npersistence true\npersistence_location /var/lib/mosquitto/\n\
+             allow_anonymous true\npassword_file passwd\nmax_queued_messages 0\nmax_packet_size 2000\n\
+             persistent_client_expiration 2d\nmax_connections -1\nlog_dest file /x\ncafile ca.pem\nfoo bar\n\
+             connection bridge\naddress example.org\ntopic # out\n",
+        ),
+    )
+    .unwrap();
+    let written = host.command(&[
+        "import",
+        "mosquitto-conf",
+        "mosquitto.conf",
+        "--write",
+        "--replace",
+    ]);
+    let said = written.expect_success().stdout();
+    let notes: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("mosquitto.conf:"))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "mosquitto.conf:2: per_listener_settings false: two services have two lists of settings",
+            "mosquitto.conf:6: user mosquitto: host.user in polyport.toml",
+            "mosquitto.conf:8: persistence_location /var/lib/mosquitto/: host.state in polyport.toml",
+            "mosquitto.conf:14: max_connections: there is always a limit here, the default one",
+            "mosquitto.conf:15: log_dest file /x: host.log.file in polyport.toml",
+            "mosquitto.conf:16: cafile ca.pem: TLS is not available yet",
+            "mosquitto.conf:17: foo bar: no counterpart",
+            "mosquitto.conf:18: connection: there are no bridges",
+            "mosquitto.conf:19: address: there are no bridges",
+            "mosquitto.conf:20: topic: there are no bridges",
+        ]
+    );
+    let config = fs::read_to_string(host.config()).unwrap();
+    for line in [
+        "listen = [\"127.0.0.1:{port:mqtt}\", \"ws://127.0.0.1:{port:mqtt-ws}\", \"ws://[::1]:{port:mqtt-ws}\"]",
+        "max_packet_size = 2000",
+        "persistent_client_expiration = 172800",
+        "max_queued_messages = 9223372036854775807",
+    ] {
+        assert!(config.contains(&host.expand(line)), "{line}\n{config}");
+    }
+    host.command(&["reload", "--wait"]).expect_success();
+    assert!(publishes(&host, "dev1", "secret", "x"));
+    assert!(!publishes(&host, "dev1", "wrong", "x"));
+    let port = host.port("mqtt").to_string();
+    eventually("an anonymous client publishes", || {
+        let done = Client::new("mosquitto_pub")
+            .args(["-p", &port, "-t", "x", "-m", "y"])
+            .run();
+        (done.code == Some(0)).then_some(())
+    });
+}
