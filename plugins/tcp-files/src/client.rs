@@ -1,14 +1,13 @@
 //! Client commands: a login to try an account, and a download that goes on after a break.
 
 use std::cell::Cell;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use polyport_sdk::client::{
-    Address, Arguments, Failure, Partial, Progress, connect, password, with_retries,
+    Address, Arguments, Failure, Partial, Progress, account, connect, with_retries,
 };
 use serde::Deserialize;
 
@@ -120,16 +119,7 @@ fn get(typed: Vec<String>) -> Result<(), Failure> {
     progress.end();
     match outcome {
         Ok(()) => partial.finish(),
-        Err(failure) => {
-            partial.save()?;
-            Err(match failure {
-                Failure::Broken(text) => Failure::Failed(format!(
-                    "{text}; {} bytes are kept, --continue goes on with them",
-                    partial.done()
-                )),
-                other => other,
-            })
-        }
+        Err(failure) => Err(partial.keep(failure)),
     }
 }
 
@@ -145,21 +135,7 @@ impl Target {
         let url = options.operand("a URL")?;
         options.end()?;
         let address = Address::read(&url, "tcp", 9999)?;
-        let typed = options.value("-u").map(|text| match text.split_once(':') {
-            Some((user, password)) => (user, Some(password)),
-            None => (text, None),
-        });
-        let in_url = address
-            .user
-            .as_deref()
-            .map(|user| (user, address.password.as_deref()));
-        let account = match typed.or(in_url) {
-            None => None,
-            Some((user, typed)) => {
-                let password = password(user, typed, options.value("--password-file"))?;
-                Some((user.to_owned(), password))
-            }
-        };
+        let account = account(options, &address)?;
         Ok(Self { address, account })
     }
 

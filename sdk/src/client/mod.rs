@@ -12,7 +12,7 @@ mod progress;
 pub use arguments::Arguments;
 pub use connect::{Address, connect};
 pub use partial::{Partial, Segment};
-pub use password::{ENVIRONMENT, password};
+pub use password::{ENVIRONMENT, account, password};
 pub use progress::Progress;
 
 use crate::Plugin;

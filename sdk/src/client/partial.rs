@@ -152,6 +152,22 @@ impl Partial {
             .map_err(Failure::local(self.note_path.display()))
     }
 
+    /// Keeps what is there, and says so of a connection that broke.
+    #[must_use]
+    pub fn keep(self, failure: Failure) -> Failure {
+        if let Err(unsaved) = self.save() {
+            return unsaved;
+        }
+        match failure {
+            Failure::Broken(text) => Failure::Failed(format!(
+                "{text}; {} of {} bytes are kept, --continue goes on with them",
+                self.done(),
+                self.lock().0.size
+            )),
+            other => other,
+        }
+    }
+
     /// Gives the file its name, when all of it is there.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use super::Failure;
+use super::{Address, Arguments, Failure};
 
 /// The environment variable that may hold the password.
 pub const ENVIRONMENT: &str = "POLYPORT_PASSWORD";
@@ -32,6 +32,28 @@ pub fn password(user: &str, typed: Option<&str>, file: Option<&str>) -> Result<S
         )));
     }
     ask(user).map_err(Failure::local("the password cannot be asked for"))
+}
+
+/// User and password of a command with the options `-u USER[:PASS]` and `--password-file FILE`, else of its URL;
+/// none when neither names a user.
+///
+/// # Errors
+/// As [`password`].
+pub fn account(
+    options: &Arguments,
+    address: &Address,
+) -> Result<Option<(String, String)>, Failure> {
+    let typed = options.value("-u").map(|text| match text.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (text, None),
+    });
+    let in_url = address.user.as_deref();
+    let in_url = in_url.map(|user| (user, address.password.as_deref()));
+    let Some((user, typed)) = typed.or(in_url) else {
+        return Ok(None);
+    };
+    let password = password(user, typed, options.value("--password-file"))?;
+    Ok(Some((user.into(), password)))
 }
 
 /// Asks on the terminal without showing what is typed.

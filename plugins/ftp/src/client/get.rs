@@ -46,16 +46,7 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     progress.end();
     match outcome {
         Ok(()) => partial.finish(),
-        Err(failure) => {
-            partial.save()?;
-            Err(match failure {
-                Failure::Broken(text) => Failure::Failed(format!(
-                    "{text}; {} bytes are kept, --continue goes on with them",
-                    partial.done()
-                )),
-                other => other,
-            })
-        }
+        Err(failure) => Err(partial.keep(failure)),
     }
 }
 

@@ -5,7 +5,7 @@ mod list;
 mod put;
 mod session;
 
-use polyport_sdk::client::{Address, Arguments, Failure, password};
+use polyport_sdk::client::{Address, Arguments, Failure, account};
 
 use session::Session;
 
@@ -67,24 +67,11 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<Arguments, Failure> 
 impl Target {
     fn read(url: &str, options: &Arguments) -> Result<Self, Failure> {
         let address = Address::read(url, "ftp", 21)?;
-        let typed = options.value("-u").map(|text| match text.split_once(':') {
-            Some((user, password)) => (user, Some(password)),
-            None => (text, None),
-        });
-        let in_url = address
-            .user
-            .as_deref()
-            .map(|user| (user, address.password.as_deref()));
-        let (user, password) = match typed.or(in_url) {
-            Some((user, typed)) => (
-                user,
-                password(user, typed, options.value("--password-file"))?,
-            ),
-            None => ("anonymous", "anonymous@".into()),
-        };
+        let anonymous = || ("anonymous".into(), "anonymous@".into());
+        let (user, password) = account(options, &address)?.unwrap_or_else(anonymous);
         Ok(Self {
             path: address.decoded_path()?[1..].into(),
-            user: user.into(),
+            user,
             password,
             retries: options.number("--retries", 5, 0, 100)?,
             address,

@@ -126,15 +126,7 @@ impl Download<'_> {
         });
         progress.end();
         if let Some(Err(failure)) = outcomes.into_iter().find(Result::is_err) {
-            partial.save()?;
-            return Err(match failure {
-                Failure::Broken(text) => Failure::Failed(format!(
-                    "{text}; {} of {} bytes are kept, --continue goes on with them",
-                    partial.done(),
-                    source.size
-                )),
-                other => other,
-            });
+            return Err(partial.keep(failure));
         }
         partial.finish()
     }

@@ -6,7 +6,7 @@ mod list;
 mod put;
 
 use base64::Engine;
-use polyport_sdk::client::{Address, Arguments, Failure, password};
+use polyport_sdk::client::{Address, Arguments, Failure, account};
 
 /// What `polyport client http-files --help` prints.
 pub const HELP: &str = "\
@@ -67,18 +67,9 @@ fn address(url: &str) -> Result<Address, Failure> {
 
 /// The `Authorization` field (RFC 7617), empty without an account.
 fn authorization(address: &Address, options: &Arguments) -> Result<String, Failure> {
-    let typed = options.value("-u").map(|text| match text.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (text, None),
-    });
-    let in_url = address
-        .user
-        .as_deref()
-        .map(|user| (user, address.password.as_deref()));
-    let Some((user, typed)) = typed.or(in_url) else {
+    let Some((user, password)) = account(options, address)? else {
         return Ok(String::new());
     };
-    let password = password(user, typed, options.value("--password-file"))?;
     let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     Ok(format!("Authorization: Basic {text}\r\n"))
 }
