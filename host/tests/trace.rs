@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use polyport_testkit::{Host, Signal, eventually};
+use polyport_testkit::{Host, PATIENCE, Signal};
 
 fn host() -> Host {
     Host::builder()
@@ -102,6 +102,7 @@ fn t35_what_cannot_be_looked_at_is_said() {
 /// Asks for a trace and reads no more than its first line.
 fn looks_away(host: &Host) -> BufReader<UnixStream> {
     let mut control = UnixStream::connect(host.path().join("control.sock")).unwrap();
+    control.set_read_timeout(Some(PATIENCE)).unwrap();
     let command = r#"{"command":"trace","service":"one","connection":null,"bytes":true}"#;
     writeln!(control, "{command}").unwrap();
     let mut control = BufReader::with_capacity(1024, control);
@@ -129,12 +130,14 @@ fn t35_one_who_does_not_read_or_went_away_holds_up_nobody() {
     }
     drop(stream);
     // What is read at last says how much is missing.
-    let seen = eventually("an event that tells of dropped ones", || {
+    let seen = loop {
         let mut line = String::new();
         stuck.read_line(&mut line).unwrap();
         let seen: serde_json::Value = serde_json::from_str(&line).unwrap();
-        (seen["dropped"].as_u64().unwrap() > 0).then_some(seen)
-    });
+        if seen["dropped"].as_u64().unwrap() > 0 {
+            break seen;
+        }
+    };
     assert_eq!(seen["connection"], 1);
 }
 
