@@ -305,3 +305,24 @@ fn t34_the_documentation_shows_the_help() {
         "docs/clients.md lacks:\n{help}"
     );
 }
+
+#[test]
+fn t34_another_broker_is_spoken_to_as_well() {
+    let port = free_port().to_string();
+    let broker = Client::new("/usr/sbin/mosquitto")
+        .args(["-p", &port])
+        .spawn();
+    broker.wait_line("running");
+    let host = Host::builder().library("polyport-mqtt").prepare();
+    let run = |command: &str, args: &[&str]| {
+        let client = host.client(&["mqtt", command, "-h", "127.0.0.1", "-p", &port, "-t", "a"]);
+        client.args(args).run().expect_success()
+    };
+    for version in ["3.1", "3.1.1", "5"] {
+        for qos in ["0", "1", "2"] {
+            run("pub", &["-V", version, "-q", qos, "-r", "-m", qos]);
+            let got = run("sub", &["-V", version, "-q", qos, "-C", "1", "-v"]);
+            assert_eq!(got.stdout(), format!("a {qos}\n"));
+        }
+    }
+}
