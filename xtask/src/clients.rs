@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// Programs that tests and benchmarks run, with the Debian package each is in.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("mosquitto_sub", "mosquitto-clients"),
     ("curl", "curl"),
     ("lftp", "lftp"),
