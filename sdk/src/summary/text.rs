@@ -27,7 +27,7 @@ impl Summary for Text {
     fn feed(&mut self, direction: Direction, bytes: &[u8], lines: &mut Vec<Line>) {
         let mut pending = std::mem::take(&mut self.sides[direction.index()]);
         pending.extend_from_slice(bytes);
-        if !is_text(&pending) {
+        if !is_text(&pending) && !holds_secret(&pending) {
             lines.push(line(pending.len(), hex(&pending)));
             return;
         }
@@ -42,6 +42,12 @@ impl Summary for Text {
             lines.push(line(piece.len(), shown(&masked(text))));
         }
     }
+}
+
+/// Whether a line among the first has to be masked, in whatever encoding its secret is.
+fn holds_secret(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]);
+    text.lines().any(|line| masked(line) != line)
 }
 
 /// UTF-8, perhaps cut off at the end, without control characters that text does not hold.
@@ -88,6 +94,17 @@ mod tests {
                 assert!(!shown.contains("sec") && !shown.contains("ret"), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn t35_a_password_that_is_no_utf_8_is_masked() {
+        for password in [&b"PASS \xe9t\xe9\r\n"[..], b"PASS a\0b\r\n"] {
+            let shown = texts(Text::default(), &[password]);
+            assert_eq!(shown, [format!("{} PASS ***", password.len())]);
+        }
+        let framed = b"\x10\0\0\0{\"password\":\"a\"}";
+        let shown = texts(Text::default(), &[framed]);
+        assert_eq!(shown, ["20 ····{\"password\":***}"]);
     }
 
     #[test]
