@@ -120,7 +120,9 @@ async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>)
         Command::Diff => {
             tokio::task::block_in_place(|| host.diff()).map(|lines| json!({ "changes": lines }))
         }
-        Command::Status | Command::Trace { .. } | Command::Stop => Err("expected a command for the loop".into()),
+        Command::Status | Command::Trace { .. } | Command::Stop => {
+            Err("expected a command for the loop".into())
+        }
     };
     // The client may have gone.
     let _ = reply.send(outcome.map_or_else(Answer::Failed, Answer::Done));
