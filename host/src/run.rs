@@ -5,13 +5,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::accounts::Subject;
 use crate::board::Board;
 use crate::config::{Config, Source};
 use crate::control::server::{Request, Server};
@@ -120,12 +121,27 @@ async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>)
         Command::Diff => {
             tokio::task::block_in_place(|| host.diff()).map(|lines| json!({ "changes": lines }))
         }
+        Command::Bans => Ok(json!({ "bans": bans(host) })),
+        Command::Lift { subject } if host.accounts().lift(&subject) => Ok(json!({})),
+        Command::Lift { subject } => Err(format!("{subject:?} is not banned")),
         Command::Status | Command::Trace { .. } | Command::Stop => {
             Err("expected a command for the loop".into())
         }
     };
     // The client may have gone.
     let _ = reply.send(outcome.map_or_else(Answer::Failed, Answer::Done));
+}
+
+fn bans(host: &Host) -> Vec<Value> {
+    let bans = host.accounts().bans().into_iter();
+    bans.map(|(subject, rest)| {
+        let kind = match subject {
+            Subject::Address(_) => "address",
+            Subject::User(_) => "user",
+        };
+        json!({ "kind": kind, "subject": subject.to_string(), "seconds": rest.as_secs() })
+    })
+    .collect()
 }
 
 /// Watches other files if the configuration now names others.

@@ -4,6 +4,7 @@
 //! Knows no protocol: services ask with a user, a password, their own name and the peer's address.
 
 mod account;
+mod bans;
 mod expiry;
 mod file;
 mod group;
@@ -20,13 +21,16 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use account::{ANONYMOUS, Account};
+use bans::Banned;
+pub use bans::{Bans, Subject};
 pub use expiry::is_expiry;
 pub use file::{EditError, edit};
 pub use ini::Document;
 pub use list::{AccountList, LoadError};
+pub use network::Network;
 pub use password::{
     MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password, is_hash as is_password_hash,
 };
@@ -50,6 +54,7 @@ pub struct Accounts {
     /// When expired accounts were last looked for.
     looked: Mutex<SystemTime>,
     pool: Pool<Check>,
+    banned: Banned,
     /// Keys the tags of accepted passwords; never leaves the process.
     key: [u8; 32],
 }
@@ -87,6 +92,7 @@ impl Accounts {
             current: RwLock::new(list),
             looked: Mutex::new(SystemTime::now()),
             pool: Pool::start()?,
+            banned: Banned::default(),
             key,
         }))
     }
@@ -185,6 +191,10 @@ impl Accounts {
         if let Some(account) = self.proven(&login) {
             return done(Ok(account));
         }
+        if let Some(banned) = self.banned.refuses(&login.user, peer, Instant::now()) {
+            tracing::debug!(user = login.user, %banned, "login refused");
+            return done(Err(Denied::Refused));
+        }
         let check = Check {
             login,
             accounts: Arc::clone(self),
@@ -193,6 +203,21 @@ impl Accounts {
         if let Err(check) = self.pool.submit(Source::of(peer), check) {
             (check.done)(Err(Denied::Busy));
         }
+    }
+
+    /// Other numbers for bans from now on.
+    pub fn configure_bans(&self, bans: &Bans) {
+        self.banned.configure(bans);
+    }
+
+    /// Who is banned, and for how long still.
+    pub fn bans(&self) -> Vec<(Subject, Duration)> {
+        self.banned.list(Instant::now())
+    }
+
+    /// Lets an address or a user log in again; false if it is not banned.
+    pub fn lift(&self, subject: &str) -> bool {
+        self.banned.lift(subject, Instant::now())
     }
 
     /// The account, if this very password was right before and nothing else speaks against it.
@@ -209,6 +234,13 @@ impl Accounts {
         if let Some(account) = self.proven(login) {
             return Ok(account); // proven while this one was waiting
         }
+        if self
+            .banned
+            .refuses(&login.user, login.peer, Instant::now())
+            .is_some()
+        {
+            return Err(Denied::Refused); // banned while this one was waiting
+        }
         let list = self.list();
         let account = list.get(&login.user);
         let secret = account.and_then(|account| account.secret.as_ref());
@@ -221,6 +253,7 @@ impl Accounts {
                 Some(reason) => reason,
                 None => {
                     account.prove(&self.key, &login.password);
+                    self.banned.succeeded(&login.user);
                     return Ok(Arc::clone(account));
                 }
             },
@@ -237,6 +270,9 @@ impl Accounts {
             reason,
             "login refused"
         );
+        for banned in self.banned.failed(&login.user, login.peer, Instant::now()) {
+            tracing::warn!(%banned, "banned: too many failed logins");
+        }
         Err(Denied::Refused)
     }
 }

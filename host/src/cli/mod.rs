@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod ban;
 mod check;
 mod client;
 mod diff;
@@ -88,6 +89,9 @@ enum Command {
     User(user::Command),
     /// Print what another server's files come to in polyport.toml and accounts.ini, or write it there
     Import(import::Command),
+    /// List who failed to log in too often, or let somebody log in again
+    #[command(subcommand)]
+    Ban(ban::Command),
     /// Look at plugin libraries without running their code
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -142,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Restart(command) => command.run(&options),
         Command::Trace(command) => command.run(&options),
         Command::User(command) => command.run(&options),
+        Command::Ban(command) => command.run(&options),
         Command::Import(command) => command.run(&options),
         Command::Plugin(command) => command.run(&options),
         Command::Client(command) => match command.run(&options) {

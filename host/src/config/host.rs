@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ban;
 use super::diagnostics::Diagnostics;
 use super::read::Reader;
 use super::tree::Table;
+use crate::accounts::Bans;
 use crate::logging::Filter;
 
 /// The keys of `[host]`.
@@ -17,6 +19,7 @@ pub const KEYS: &[&str] = &[
     "state",
     "control",
     "log",
+    "ban",
     "drain_timeout",
     "ready_timeout",
     "quiet_time",
@@ -47,6 +50,8 @@ pub struct HostConfig {
     pub control: PathBuf,
     /// The log.
     pub log: LogConfig,
+    /// How many failed logins are too many.
+    pub ban: Bans,
     /// How long connections may go on after their instance was told to drain.
     pub drain_timeout: Duration,
     /// How long an instance may take to report itself ready.
@@ -120,6 +125,8 @@ pub fn read(
         .unwrap_or(Duration::from_millis(100));
     let log = reader.table("log");
     let log = read_log(log.unwrap_or(&empty), folder, reader.diagnostics());
+    let ban = reader.table("ban");
+    let ban = ban::read(ban.unwrap_or(&empty), reader.diagnostics());
     HostConfig {
         plugins,
         user,
@@ -128,6 +135,7 @@ pub fn read(
         state,
         control,
         log,
+        ban,
         drain_timeout,
         ready_timeout,
         quiet_time,

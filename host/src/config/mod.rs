@@ -5,6 +5,7 @@
 //! plugin's: it is passed on as JSON, and [`Config::problem`] maps what the plugin finds wrong
 //! back to its line. `config/polyport.toml` shows every key with its default.
 
+mod ban;
 mod diagnostics;
 mod host;
 mod listen;

@@ -249,11 +249,11 @@ fn a_missing_file_is_named() {
 proptest! {
     #[test]
     fn no_file_makes_the_reader_panic(bytes in any::<Vec<u8>>(), value in "[a-z0-9\"\\[\\]{}=., :/-]{0,30}",
-                                      key in 0usize..20) {
+                                      key in 0usize..40) {
         let _ = Config::parse(&source(&[]), &bytes);
-        let keys: Vec<&str> = service::KEYS.iter().chain(host::KEYS).chain(host::LOG_KEYS).copied().collect();
+        let keys: Vec<&str> = service::KEYS.iter().chain(host::KEYS).chain(host::LOG_KEYS).chain(ban::KEYS).copied().collect();
         let key = keys[key % keys.len()];
-        for table in ["host", "host.log", "services.a"] {
+        for table in ["host", "host.log", "host.ban", "services.a"] {
             let _ = Config::parse(&source(&[]), format!("[{table}]\n{key} = {value}\n").as_bytes());
         }
     }

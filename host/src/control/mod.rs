@@ -26,6 +26,13 @@ pub enum Command {
         /// Its name.
         service: Option<String>,
     },
+    /// Who is banned from logging in.
+    Bans,
+    /// Let an address or a user log in again.
+    Lift {
+        /// As the list of bans shows it.
+        subject: String,
+    },
     /// Show what passes over a service's connections, one [`Seen`](crate::trace::wire::Seen) a line after the
     /// answer, until the client closes the connection.
     Trace {

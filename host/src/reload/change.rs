@@ -272,6 +272,7 @@ impl Host {
             warn!("{warning}");
         }
         self.accounts.replace(next.accounts);
+        self.accounts.configure_bans(&next.config.host.ban);
         self.watchers.notify();
         take_over_log(&next.config);
         let mut refusals = Vec::new();
