@@ -120,7 +120,10 @@ fn the_operating_page_names_every_key() {
         ("host.ban", "host.ban"),
         ("services.mqtt", "services.NAME"),
     ] {
-        for key in known_keys(table).iter().filter(|key| !["log", "ban"].contains(&key.as_str())) {
+        for key in known_keys(table)
+            .iter()
+            .filter(|key| !["log", "ban"].contains(&key.as_str()))
+        {
             assert!(
                 page.contains(&format!("| `{shown}.{key}` |")),
                 "{shown}.{key}"
