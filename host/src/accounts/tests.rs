@@ -343,3 +343,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_takes_the_same_time_whatever_its_reason_is() {
+    const TRIES: usize = 2000;
+    let apr1 = "$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
+    let text = format!(
+        "[argon]\npassword = {}\n[apr]\npassword = {apr1}\n[plain]\npassword = secret\n[none]\n\
+         [off]\nenabled = no\npassword = {apr1}\n",
+        cheap()
+    );
+    let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
+    // The last one has the right password, and is refused for something else.
+    let logins = [
+        ("nobody", "wrong"),
+        ("argon", "wrong"),
+        ("apr", "wrong"),
+        ("plain", "wrong"),
+        ("none", "wrong"),
+        ("off", "secret"),
+    ];
+    let logins = logins.map(|(user, password)| Login {
+        user: user.into(),
+        password: password.into(),
+        service: "ftp".into(),
+        peer: LOCAL,
+    });
+    let mut times = logins.each_ref().map(|_| Vec::with_capacity(TRIES));
+    // In turns, so that whatever else the machine does is the same for all.
+    for _ in 0..TRIES {
+        for (login, times) in logins.iter().zip(&mut times) {
+            let begin = std::time::Instant::now();
+            assert!(accounts.check(login).is_err());
+            times.push(begin.elapsed());
+        }
+    }
+    let medians = times.map(|mut times| {
+        times.sort();
+        times[TRIES / 2].as_secs_f64()
+    });
+    for (login, median) in logins.iter().zip(medians) {
+        let ratio = median / medians[0];
+        assert!(
+            (0.8..1.25).contains(&ratio),
+            "{}: {ratio} of the time of an unknown user",
+            login.user
+        );
+    }
+}
