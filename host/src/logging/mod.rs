@@ -231,7 +231,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let mut config = LogConfig {
-            level: "info".parse().unwrap(),
+            // Other tests of the process log beside this one.
+            level: "off,polyport::logging=info".parse().unwrap(),
             format: LogFormat::Json,
             file: Some(file("first.log")),
             access: AccessLog::File(file("access.log")),
