@@ -111,6 +111,13 @@ impl Files {
         let folder = asked.path.as_str().trim_end_matches('/');
         for entry in found {
             let full = format!("{folder}/{}", entry.name.to_string_lossy());
+            let shown = [Action::List, Action::Read];
+            if !shown
+                .iter()
+                .any(|&action| self.account.allows(action, &full))
+            {
+                continue;
+            }
             let entry = self.entry(entry.name.as_bytes().to_vec(), &full, &entry.metadata);
             self.line(&asked.style, &entry, &mut output);
         }
@@ -232,11 +239,35 @@ impl Files {
         self.needs(Action::Delete, from)?;
         self.needs(Action::Create, to)?;
         let (old, new) = (client_path(from)?, client_path(to)?);
+        if self.jail.metadata(&old).map_err(failure)?.is_dir() {
+            self.needs_beneath(&old, from.as_str(), to.as_str())?;
+        }
         if self.account.allows(Action::Delete, to.as_str()) {
             self.jail.rename(&old, &new).map_err(failure)
         } else {
             self.jail.rename_new(&old, &new).map_err(failure)
         }
+    }
+
+    /// The rights to move all that is in a folder: a rule about a name in it goes before the folder's.
+    fn needs_beneath(&self, folder: &ClientPath, from: &str, to: &str) -> Result<(), Failure> {
+        for entry in self.jail.read_dir(folder).map_err(failure)? {
+            let entry = entry.map_err(failure)?;
+            let beneath = |base: &str| {
+                let base = base.trim_end_matches('/');
+                format!("{base}/{}", entry.name.to_string_lossy())
+            };
+            let (old, new) = (beneath(from), beneath(to));
+            let may = |action, path: &str| self.account.allows(action, path);
+            if !may(Action::Delete, &old) || !may(Action::Create, &new) {
+                return Err(Failure::Forbidden);
+            }
+            if entry.metadata.is_dir() {
+                let folder = folder.child(&entry.name).map_err(|_| Failure::BadName)?;
+                self.needs_beneath(&folder, &old, &new)?;
+            }
+        }
+        Ok(())
     }
 
     /// MFMT.

@@ -244,3 +244,26 @@ fn commands_without_end_and_floods_do_not_disturb_others() {
     );
     assert!(host.peak_memory() < 200 << 20, "{}", host.peak_memory());
 }
+
+#[test]
+fn names_that_a_rule_denies_are_neither_listed_nor_moved_with_their_folder() {
+    let accounts = "[xzz]\npassword = 123456\nhome = files\ndeny.1 = all /pub/secret/**\n\
+                    deny.2 = all /pub/secret\n";
+    let host = builder()
+        .accounts(accounts)
+        .file("files/pub/open/a.txt", "a")
+        .file("files/pub/secret/b.txt", "b")
+        .start();
+    let mut session = Session::login(&host, "xzz", "123456");
+    for command in ["LIST /pub", "NLST /pub", "MLSD /pub"] {
+        let listed = String::from_utf8(session.fetch(command).unwrap()).unwrap();
+        assert!(listed.contains("open"), "{command}: {listed}");
+        assert!(!listed.contains("secret"), "{command}: {listed}");
+    }
+    assert!(session.command("RNFR /pub").starts_with("350 "));
+    let refused = session.command("RNTO /elsewhere");
+    assert!(refused.starts_with("55"), "{refused}");
+    assert!(files(&host).join("pub/secret/b.txt").exists());
+    assert!(session.command("RNFR /pub/open").starts_with("350 "));
+    assert!(session.command("RNTO /pub/opened").starts_with("250 "));
+}
