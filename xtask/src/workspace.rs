@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::Outcome;
 
 /// The folder of the workspace's Cargo.toml.
+///
+/// Where cargo runs this program from, else where it was built: two checkouts may share a target
+/// folder.
 pub fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().expect("xtask lies in the workspace")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        here.parent()
+            .expect("xtask lies in the workspace")
+            .to_path_buf()
+    })
 }
 
 /// Cargo's target folder: this program is at `target/PROFILE/xtask`.

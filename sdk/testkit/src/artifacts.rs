@@ -160,9 +160,11 @@ fn build(packages: &[&str]) {
     }
 }
 
-fn workspace() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("sdk/testkit lies two folders below the workspace")
+/// Where cargo runs this test from, else where the kit was built: two checkouts may share a target
+/// folder.
+fn workspace() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = here.ancestors().find(|dir| dir.join("Cargo.lock").exists());
+    root.unwrap_or(&here).to_path_buf()
 }
