@@ -165,13 +165,7 @@ pub fn main() -> ExitCode {
 
 /// `polyport: outer: inner: innermost`, on standard error.
 fn print_chain(error: &dyn Error) {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    eprintln!("polyport: {text}");
+    eprintln!("polyport: {}", crate::reload::chain(error));
 }
 
 #[cfg(test)]

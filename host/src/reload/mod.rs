@@ -229,8 +229,8 @@ impl Host {
     }
 }
 
-/// An error and what caused it, on as many lines as it has of its own.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and the chain of its causes, `outer: inner`, on as many lines as they have of their own.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
