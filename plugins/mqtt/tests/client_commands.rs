@@ -117,8 +117,8 @@ fn t34_messages_from_a_file_and_from_lines_and_retained_ones() {
 #[test]
 fn t34_a_subscriber_comes_back_after_a_break_and_misses_nothing() {
     let mut host = broker();
-    let keeps = ["-t", "held/#", "-q", "1", "-c", "-i", "keeper", "-C", "3"];
-    let mut subscriber = command(&host, "sub", &keeps).spawn();
+    let keeps = ["-t", "held/#", "-q", "1", "-c", "-i", "keeper"];
+    let subscriber = command(&host, "sub", &keeps).spawn();
     wait_subscribed(&host, 1);
     let publish = |host: &Host, text: &str| {
         mosquitto(
@@ -137,12 +137,14 @@ fn t34_a_subscriber_comes_back_after_a_break_and_misses_nothing() {
     publish(&host, "meanwhile");
     subscriber.wait_line("meanwhile");
     publish(&host, "after");
-    assert_eq!(subscriber.wait_exit(), Some(0));
-    let messages: Vec<String> = subscriber
+    subscriber.wait_line("after");
+    let mut messages: Vec<String> = subscriber
         .lines()
         .into_iter()
         .filter(|line| !line.starts_with("polyport:"))
         .collect();
+    // QoS 1 may bring a message again whose acknowledgement the kill swallowed (MQTT 4.3.2).
+    messages.dedup();
     assert_eq!(messages, ["before", "meanwhile", "after"]);
 }
 

@@ -1,9 +1,7 @@
-//! Streams and addresses of clients, TCP and Unix alike.
+//! A client's stream, TCP and Unix alike.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
@@ -14,6 +12,7 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::Peer;
 use crate::tap::{Tap, Trace};
 
 /// Bytes of a file sent at once while somebody looks: they are read a second time to be shown.
@@ -261,43 +260,5 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(&mut self.get_mut().socket, inner => Pin::new(inner).poll_shutdown(cx))
-    }
-}
-
-/// Where a client comes from, or which of our addresses it reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// An address and port.
-    Ip(SocketAddr),
-    /// A Unix socket.
-    Unix,
-}
-
-impl Peer {
-    /// The IP address, if there is one.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Ip(address) => Some(address.ip()),
-            Self::Unix => None,
-        }
-    }
-
-    /// The port; 0 for a Unix socket.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        match self {
-            Self::Ip(address) => address.port(),
-            Self::Unix => 0,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
     }
 }

@@ -1,0 +1,215 @@
+//! What plugins may ask of the host, one set of tables for each instance; each interface has its file. No panic
+//! leaves them.
+
+mod accounts;
+mod control;
+mod log;
+mod metrics;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use polyport_abi::accounts::AccountsV1;
+use polyport_abi::control::ControlV1;
+use polyport_abi::log::{LevelCell, LogV1};
+use polyport_abi::metrics::{Cell, MetricsV1};
+use polyport_abi::summary::SummaryV1;
+use polyport_abi::trace::TraceV1;
+use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, RStr, offer};
+use tokio::sync::watch;
+use tracing::Level;
+
+pub use self::accounts::Watchers;
+use crate::accounts::Accounts;
+use crate::logging;
+use crate::trace::{Hub, hub};
+
+/// How an instance says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It has not said anything yet.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It serves, but something is wrong.
+    Degraded(String),
+    /// It does not serve.
+    Failed(String),
+    /// It drained.
+    Stopped,
+}
+
+/// What one instance sees of the host. Made once for each and never freed: its threads may outlive its end.
+pub struct HostSide {
+    service: String,
+    accounts: Arc<Accounts>,
+    watchers: Arc<Watchers>,
+    state: watch::Sender<State>,
+    level: LevelCell,
+    access: LevelCell,
+    cells: Mutex<BTreeMap<String, &'static Cell>>,
+    trace: &'static Hub,
+    summary: OnceLock<&'static SummaryV1>,
+    tables: Tables,
+}
+
+struct Tables {
+    log: OnceLock<LogV1>,
+    accounts: OnceLock<AccountsV1>,
+    metrics: OnceLock<MetricsV1>,
+    control: OnceLock<ControlV1>,
+    trace: OnceLock<TraceV1>,
+}
+
+impl std::fmt::Debug for HostSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostSide({:?})", self.service)
+    }
+}
+
+impl HostSide {
+    /// The host as the instance named `service` sees it.
+    pub fn new(service: &str, accounts: Arc<Accounts>, watchers: Arc<Watchers>) -> &'static Self {
+        let side = Box::leak(Box::new(Self {
+            service: service.to_owned(),
+            accounts,
+            watchers,
+            state: watch::Sender::new(State::Starting),
+            level: LevelCell {
+                value: AtomicU64::new(0),
+            },
+            access: LevelCell {
+                value: AtomicU64::new(0),
+            },
+            cells: Mutex::default(),
+            trace: hub(service),
+            summary: OnceLock::new(),
+            tables: Tables {
+                log: OnceLock::new(),
+                accounts: OnceLock::new(),
+                metrics: OnceLock::new(),
+                control: OnceLock::new(),
+                trace: OnceLock::new(),
+            },
+        }));
+        side.refresh_log();
+        side
+    }
+
+    /// What is handed to the plugin's `start`.
+    pub fn query(&'static self) -> HostQuery {
+        HostQuery {
+            ctx: std::ptr::from_ref(self).cast(),
+            interface,
+        }
+    }
+
+    /// The instance's state and its changes.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Sets the state on the instance's behalf.
+    pub fn set_state(&self, state: State) {
+        self.state.send_replace(state);
+    }
+
+    /// Takes the configured level and access log over into the cells that the plugin reads.
+    pub fn refresh_log(&self) {
+        let level = logging::service_level(&self.service);
+        self.level.value.store(
+            level.into_level().map_or(0, |level| number(level).into()),
+            Ordering::Relaxed,
+        );
+        let access = logging::wants_access().into();
+        self.access.value.store(access, Ordering::Relaxed);
+    }
+
+    /// Sets how its connections are told in lines; once, before it starts.
+    pub fn set_summary(&self, summary: Option<&'static SummaryV1>) {
+        if let Some(summary) = summary {
+            // The first stays, as was promised.
+            let _ = self.summary.set(summary);
+        }
+    }
+
+    /// Whether it tells what passes over its connections when somebody looks.
+    pub fn tells_trace(&self) -> bool {
+        self.tables.trace.get().is_some()
+    }
+
+    /// Its metrics by name.
+    pub fn metrics(&self) -> BTreeMap<String, u64> {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells
+            .iter()
+            .map(|(name, cell)| (name.clone(), cell.value.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+/// The host's side behind a `ctx`.
+fn side(ctx: *const ()) -> &'static HostSide {
+    // SAFETY: every `ctx` that this host gives out is a leaked `HostSide`, and plugins hand it back unchanged.
+    unsafe { &*ctx.cast::<HostSide>() }
+}
+
+extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
+    let tables = &side(ctx).tables;
+    let answer = match id.as_str() {
+        LogV1::ID => offer(tables.log.get_or_init(|| LogV1 {
+            ctx,
+            level: &side(ctx).level,
+            access: &side(ctx).access,
+            emit: log::emit,
+        })),
+        AccountsV1::ID => offer(tables.accounts.get_or_init(|| AccountsV1 {
+            ctx,
+            login: accounts::login,
+            anonymous: accounts::anonymous,
+            describe: accounts::describe,
+            allows: accounts::allows,
+            is_current: accounts::is_current,
+            retain: accounts::retain,
+            release: accounts::release,
+            watch: accounts::watch,
+            unwatch: accounts::unwatch,
+        })),
+        MetricsV1::ID => offer(tables.metrics.get_or_init(|| MetricsV1 {
+            ctx,
+            cell: metrics::cell,
+        })),
+        ControlV1::ID => offer(tables.control.get_or_init(|| ControlV1 {
+            ctx,
+            report: control::report,
+        })),
+        TraceV1::ID => offer(tables.trace.get_or_init(|| TraceV1 {
+            ctx,
+            watchers: side(ctx).trace.cell(),
+            opened: trace::opened,
+            received: trace::received,
+            sent: trace::sent,
+            closed: trace::closed,
+        })),
+        _ => return ROption::RNone,
+    };
+    ROption::RSome(answer)
+}
+
+fn number(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
+}
+
+/// Runs `call`; if it panics, `otherwise` answers. The panic hook has logged it by then.
+fn guard<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(otherwise)
+}

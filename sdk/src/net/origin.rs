@@ -1,0 +1,81 @@
+//! Where a client comes from and what its connection proved of it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Where a client comes from and what its connection proved of it. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    peer: Peer,
+    secure: bool,
+    certificate: Option<Arc<[u8]>>,
+}
+
+impl Origin {
+    /// Of a connection without TLS. What passes over a Unix socket cannot be overheard, so that counts as secure.
+    #[must_use]
+    pub fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            secure: peer == Peer::Unix,
+            certificate: None,
+        }
+    }
+
+    /// Its address; behind a proxy that tells it, the client's own.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Whether nobody on the way can overhear a password: TLS, or a Unix socket.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The certificate that the client proved to own, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
+    }
+}
+
+/// Where a client comes from, or which of our addresses it reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An address and port.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// The IP address, if there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+
+    /// The port; 0 for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Ip(address) => address.port(),
+            Self::Unix => 0,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
