@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Peer, Stream};
+use crate::net::{Origin, Peer, Stream};
 
 /// One accepted client, handed to [`crate::Plugin::connection`].
 #[derive(Debug)]
 pub struct Connection {
     /// Its bytes.
     pub stream: Stream,
-    /// Where it comes from.
-    pub peer: Peer,
+    /// Where it comes from, and what it proved of itself.
+    pub origin: Origin,
     /// The address of ours that it reached.
     pub local: Peer,
     /// `tcp`, `unix`, or what stands before `://` in the listen entry.
@@ -21,6 +21,12 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Where it comes from: the client's own address, also behind a proxy that tells it.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.origin.peer()
+    }
+
     /// Resolves when the connection should finish what is under way and close.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
         self.drain.clone().cancelled_owned()

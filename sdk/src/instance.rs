@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 use crate::metrics::Number;
-use crate::net::{Peer, Stream};
+use crate::net::{Origin, Peer, Stream};
 use crate::{Connection, Context, Error, Plugin};
 
 /// How long `stop` may take.
@@ -174,7 +174,7 @@ impl<P: Plugin> Shared<P> {
                     let drain = self.drain.clone();
                     let connection = Connection {
                         stream,
-                        peer,
+                        origin: Origin::new(peer),
                         local,
                         scheme: Arc::clone(&scheme),
                         drain,
@@ -200,7 +200,7 @@ impl<P: Plugin> Shared<P> {
         let Some(plugin) = self.plugin.get().cloned() else {
             return;
         };
-        let peer = connection.peer;
+        let peer = connection.peer();
         self.connections.add(1);
         let serving = AssertUnwindSafe(plugin.connection(connection)).catch_unwind();
         let served = tokio::select! {

@@ -71,7 +71,7 @@ impl Service {
         let config = &self.config;
         Options {
             banner: config.banner(),
-            peer: connection.peer.ip(),
+            peer: connection.peer().ip(),
             local: connection.local.ip(),
             pasv_enable: config.pasv_enable,
             port_enable: config.port_enable,
@@ -100,7 +100,7 @@ pub(crate) async fn control_connection(
         service,
         control,
         stream: connection.stream,
-        peer: connection.peer,
+        peer: connection.origin.peer(),
         local: connection.local,
         input: vec![0; INPUT],
         end_of_input: false,

@@ -46,10 +46,11 @@ pub(crate) async fn serve(
 ) -> Result<(), Error> {
     let Connection {
         stream,
-        peer,
+        origin,
         ref scheme,
         ..
     } = connection;
+    let peer = origin.peer();
     match &**scheme {
         "tcp" | "unix" => run(engine, context, stream, peer).await,
         // Boxed: a TCP connection's task need not be as large as a WebSocket's.

@@ -28,9 +28,9 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
     let mut client = Client {
         reader: Reader::new(plugin.config.max_request),
         limit: plugin.config.idle_timeout(),
-        who: plugin.anonymous(&connection.peer),
+        who: plugin.anonymous(&connection.peer()),
         stream: connection.stream,
-        peer: connection.peer,
+        peer: connection.origin.peer(),
         login_failures: 0,
         plugin,
     };

@@ -120,7 +120,8 @@ impl Front {
         handler: Arc<H>,
     ) -> Result<(), Error> {
         let drain = connection.drain_token();
-        self.serve_stream(connection.stream, connection.peer, drain, handler)
+        let peer = connection.peer();
+        self.serve_stream(connection.stream, peer, drain, handler)
             .await
     }
 
