@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use polyport_ftp_core::{Control, Options};
 use polyport_sdk::metrics::Number;
-use polyport_sdk::net::{Peer, Stream};
+use polyport_sdk::net::{Origin, Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -101,6 +101,7 @@ pub(crate) async fn control_connection(
         control,
         stream: connection.stream,
         peer: connection.origin.peer(),
+        origin: connection.origin,
         local: connection.local,
         input: vec![0; INPUT],
         end_of_input: false,
@@ -125,6 +126,7 @@ struct Session {
     control: Control,
     stream: Stream,
     peer: Peer,
+    origin: Origin,
     local: Peer,
     input: Vec<u8>,
     end_of_input: bool,

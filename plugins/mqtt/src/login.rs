@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use polyport_mqtt_core::{Authorizer, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
-use polyport_sdk::accounts::{Account, Action, Denied};
-use polyport_sdk::net::Peer;
+use polyport_sdk::accounts::{Account, Action, Denied, Login};
+use polyport_sdk::net::Origin;
 
 /// The rights of an account.
 struct Rights(Account);
@@ -22,20 +22,23 @@ impl Authorizer for Rights {
 /// The account of a client.
 pub(crate) async fn login(
     context: Context,
-    peer: Peer,
+    origin: Origin,
     request: LoginRequest,
 ) -> Result<Account, LoginRefusal> {
     let accounts = context.accounts();
     match request.username {
-        None => accounts.anonymous(&peer).ok_or(LoginRefusal::NotAuthorized),
+        None => accounts
+            .identify(&origin, None)
+            .ok_or(LoginRefusal::NotAuthorized),
         Some(user) => {
             let password = request.password.unwrap_or_default();
             accounts
-                .login(&peer, &user, &password)
+                .login(&origin, Login::with_password(&user, &password))
                 .await
                 .map_err(|denied| match denied {
                     Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-                    Denied::Busy => LoginRefusal::Unavailable,
+                    Denied::NotHere | Denied::NeedsTls => LoginRefusal::NotAuthorized,
+                    Denied::Busy | Denied::TooManySessions => LoginRefusal::Unavailable,
                 })
         }
     }

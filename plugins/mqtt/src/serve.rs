@@ -14,7 +14,7 @@ use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::{ConnectionId, LoginRefusal};
 use polyport_sdk::accounts::Account;
-use polyport_sdk::net::{Peer, Stream};
+use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -50,9 +50,8 @@ pub(crate) async fn serve(
         ref scheme,
         ..
     } = connection;
-    let peer = origin.peer();
     match &**scheme {
-        "tcp" | "unix" => run(engine, context, stream, peer).await,
+        "tcp" | "unix" => run(engine, context, stream, origin).await,
         // Boxed: a TCP connection's task need not be as large as a WebSocket's.
         "ws" | "ws+unix" => {
             Box::pin(serve_websocket(
@@ -60,7 +59,7 @@ pub(crate) async fn serve(
                 context,
                 websocket_paths,
                 stream,
-                peer,
+                origin,
             ))
             .await
         }
@@ -75,28 +74,28 @@ async fn serve_websocket(
     context: &Context,
     paths: &[String],
     stream: Stream,
-    peer: Peer,
+    origin: Origin,
 ) -> Result<(), Error> {
     let accepted = tokio::time::timeout(LINGER, websocket::accept(stream, paths)).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
-    run(engine, context, stream, peer).await
+    run(engine, context, stream, origin).await
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     engine: &Arc<Engine>,
     context: &Context,
     stream: S,
-    peer: Peer,
+    origin: Origin,
 ) -> Result<(), Error> {
     let outbound = Arc::new(Outbound::default());
-    let id = engine.open(&outbound, peer);
+    let id = engine.open(&outbound, origin.peer());
     let attached = Attached { engine, id };
     let mut link = Link {
         engine: Arc::clone(engine),
         context: context.clone(),
         stream,
-        peer,
+        origin,
         id,
         outbound,
         writing: VecDeque::new(),
@@ -165,7 +164,7 @@ struct Link<S> {
     engine: Arc<Engine>,
     context: Context,
     stream: S,
-    peer: Peer,
+    origin: Origin,
     id: ConnectionId,
     outbound: Arc<Outbound>,
     writing: VecDeque<Piece>,
@@ -288,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if let Some(request) = received.login {
             self.login = Some(Box::pin(login::login(
                 self.context.clone(),
-                self.peer,
+                self.origin.clone(),
                 request,
             )));
         }

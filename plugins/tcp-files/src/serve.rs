@@ -5,9 +5,9 @@ use std::io::{self, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyport_sdk::accounts::{Account, Action};
+use polyport_sdk::accounts::{Account, Action, Login};
 use polyport_sdk::files::{ClientPath, Jail};
-use polyport_sdk::net::{Peer, Stream};
+use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -28,9 +28,9 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
     let mut client = Client {
         reader: Reader::new(plugin.config.max_request),
         limit: plugin.config.idle_timeout(),
-        who: plugin.anonymous(&connection.peer()),
+        who: plugin.anonymous(&connection.origin),
         stream: connection.stream,
-        peer: connection.origin.peer(),
+        origin: connection.origin,
         login_failures: 0,
         plugin,
     };
@@ -40,15 +40,9 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
             return Ok(());
         }
         let account = client.who.as_ref().map(|who| who.account.clone());
-        let revoked = async {
-            match &account {
-                Some(account) => account.revoked().await,
-                None => std::future::pending().await,
-            }
-        };
         let read = tokio::select! {
             () = &mut draining => return Ok(()),
-            () = revoked => return Ok(()),
+            () = revoked(account.as_ref()) => return Ok(()),
             read = timeout(client.limit, client.stream.read(&mut input)) => read,
         };
         match read {
@@ -70,7 +64,7 @@ struct Who {
 
 struct Client {
     plugin: Arc<TcpFiles>,
-    peer: Peer,
+    origin: Origin,
     stream: Stream,
     reader: Reader,
     limit: Duration,
@@ -79,16 +73,17 @@ struct Client {
 }
 
 impl TcpFiles {
-    fn anonymous(&self, peer: &Peer) -> Option<Who> {
-        let account = self.context.accounts().anonymous(peer)?;
+    fn anonymous(&self, origin: &Origin) -> Option<Who> {
+        let account = self.context.accounts().identify(origin, None)?;
         self.folder_of(account)
     }
 
-    async fn login(&self, peer: &Peer, user: &str, password: &str) -> Option<Who> {
+    async fn login(&self, origin: &Origin, user: &str, password: &str) -> Option<Who> {
+        let peer = origin.peer();
         let account = match self
             .context
             .accounts()
-            .login(peer, user, password.as_bytes())
+            .login(origin, Login::with_password(user, password.as_bytes()))
             .await
         {
             Ok(account) => account,
@@ -138,7 +133,7 @@ impl Client {
     }
 
     async fn auth(&mut self, user: &str, password: &str) -> Result<bool, Error> {
-        let found = self.plugin.login(&self.peer, user, password).await;
+        let found = self.plugin.login(&self.origin, user, password).await;
         let status = if found.is_some() {
             Status::Passed
         } else {
@@ -168,8 +163,15 @@ impl Client {
                 .await;
         }
         self.send(&reply::file_header(name, size, offset)).await?;
-        self.send_file(file, from, size).await?;
-        info!("{}: {name:?}, {} bytes", self.peer, size - from);
+        let account = self.who.as_ref().map(|who| who.account.clone());
+        tokio::select! {
+            sent = self.send_file(file, from, size) => sent?,
+            // the file ends short, which tells the client
+            () = revoked(account.as_ref()) => {
+                return Err(Error::Peer("its account was changed or removed".into()));
+            }
+        }
+        info!("{}: {name:?}, {} bytes", self.origin.peer(), size - from);
         Ok(())
     }
 
@@ -218,6 +220,14 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+/// Ends with the account; there is none to wait for where nobody is logged in.
+async fn revoked(account: Option<&Account>) {
+    match account {
+        Some(account) => account.revoked().await,
+        None => std::future::pending().await,
     }
 }
 

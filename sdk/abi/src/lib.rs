@@ -10,8 +10,11 @@
 //! integers; bytes (JSON) for rich values; memory is freed by its maker; no panic crosses.
 
 pub mod accounts;
+pub mod accounts2;
 pub mod client;
 pub mod control;
+pub mod folders;
+pub mod limits;
 pub mod load;
 pub mod log;
 pub mod manifest;
@@ -19,6 +22,7 @@ pub mod metrics;
 pub mod plugin;
 mod root;
 pub mod summary;
+pub mod tls;
 pub mod trace;
 
 pub use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};

@@ -9,7 +9,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Problem, Request};
-use crate::accounts::{Account, Accounts, Action, Denied};
+use crate::accounts::{Account, Accounts, Action, Denied, Login};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -118,25 +118,29 @@ impl Caller {
         }
         match Credentials::read(&request.headers) {
             Ok(None) => {
-                caller.account = accounts.anonymous(&request.peer());
+                caller.account = accounts.identify(request.origin(), None);
                 if let Some(account) = &caller.account {
                     activity.set_login(None, account);
                 }
             }
             Ok(Some(Credentials::Basic { user, password })) => {
-                match accounts.login(&request.peer(), &user, &password).await {
+                let login = Login::with_password(&user, &password);
+                match accounts.login(request.origin(), login).await {
                     Ok(account) => {
                         request.set_user(account.name());
                         activity.set_login(field, &account);
                         caller.account = Some(account);
                         caller.named = true;
                     }
-                    Err(Denied::Busy) => {
+                    Err(Denied::Busy | Denied::TooManySessions) => {
                         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                             .detail("too many logins wait")
                             .header(header::RETRY_AFTER, "1"));
                     }
-                    Err(Denied::Refused) => return Err(caller.challenge("login refused")),
+                    Err(denied) => return Err(caller.challenge(match denied {
+                        Denied::NeedsTls => "login needs TLS",
+                        _ => "login refused",
+                    })),
                 }
             }
             Ok(Some(Credentials::Bearer(_))) => return Err(caller.challenge("login refused")),

@@ -1,15 +1,18 @@
 //! What one request and its response have in common: its place on the connection and its line in
 //! the access log.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use ::http::{HeaderMap, HeaderValue, header};
 
 use super::access_log;
 use crate::accounts::Account;
-use crate::net::Peer;
+use crate::net::{Origin, Peer};
 
 /// What a connection is doing; told by the engine, read by the time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +29,15 @@ pub(super) enum Phase {
 /// State of one connection, shared by its stream, its requests and its engine.
 ///
 /// All of it is touched by the connection's own task only, hence the relaxed order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    origin: Origin,
     /// Who the last request was from, by its credentials: most connections have one user.
     login: Mutex<Option<(Option<HeaderValue>, Account)>>,
+    /// Number of logins so far; tells one account from the next.
+    logins: AtomicU64,
+    /// Whether the request that is being answered is known to be from that account.
+    identified: AtomicBool,
     phase: AtomicU8,
     requests: AtomicU64,
     written: AtomicU64,
@@ -38,17 +46,47 @@ pub(super) struct Activity {
 }
 
 impl Activity {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            login: Mutex::default(),
+            logins: AtomicU64::new(0),
+            identified: AtomicBool::new(false),
+            phase: AtomicU8::new(Phase::Idle as u8),
+            requests: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            body_unread: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the connection comes from.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// The account that these credentials, or none, had on this connection, while it still holds.
     pub(super) fn login(&self, credentials: Option<&HeaderValue>) -> Option<Account> {
         let login = self.login.lock().ok()?;
         let (known, account) = login.as_ref()?;
-        (known.as_ref() == credentials && account.is_current()).then(|| account.clone())
+        let holds = known.as_ref() == credentials && account.is_current();
+        self.identified.store(holds, Ordering::Relaxed);
+        holds.then(|| account.clone())
     }
 
     pub(super) fn set_login(&self, credentials: Option<&HeaderValue>, account: &Account) {
         if let Ok(mut login) = self.login.lock() {
             *login = Some((credentials.cloned(), account.clone()));
+            self.logins.fetch_add(1, Ordering::Relaxed);
+            self.identified.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The account of the last login, and its number.
+    fn holder(&self) -> Option<(u64, Account)> {
+        let login = self.login.lock().ok()?;
+        let (_, account) = login.as_ref()?;
+        Some((self.logins.load(Ordering::Relaxed), account.clone()))
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -70,6 +108,7 @@ impl Activity {
 
     pub(super) fn begin_request(&self) {
         self.enter(Phase::Busy);
+        self.identified.store(false, Ordering::Relaxed);
         self.body_unread.store(false, Ordering::Relaxed);
     }
 
@@ -105,10 +144,38 @@ impl Activity {
     }
 }
 
+/// Waits for the end of the account behind the request that is being answered.
+///
+/// An answer that goes out at once never asks.
+#[derive(Default)]
+pub(super) struct Revocation {
+    /// Of which login, and its wait.
+    watched: Option<(u64, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+}
+
+impl Revocation {
+    /// Ready when a request is under way whose account was removed, changed, disabled or expired.
+    pub(super) fn poll(&mut self, activity: &Activity, cx: &mut Context<'_>) -> Poll<()> {
+        if activity.phase() != Phase::Busy || !activity.identified.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        let logins = activity.logins.load(Ordering::Relaxed);
+        if self.watched.as_ref().is_none_or(|(of, _)| *of != logins) {
+            self.watched = activity.holder().map(|(of, account)| {
+                let wait = Box::pin(async move { account.revoked().await });
+                (of, wait as Pin<Box<dyn Future<Output = ()> + Send>>)
+            });
+        }
+        match &mut self.watched {
+            Some((_, wait)) => wait.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
 /// One request and its response.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    peer: Peer,
     activity: Arc<Activity>,
     user: OnceLock<String>,
     /// None where nobody reads the access log.
@@ -125,7 +192,6 @@ struct LineParts {
 
 impl Exchange {
     pub(super) fn new(
-        peer: Peer,
         activity: Arc<Activity>,
         request_line: impl FnOnce() -> String,
         headers: &HeaderMap,
@@ -142,7 +208,6 @@ impl Exchange {
             user_agent: text(header::USER_AGENT),
         });
         Self {
-            peer,
             activity,
             user: OnceLock::new(),
             line,
@@ -150,7 +215,7 @@ impl Exchange {
     }
 
     pub(super) fn peer(&self) -> Peer {
-        self.peer
+        self.activity.origin().peer()
     }
 
     pub(super) fn activity(&self) -> &Activity {
@@ -225,7 +290,7 @@ impl Drop for Ending {
     fn drop(&mut self) {
         if let Some(line) = &self.exchange.line {
             access_log::write(&access_log::Line {
-                peer: self.exchange.peer,
+                peer: self.exchange.peer(),
                 user: self.exchange.user.get().map(String::as_str),
                 at: line.at,
                 request_line: &line.request_line,

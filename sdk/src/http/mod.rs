@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::net::Peer;
+use crate::net::Origin;
 use crate::{Connection, Error};
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -120,8 +120,7 @@ impl Front {
         handler: Arc<H>,
     ) -> Result<(), Error> {
         let drain = connection.drain_token();
-        let peer = connection.peer();
-        self.serve_stream(connection.stream, peer, drain, handler)
+        self.serve_stream(connection.stream, connection.origin, drain, handler)
             .await
     }
 
@@ -132,7 +131,7 @@ impl Front {
     pub async fn serve_stream<S, H>(
         &self,
         stream: S,
-        peer: Peer,
+        origin: Origin,
         drain: CancellationToken,
         handler: Arc<H>,
     ) -> Result<(), Error>
@@ -140,6 +139,6 @@ impl Front {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         H: Handler,
     {
-        engine::serve(Arc::clone(&self.options), stream, peer, drain, handler).await
+        engine::serve(Arc::clone(&self.options), stream, origin, drain, handler).await
     }
 }

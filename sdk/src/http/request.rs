@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::Problem;
 use super::exchange::Exchange;
-use crate::net::Peer;
+use crate::net::{Origin, Peer};
 
 /// One request, its header read and checked.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ impl Request {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.exchange.peer()
+    }
+
+    /// Where it comes from, and what its connection proved of itself.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        self.exchange.activity().origin()
     }
 
     /// Whether it is `HEAD`: answered as `GET`, without a body.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::net::Peer;
 
 /// Answers by path.
 struct Paths;
@@ -53,10 +54,10 @@ impl Client {
         let drain = CancellationToken::new();
         let front = Front::new(options);
         let token = drain.clone();
-        let peer = Peer::Ip("127.0.0.1:4000".parse().unwrap());
+        let origin = Origin::new(Peer::Ip("127.0.0.1:4000".parse().unwrap()));
         let served = tokio::spawn(async move {
             front
-                .serve_stream(server, peer, token, Arc::new(Paths))
+                .serve_stream(server, origin, token, Arc::new(Paths))
                 .await
         });
         Self {
@@ -355,7 +356,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
         front
             .serve_stream(
                 server,
-                Peer::Unix,
+                Origin::new(Peer::Unix),
                 CancellationToken::new(),
                 Arc::new(Paths),
             )

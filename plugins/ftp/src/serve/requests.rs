@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use polyport_ftp_core::{Answer, Denial, Endpoint, Failure, Request, Stopped, VirtualPath};
-use polyport_sdk::accounts::{Account, Denied};
+use polyport_sdk::accounts::{Account, Denied, Login as AccountLogin};
 use polyport_sdk::net::Peer;
 use tokio::net::TcpListener;
 use tracing::{debug, info};
@@ -126,7 +126,7 @@ impl Session {
         let is_anonymous =
             user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp");
         let anonymous = if is_anonymous && config.anonymous_enable {
-            accounts.anonymous(&self.peer)
+            accounts.identify(&self.origin, None)
         } else {
             None
         };
@@ -143,11 +143,11 @@ impl Session {
                 let denied =
                     !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
                 let account = accounts
-                    .login(&self.peer, user, password)
+                    .login(&self.origin, AccountLogin::with_password(user, password))
                     .await
                     .map_err(|why| match why {
-                        Denied::Busy => Denial::Busy,
-                        Denied::Refused => Denial::Credentials,
+                        Denied::Busy | Denied::TooManySessions => Denial::Busy,
+                        Denied::Refused | Denied::NotHere | Denied::NeedsTls => Denial::Credentials,
                     });
                 // asked nevertheless, so that the answer takes as long as for others
                 let account = account.and_then(|account| {

@@ -9,6 +9,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{HeaderValue, Method, StatusCode, Version, header};
@@ -19,11 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::access_log;
-use super::exchange::{Activity, Ending, Exchange};
+use super::exchange::{Activity, Ending, Exchange, Revocation};
 use super::timed::Timed;
 use super::{Handler, Options, Problem, Request, RequestBody, Response};
 use crate::Error;
-use crate::net::Peer;
+use crate::net::Origin;
 
 use incoming::{Pieces, Unread, read_out};
 use outgoing::{Outgoing, outgoing};
@@ -42,7 +43,7 @@ const SMALL_BODY_TIME: Duration = Duration::from_millis(500);
 pub(super) async fn serve<S, H>(
     options: Arc<Options>,
     stream: S,
-    peer: Peer,
+    origin: Origin,
     drain: CancellationToken,
     handler: Arc<H>,
 ) -> Result<(), Error>
@@ -50,7 +51,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    let activity = Arc::new(Activity::default());
+    let peer = origin.peer();
+    let activity = Arc::new(Activity::new(origin));
     let stream = Timed::new(stream, Arc::clone(&options), Arc::clone(&activity));
     let server = HeaderValue::from_str(&options.server)
         .ok()
@@ -63,19 +65,26 @@ where
     let service = Service {
         options,
         activity: Arc::clone(&activity),
-        peer,
         handler,
         server,
     };
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut drains = pin!(drain.cancelled_owned());
+    let mut revocation = Revocation::default();
     let served = poll_fn(|cx| {
         if !activity.draining() && drains.as_mut().poll(cx).is_ready() {
             activity.set_draining();
         }
-        connection.poll_without_shutdown(cx)
+        match connection.poll_without_shutdown(cx) {
+            Poll::Ready(served) => Poll::Ready(Some(served)),
+            Poll::Pending => revocation.poll(&activity, cx).map(|()| None),
+        }
     })
     .await;
+    let Some(served) = served else {
+        // Neither the rest of the answer goes out, nor is a body kept that is still coming.
+        return Err(Error::Peer("its account was changed or removed".into()));
+    };
     let mut stream = connection.into_parts().io.into_inner().into_inner();
     // A client that is gone already needs no farewell.
     let closed = stream.shutdown().await;
@@ -116,7 +125,6 @@ fn tell(error: &dyn std::error::Error) -> String {
 struct Service<H> {
     options: Arc<Options>,
     activity: Arc<Activity>,
-    peer: Peer,
     handler: Arc<H>,
     server: Option<HeaderValue>,
 }
@@ -131,7 +139,6 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
         let (parts, incoming) = request.into_parts();
         let request_line = || format!("{} {} {:?}", parts.method, parts.uri, parts.version);
         let exchange = Arc::new(Exchange::new(
-            self.peer,
             Arc::clone(&self.activity),
             request_line,
             &parts.headers,

@@ -1,0 +1,241 @@
+//! An account as it was at login.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use polyport_abi::accounts::AccountHandle;
+use polyport_abi::accounts2::{DOWN, UP};
+
+use super::table::Table;
+use super::{Action, Denied, Inner};
+
+/// An account as it was at login. Cloning shares it: all clones together are one of the sessions that
+/// `max_sessions` counts.
+#[derive(Clone)]
+pub struct Account {
+    seat: Arc<Seat>,
+}
+
+/// An account that is kept in mind between two uses and counts as no session meanwhile.
+#[derive(Clone)]
+pub struct Resting {
+    shared: Arc<Shared>,
+}
+
+/// The account's limits of bytes a second, which all of its sessions share.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    account: Account,
+    up: bool,
+    down: bool,
+}
+
+/// One that counts.
+struct Seat {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Held { table, handle } = self.shared.held;
+        table.leave(handle);
+    }
+}
+
+struct Shared {
+    held: Held,
+    accounts: Arc<Inner>,
+    described: OnceLock<Described>,
+}
+
+/// One holder of the host's handle.
+pub(super) struct Held {
+    pub(super) table: Table,
+    pub(super) handle: AccountHandle,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.table.release(self.handle);
+    }
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Described {
+    name: String,
+    home: Option<PathBuf>,
+    #[serde(default)]
+    rate_up: Option<u64>,
+    #[serde(default)]
+    rate_down: Option<u64>,
+    #[serde(default)]
+    quota: Option<u64>,
+}
+
+impl Shared {
+    fn described(&self) -> &Described {
+        self.described.get_or_init(|| {
+            let described = self.held.table.describe(self.held.handle);
+            serde_json::from_slice(described.as_slice()).unwrap_or_default()
+        })
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({:?})", self.name())
+    }
+}
+
+impl fmt::Debug for Resting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resting({:?})", self.shared.described().name)
+    }
+}
+
+impl Account {
+    /// `held` counts once already.
+    pub(super) fn new(held: Held, accounts: &Arc<Inner>) -> Self {
+        Self {
+            seat: Arc::new(Seat {
+                shared: Arc::new(Shared {
+                    held,
+                    accounts: Arc::clone(accounts),
+                    described: OnceLock::new(),
+                }),
+            }),
+        }
+    }
+
+    /// The login name; `anonymous` for a client without one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.seat.shared.described().name
+    }
+
+    /// The account's home folder, absolute.
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        self.seat.shared.described().home.as_deref()
+    }
+
+    /// Whether it may do this to a path (`/a/b`) or topic.
+    #[must_use]
+    pub fn allows(&self, action: Action, target: &str) -> bool {
+        let Held { table, handle } = self.seat.shared.held;
+        table.allows(handle, action as u32, target.as_bytes())
+    }
+
+    /// False once the account, or the token it was reached by, was removed, changed, disabled or expired.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.seat.shared.is_current()
+    }
+
+    /// Resolves when [`Account::is_current`] turned false.
+    pub async fn revoked(&self) {
+        let mut changes = self.seat.shared.accounts.changes.subscribe();
+        while self.is_current() {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// To hold on to the account without its counting as a session.
+    #[must_use]
+    pub fn resting(&self) -> Resting {
+        Resting {
+            shared: Arc::clone(&self.seat.shared),
+        }
+    }
+
+    /// Its limits of bytes a second; none without such limits.
+    #[must_use]
+    pub fn pace(&self) -> Option<Pace> {
+        let described = self.seat.shared.described();
+        let (up, down) = (described.rate_up.is_some(), described.rate_down.is_some());
+        (up || down).then(|| Pace {
+            account: self.clone(),
+            up,
+            down,
+        })
+    }
+
+    /// The most bytes that may be stored beneath [`Account::home`]; none without such a limit.
+    #[must_use]
+    pub fn quota(&self) -> Option<u64> {
+        self.seat.shared.described().quota
+    }
+
+    /// Counts bytes that are about to be stored beneath [`Account::home`], or with a negative number those
+    /// that were freed. False if the account's quota has no room for them; then they are not counted and must
+    /// not be stored.
+    #[must_use]
+    pub fn charge(&self, bytes: i64) -> bool {
+        let shared = &self.seat.shared;
+        let Held { table, handle } = shared.held;
+        shared.described().quota.is_none() || table.charge(handle, bytes)
+    }
+}
+
+impl Shared {
+    fn is_current(&self) -> bool {
+        self.held.table.is_current(self.held.handle)
+    }
+}
+
+impl Resting {
+    /// The account in use again, as one session more.
+    ///
+    /// # Errors
+    /// [`Denied::Refused`] if it is not current any more, [`Denied::TooManySessions`].
+    pub fn resume(&self) -> Result<Account, Denied> {
+        if !self.shared.is_current() {
+            return Err(Denied::Refused);
+        }
+        let Held { table, handle } = self.shared.held;
+        table.enter(handle)?;
+        Ok(Account {
+            seat: Arc::new(Seat {
+                shared: Arc::clone(&self.shared),
+            }),
+        })
+    }
+}
+
+impl Pace {
+    /// Notes bytes that came from the client; how long to wait before reading any more.
+    #[must_use]
+    pub fn received(&self, bytes: usize) -> Duration {
+        self.wait(self.up, UP, bytes)
+    }
+
+    /// Notes bytes that went to the client; how long to wait before sending any more.
+    #[must_use]
+    pub fn sent(&self, bytes: usize) -> Duration {
+        self.wait(self.down, DOWN, bytes)
+    }
+
+    /// Whether what comes from the client is limited.
+    #[must_use]
+    pub fn limits_received(&self) -> bool {
+        self.up
+    }
+
+    /// Whether what goes to the client is limited.
+    #[must_use]
+    pub fn limits_sent(&self) -> bool {
+        self.down
+    }
+
+    fn wait(&self, limited: bool, direction: u32, bytes: usize) -> Duration {
+        if !limited {
+            return Duration::ZERO;
+        }
+        let Held { table, handle } = self.account.seat.shared.held;
+        Duration::from_nanos(table.pace(handle, direction, bytes as u64))
+    }
+}

@@ -1,0 +1,209 @@
+//! Who a client is and what it may do. The host decides; nothing is decided here.
+
+mod account;
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+
+use polyport_abi::accounts::{self as abi, AccountHandle, Changed, LoginDone};
+use polyport_abi::{HostQuery, RResult, accounts2 as abi2};
+use tokio::sync::{oneshot, watch};
+
+use crate::net::Origin;
+
+use self::account::Held;
+pub use self::account::{Account, Pace, Resting};
+use self::table::Table;
+
+/// Checks logins for this instance's service.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    table: Table,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accounts")
+    }
+}
+
+impl Inner {
+    fn begin(&self, origin: &Origin, login: Login<'_>) -> oneshot::Receiver<Result<Held, Denied>> {
+        let (sender, answer) = oneshot::channel();
+        let table = self.table;
+        let pending = Box::into_raw(Box::new(PendingLogin { table, sender })).cast();
+        let done = LoginDone {
+            call: crate::export::login_done,
+        };
+        if !table.login(origin, login, pending, done) {
+            (done.call)(pending, RResult::RErr(abi::DENIED_REFUSED));
+        }
+        answer
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.table.unwatch(Arc::as_ptr(&self.changes).cast());
+    }
+}
+
+/// What a client says of itself to be let in.
+#[derive(Clone, Copy, Default)]
+pub struct Login<'a> {
+    /// The login name. Without a password, the client's certificate has to be of that account.
+    pub user: Option<&'a str>,
+    /// The password: the account's, or an API token of it. Without a user it has to be a token.
+    pub password: Option<&'a [u8]>,
+    /// What the client calls itself, where its protocol has such a name: `%c` in rules.
+    pub client_id: Option<&'a str>,
+}
+
+impl<'a> Login<'a> {
+    /// A name and a password.
+    #[must_use]
+    pub fn with_password(user: &'a str, password: &'a [u8]) -> Self {
+        Self {
+            user: Some(user),
+            password: Some(password),
+            client_id: None,
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a login was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Unknown user, wrong password or token, or disabled; the client is not told which.
+    #[error("login refused")]
+    Refused,
+    /// Too many logins wait; the client may try again later.
+    #[error("too many logins wait")]
+    Busy,
+    /// The password was right, but not for this service, network or time.
+    #[error("login not allowed here")]
+    NotHere,
+    /// The account has as many sessions as it may have.
+    #[error("too many sessions")]
+    TooManySessions,
+    /// A password is only taken over TLS; this one was not looked at, or was right.
+    #[error("login needs TLS")]
+    NeedsTls,
+}
+
+impl Denied {
+    fn from_number(number: u32) -> Self {
+        match number {
+            abi::DENIED_BUSY => Self::Busy,
+            abi2::DENIED_NOT_HERE => Self::NotHere,
+            abi2::DENIED_TOO_MANY_SESSIONS => Self::TooManySessions,
+            abi2::DENIED_NEEDS_TLS => Self::NeedsTls,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// What a client wants to do to a path or topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Action {
+    /// See the names in a folder.
+    List = abi::ACTION_LIST,
+    /// Read a file or document.
+    Read = abi::ACTION_READ,
+    /// Replace or change one that exists.
+    Write = abi::ACTION_WRITE,
+    /// Make one that does not exist.
+    Create = abi::ACTION_CREATE,
+    /// Remove one.
+    Delete = abi::ACTION_DELETE,
+    /// Make a link for others.
+    Share = abi::ACTION_SHARE,
+    /// Publish to a topic.
+    Publish = abi::ACTION_PUBLISH,
+    /// Subscribe to a topic filter.
+    Subscribe = abi::ACTION_SUBSCRIBE,
+}
+
+impl Accounts {
+    pub(crate) fn new(host: HostQuery) -> Self {
+        let Some(table) = Table::of(host) else {
+            return Self { inner: None };
+        };
+        let changes = Arc::new(watch::Sender::new(0));
+        table.watch(
+            Arc::as_ptr(&changes).cast(),
+            Changed {
+                call: crate::export::accounts_changed,
+            },
+        );
+        Self {
+            inner: Some(Arc::new(Inner { table, changes })),
+        }
+    }
+
+    /// Checks a login: user and password, the password being the account's or one of its API tokens; an API
+    /// token alone; a user alone, whose client certificate has to be of that account. Without either, as
+    /// [`Accounts::identify`].
+    ///
+    /// # Errors
+    /// [`Denied`], after a time that does not tell an unknown name from a wrong password.
+    pub async fn login(&self, origin: &Origin, login: Login<'_>) -> Result<Account, Denied> {
+        let inner = self.inner.as_ref().ok_or(Denied::Refused)?;
+        if login.user.is_none() && login.password.is_none() {
+            let found = self.identify(origin, login.client_id);
+            return found.ok_or(Denied::Refused);
+        }
+        let answer = inner.begin(origin, login);
+        match answer.await {
+            Ok(Ok(held)) => Ok(Account::new(held, inner)),
+            Ok(Err(denied)) => Err(denied),
+            Err(_) => Err(Denied::Refused),
+        }
+    }
+
+    /// The account of a client that gives neither name nor password: that of its certificate, or else the
+    /// anonymous one, where one is configured for its address. Never waits.
+    #[must_use]
+    pub fn identify(&self, origin: &Origin, client_id: Option<&str>) -> Option<Account> {
+        let inner = self.inner.as_ref()?;
+        let handle = inner.table.identify(origin, client_id)?;
+        let table = inner.table;
+        Some(Account::new(Held { table, handle }, inner))
+    }
+}
+
+/// A login that the host is checking.
+pub(crate) struct PendingLogin {
+    table: Table,
+    sender: oneshot::Sender<Result<Held, Denied>>,
+}
+
+impl PendingLogin {
+    /// Passes the host's answer on; a holder that nobody waits for any more is released.
+    pub(crate) fn answer(self, answer: RResult<AccountHandle, u32>) {
+        let table = self.table;
+        let answer = match answer {
+            RResult::ROk(handle) => Ok(Held { table, handle }),
+            RResult::RErr(number) => Err(Denied::from_number(number)),
+        };
+        // Dropping what could not be sent releases it.
+        drop(self.sender.send(answer));
+    }
+}
