@@ -28,6 +28,7 @@ impl Command {
         };
         let mut summary = String::new();
         if let Some(config) = config {
+            found.extend(config.folder_problems(|_| true));
             found.extend(settings(&config)?);
             match AccountList::load(&config.host.accounts) {
                 Ok(list) => {

@@ -7,7 +7,9 @@
 
 mod ban;
 mod diagnostics;
+mod folders;
 mod host;
+mod limits;
 mod listen;
 mod read;
 mod service;
@@ -21,8 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean, shown};
+pub use folders::Folder;
 pub use host::{AccessLog, HostConfig, LogConfig, LogFormat};
-pub use listen::{Address, Listen};
+pub use limits::{Limits, out_of_bounds};
+pub use listen::{Access, Address, Listen, Options as ListenOptions};
 pub use service::{Service, Threads, is_name};
 use tree::Table;
 
@@ -50,6 +54,8 @@ pub struct Config {
     pub host: HostConfig,
     /// `[services.NAME]`, in the order of the file.
     pub services: Vec<Service>,
+    /// `[folders.NAME]`, in the order of the file.
+    pub folders: Vec<Folder>,
     places: HashMap<String, Place>,
 }
 
@@ -72,7 +78,10 @@ pub enum LoadError {
 /// Two configurations are equal when a reload from one to the other has nothing to do.
 impl PartialEq for Config {
     fn eq(&self, other: &Self) -> bool {
-        self.folder == other.folder && self.host == other.host && self.services == other.services
+        self.folder == other.folder
+            && self.host == other.host
+            && self.services == other.services
+            && self.folders == other.folders
     }
 }
 
@@ -113,8 +122,9 @@ impl Config {
         source: &Source,
         diagnostics: &mut Diagnostics,
     ) -> Self {
-        let mut reader = read::Reader::new(root, "", &["host", "services"], diagnostics);
+        let mut reader = read::Reader::new(root, "", &["host", "folders", "services"], diagnostics);
         let host_table = reader.table("host");
+        let folder_tables = reader.table("folders");
         let service_tables = reader.table("services");
         let mut host = host::read(host_table, &folder, &program_folder(), diagnostics);
         if let Some(plugins) = &source.plugins {
@@ -123,10 +133,21 @@ impl Config {
         if let Some(control) = &source.control {
             host.control = absolute(control);
         }
+        let mut folders = folders::Folders::default();
+        for entry in folder_tables.map_or(&[][..], |table| &table.entries) {
+            folders.read(entry, &folder, diagnostics);
+        }
+        let names = folder_tables.map_or(Vec::new(), |table| {
+            table
+                .entries
+                .iter()
+                .map(|entry| entry.key.as_str())
+                .collect()
+        });
         let mut services = Vec::new();
         let mut bound = Bound::default();
         for entry in service_tables.map_or(&[][..], |table| &table.entries) {
-            let Some((service, places)) = service::read(entry, &folder, diagnostics) else {
+            let Some((service, places)) = service::read(entry, &folder, &names, diagnostics) else {
                 continue;
             };
             if service.enabled {
@@ -143,8 +164,29 @@ impl Config {
             folder,
             host,
             services,
+            folders: folders.finish(),
             places,
         }
+    }
+
+    /// The folders that a service shows: those it names, or all.
+    pub fn folders_of(&self, service: &Service) -> Vec<Folder> {
+        let shows = |folder: &&Folder| match &service.folders {
+            Some(names) => names.contains(&folder.name),
+            None => true,
+        };
+        self.folders.iter().filter(shows).cloned().collect()
+    }
+
+    /// What is wrong on the disk with those of the folders that are asked about.
+    pub fn folder_problems(&self, about: impl Fn(&Folder) -> bool) -> Diagnostics {
+        let asked = self.folders.iter().filter(|folder| about(folder));
+        asked
+            .filter_map(|folder| {
+                let key = format!("folders.{}.path", folder.name);
+                Some(Diagnostic::error(self.place(&key), key, folder.problem()?))
+            })
+            .collect()
     }
 
     /// Where the dotted `key` was written; if it was not, where the nearest key above it was; if

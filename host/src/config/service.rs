@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::diagnostics::{Diagnostic, Diagnostics, Place};
-use super::listen::Listen;
+use super::diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean};
+use super::limits::Limits;
+use super::listen::{self, Listen, Options};
 use super::read::Reader;
 use super::tree::{Entry, Kind};
 
@@ -18,6 +19,8 @@ pub const KEYS: &[&str] = &[
     "tls",
     "isolation",
     "threads",
+    "limits",
+    "folders",
     "settings",
 ];
 
@@ -37,6 +40,10 @@ pub struct Service {
     pub listen: Vec<Listen>,
     /// The size of its runtime.
     pub threads: Threads,
+    /// What its clients are held to.
+    pub limits: Limits,
+    /// The names of the folders that it shows; all where there is no list.
+    pub folders: Option<Vec<String>>,
     /// The keys beneath `settings`, for the plugin to judge; an object.
     pub settings: Value,
 }
@@ -63,6 +70,7 @@ pub fn is_name(text: &str) -> bool {
 pub fn read(
     entry: &Entry,
     folder: &Path,
+    folders: &[&str],
     diagnostics: &mut Diagnostics,
 ) -> Option<(Service, Vec<Place>)> {
     let name = &entry.key;
@@ -86,6 +94,14 @@ pub fn read(
     let (listen, places) = listen(&mut reader, folder);
     refuse_unavailable(&mut reader);
     let threads = threads(&mut reader);
+    let limits = match reader.table("limits") {
+        Some(table) => {
+            let path = reader.name("limits");
+            Limits::read_table(table, &path, reader.diagnostics())
+        }
+        None => Limits::default(),
+    };
+    let folders = shown_folders(&mut reader, folders);
     let settings = reader.table("settings").map(|table| table.to_json());
     let settings = settings.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     Some((
@@ -95,6 +111,8 @@ pub fn read(
             enabled,
             listen,
             threads,
+            limits,
+            folders,
             settings,
         },
         places,
@@ -125,23 +143,62 @@ fn plugin(reader: &mut Reader<'_, '_>, entry: &Entry) -> Option<String> {
 }
 
 fn listen(reader: &mut Reader<'_, '_>, folder: &Path) -> (Vec<Listen>, Vec<Place>) {
-    let mut addresses = Vec::new();
-    let mut places = Vec::new();
-    for (index, (text, place)) in reader.texts("listen").into_iter().enumerate() {
-        match Listen::parse(text, folder) {
-            Ok(listen) => {
-                addresses.push(listen);
-                places.push(place.clone());
+    let (mut addresses, mut places) = (Vec::new(), Vec::new());
+    let Some(entry) = reader.entry("listen") else {
+        return (addresses, places);
+    };
+    let Kind::Array(items) = &entry.node.kind else {
+        reader.expected("listen", "an array of addresses", &entry.node);
+        return (addresses, places);
+    };
+    for (index, item) in items.iter().enumerate() {
+        let key = format!("listen[{index}]");
+        let path = reader.name(&key);
+        let found = match &item.kind {
+            Kind::Text(text) => address(text, &item.place, &path, folder, reader.diagnostics()),
+            Kind::Table(table) => {
+                let mut reader = Reader::new(table, &path, listen::KEYS, reader.diagnostics());
+                listen_table(&mut reader, &item.place, folder)
             }
-            Err(expected) => {
-                let name = reader.name(&format!("listen[{index}]"));
-                reader
-                    .diagnostics()
-                    .expected(place, &name, &expected, format!("{text:?}"));
+            _ => {
+                reader.expected(&key, "a string or a table", item);
+                None
             }
+        };
+        if let Some(listen) = found {
+            addresses.push(listen);
+            places.push(item.place.clone());
         }
     }
     (addresses, places)
+}
+
+fn listen_table(reader: &mut Reader<'_, '_>, place: &Place, folder: &Path) -> Option<Listen> {
+    if reader.entry("address").is_none() {
+        let name = reader.name("address");
+        let message = "is missing: expected an address, such as address = \"127.0.0.1:1883\"";
+        reader
+            .diagnostics()
+            .push(Diagnostic::error(place.clone(), name, message));
+        return None;
+    }
+    let (text, place) = reader.text("address")?;
+    let path = reader.name("address");
+    let listen = address(text, place, &path, folder, reader.diagnostics())?;
+    let options = Options::read(reader, &listen.address);
+    Some(Listen { options, ..listen })
+}
+
+fn address(
+    text: &str,
+    place: &Place,
+    path: &str,
+    folder: &Path,
+    diagnostics: &mut Diagnostics,
+) -> Option<Listen> {
+    Listen::parse(text, folder)
+        .map_err(|expected| diagnostics.expected(place, path, &expected, format!("{text:?}")))
+        .ok()
 }
 
 fn threads(reader: &mut Reader<'_, '_>) -> Threads {

@@ -101,6 +101,60 @@ fn values_are_taken_and_paths_begin_at_the_file() {
 }
 
 #[test]
+fn folders_are_shown_by_all_services_or_by_those_that_name_them() {
+    let config = parse(
+        "[folders.firmware]\npath = \"fw\"\n\
+         [folders.logs]\npath = \"/var/log\"\nat = \"/firmware/logs/\"\nsymlinks = \"never\"\nhidden = true\n\
+         [services.a]\nplugin = \"ftp\"\n[services.b]\nplugin = \"ftp\"\nfolders = [\"logs\"]\n\
+         [services.c]\nplugin = \"ftp\"\nfolders = []\n",
+    )
+    .unwrap();
+    let names = |service: usize| -> Vec<String> {
+        let shown = config.folders_of(&config.services[service]);
+        shown.into_iter().map(|folder| folder.name).collect()
+    };
+    assert_eq!(names(0), ["firmware", "logs"]);
+    assert_eq!(names(1), ["logs"]);
+    assert!(names(2).is_empty());
+    let [firmware, logs] = &config.folders[..] else {
+        panic!("{:?}", config.folders)
+    };
+    assert_eq!(firmware.path, Path::new("/etc/polyport/fw"));
+    assert_eq!(
+        (firmware.at.as_str(), firmware.symlinks),
+        ("/firmware", "inside")
+    );
+    assert!(!firmware.hidden && logs.hidden);
+    assert_eq!(
+        (logs.at.as_str(), logs.symlinks),
+        ("/firmware/logs", "never")
+    );
+}
+
+#[test]
+fn problems_of_folders_have_their_line() {
+    let found = problems(
+        "[folders.a]\n[folders.B]\npath = \"x\"\n[folders.c]\npath = \"x\"\nat = \"/a/../b\"\n\
+         [folders.d]\npath = \"x\"\nat = \"/e\"\nsymlinks = \"outside\"\n[folders.e]\npath = \"y\"\nsimlinks = 1\n\
+         [services.ftp]\nplugin = \"ftp\"\nfolders = [\"d\", \"aa\"]\n",
+    );
+    assert_eq!(
+        found,
+        [
+            "1:10: folders.a.path: expected a folder, such as path = \"/srv/files\", got none",
+            "2:10: folders.B: expected a folder's name of a-z, 0-9, _ and -, got \"B\"",
+            "6:6: folders.c.at: expected a path such as \"/firmware\": absolute, not / itself, no name in it \
+             empty or beginning with a dot, got \"/a/../b\"",
+            "10:12: folders.d.symlinks: expected \"never\", \"inside\" or \"follow\", got \"outside\"",
+            "11:10: folders.e.at: expected a place that is free: \"/e\" is that of folders.d at \
+             /etc/polyport/polyport.toml:9:6, got \"/e\"",
+            "13:1: folders.e.simlinks: unknown key, did you mean \"symlinks\"?",
+            "16:17: services.ftp.folders[1]: expected the name of one of [folders], such as \"a\", got \"aa\"",
+        ]
+    );
+}
+
+#[test]
 fn every_problem_is_reported_at_once_with_its_line() {
     let found = problems(
         "hots = 1\n[host]\nstate = 5\nlog.level = \"loud\"\nlog.colour = true\ndrain_timeout = \"2h\"\n\
@@ -121,7 +175,7 @@ fn every_problem_is_reported_at_once_with_its_line() {
             "8:1: services.ftp.plugn: unknown key, did you mean \"plugin\"?",
             "9:11: services.ftp.listen[0]: expected an IP address, not a name: this machine is \"127.0.0.1:21\" and \
              \"[::1]:21\", got \"localhost:21\"",
-            "9:27: services.ftp.listen[1]: expected a string, got 7",
+            "9:27: services.ftp.listen[1]: expected a string or a table, got 7",
             "10:11: services.ftp.threads: expected \"auto\" or a number from 1 to 256, got 0",
             "11:13: services.ftp.isolation: \"process\" is not available in this version: expected \"in-process\"",
             "12:1: services.ftp.tls: TLS is not available in this version: remove the key, or put a TLS proxy in front",

@@ -78,7 +78,12 @@ impl Host {
                 Step::Start | Step::Swap if service.error.is_some() => {}
                 Step::Swap if exclusive => instead.push(index),
                 Step::Start | Step::Swap => beside.push(index),
-                Step::Untouched | Step::Settings | Step::End | Step::Rest => {}
+                Step::Untouched
+                | Step::Limits
+                | Step::Folders
+                | Step::Settings
+                | Step::End
+                | Step::Rest => {}
             }
         }
         if self.board.generation() == 0 {
@@ -171,6 +176,7 @@ impl Host {
             self.accounts.clone(),
             Arc::clone(&self.watchers),
         );
+        side.set_folders(config.folders_of(service));
         Instance::start(
             Arc::clone(library),
             side,
@@ -288,7 +294,9 @@ impl Host {
                 .and_then(|entry| entry.instance);
             let (instance, ended) = match (step, started.instances.remove(&service.name)) {
                 (_, Some(new)) => (Some(new), old),
-                (Step::Untouched | Step::Settings, None) => (old, None),
+                (Step::Untouched | Step::Limits | Step::Folders | Step::Settings, None) => {
+                    (old, None)
+                }
                 (_, None) => (None, old),
             };
             if let Some(ended) = ended {
@@ -296,6 +304,13 @@ impl Host {
             }
             if let Some(instance) = &instance {
                 instance.side.refresh_log();
+                instance.side.set_folders(next.config.folders_of(&service));
+                if service.folders.is_some() && !instance.side.shows_folders() {
+                    warn!(
+                        "service {}: folders: plugin {} shows no files",
+                        service.name, service.plugin
+                    );
+                }
             }
             refusals.extend(
                 error

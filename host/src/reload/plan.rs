@@ -1,14 +1,18 @@
-//! What a change means for each service: untouched, live, swap, start, end.
+//! What a change means for each service: untouched, limits, settings, swap, start, end.
 
 use std::fmt;
 
-use crate::config::Service;
+use crate::config::{Limits, ListenOptions, Service};
 
 /// What happens to one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Nothing: it is not even told.
     Untouched,
+    /// Only limits and what its listeners allow changed: that holds at once, for the instance that runs.
+    Limits,
+    /// Only the folders that it shows changed: it is told.
+    Folders,
     /// Only settings changed: they are applied in place if the plugin can, else swapped.
     Settings,
     /// A new instance takes over the sockets.
@@ -28,11 +32,15 @@ pub struct Now<'a> {
     pub service: &'a Service,
     /// The hash of the library of its running instance.
     pub running: Option<&'a str>,
+    /// Whether its instance shows folders and will have others to show.
+    pub folders: bool,
 }
 
 /// The step for one service that the new configuration names. `hash` is that of the library it would run.
 pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bool) -> Step {
-    let Some((now, running)) = now.and_then(|now| Some((now.service, now.running?))) else {
+    let Some((now, running, shown_changed)) =
+        now.and_then(|now| Some((now.service, now.running?, now.folders)))
+    else {
         return if next.enabled {
             Step::Start
         } else {
@@ -45,13 +53,26 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     if forced || hash != Some(running) {
         return Step::Swap;
     }
+    // Of its folders it is told without a swap.
+    let next = &Service {
+        folders: now.folders.clone(),
+        ..next.clone()
+    };
     if now == next {
-        return Step::Untouched;
+        return if shown_changed {
+            Step::Folders
+        } else {
+            Step::Untouched
+        };
+    }
+    let (now, next) = (without_limits(now), without_limits(next));
+    if now == next {
+        return Step::Limits;
     }
     let only_settings = Service {
         settings: now.settings.clone(),
-        ..next.clone()
-    } == *now;
+        ..next
+    } == now;
     if only_settings {
         Step::Settings
     } else {
@@ -59,10 +80,22 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     }
 }
 
+/// A service as an instance is started from it: what the host does for it left out.
+fn without_limits(service: &Service) -> Service {
+    let mut service = service.clone();
+    service.limits = Limits::default();
+    for listen in &mut service.listen {
+        listen.options = ListenOptions::default();
+    }
+    service
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Untouched => "untouched",
+            Self::Limits => "limits",
+            Self::Folders => "folders",
             Self::Settings => "settings",
             Self::Swap => "swap",
             Self::Start => "start",
@@ -85,6 +118,8 @@ mod tests {
             enabled: true,
             listen: vec![],
             threads: Threads::Auto,
+            limits: Limits::default(),
+            folders: None,
             settings,
         }
     }
@@ -104,12 +139,27 @@ mod tests {
         let now = Some(Now {
             service: &one,
             running: Some("h"),
+            folders: false,
+        });
+        let told = Some(Now {
+            service: &one,
+            running: Some("h"),
+            folders: true,
         });
         let idle = Some(Now {
             service: &one,
             running: None,
+            folders: false,
         });
+        let other_folders = Service {
+            folders: Some(vec!["a".into()]),
+            ..one.clone()
+        };
         assert_eq!(step(now, &one, Some("h"), false), Step::Untouched);
+        assert_eq!(step(told, &one, Some("h"), false), Step::Folders);
+        assert_eq!(step(told, &other_folders, Some("h"), false), Step::Folders);
+        assert_eq!(step(now, &other_folders, Some("h"), false), Step::Untouched);
+        assert_eq!(step(told, &two, Some("h"), false), Step::Settings);
         assert_eq!(step(now, &one, Some("h"), true), Step::Swap);
         assert_eq!(step(now, &one, Some("other"), false), Step::Swap);
         assert_eq!(step(now, &two, Some("h"), false), Step::Settings);

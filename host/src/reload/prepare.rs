@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::plan::{Now, step};
-use super::{Host, Next, NextService};
+use super::{Entry, Host, Next, NextService};
 use crate::accounts;
 use crate::config::{Config, Diagnostic, Diagnostics, Service};
+use crate::instance::Instance;
 use crate::loader::{Library, Loader, catalog};
 
 /// What a service comes to, as far as can be told without starting it.
@@ -58,7 +61,15 @@ impl Host {
         forced: &dyn Fn(&str) -> bool,
         boot: bool,
     ) -> Result<Next, String> {
-        let mut problems = Diagnostics::new();
+        // One that was there and is gone, a disk perhaps, must not hold up a change of something else.
+        let mut problems =
+            config.folder_problems(|folder| boot || !self.config.folders.contains(folder));
+        if boot {
+            for problem in problems.iter() {
+                warn!("{problem}");
+            }
+            problems = Diagnostics::new();
+        }
         let mut refused = Vec::new();
         let mut services = Vec::new();
         for service in &config.services {
@@ -69,9 +80,15 @@ impl Host {
             let running = entry
                 .and_then(|entry| entry.instance.as_ref())
                 .map(|instance| instance.library.hash.as_str());
+            let shown_changed = |entry: &Entry| {
+                let shows = |instance: &Instance| instance.side.shows_folders();
+                entry.instance.as_ref().is_some_and(shows)
+                    && self.config.folders_of(&entry.service) != config.folders_of(service)
+            };
             let now = entry.map(|entry| Now {
                 service: &entry.service,
                 running,
+                folders: shown_changed(entry),
             });
             // One that did not run and was not touched does not hold the others up.
             let blocks =

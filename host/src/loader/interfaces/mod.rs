@@ -3,6 +3,7 @@
 
 mod accounts;
 mod control;
+mod folders;
 mod log;
 mod metrics;
 mod trace;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use polyport_abi::accounts::AccountsV1;
 use polyport_abi::control::ControlV1;
+use polyport_abi::folders::FoldersV1;
 use polyport_abi::log::{LevelCell, LogV1};
 use polyport_abi::metrics::{Cell, MetricsV1};
 use polyport_abi::summary::SummaryV1;
@@ -24,6 +26,7 @@ use tracing::Level;
 
 pub use self::accounts::Watchers;
 use crate::accounts::Accounts;
+use crate::config::Folder;
 use crate::logging;
 use crate::trace::{Hub, hub};
 
@@ -53,6 +56,7 @@ pub struct HostSide {
     cells: Mutex<BTreeMap<String, &'static Cell>>,
     trace: &'static Hub,
     summary: OnceLock<&'static SummaryV1>,
+    folders: folders::Shown,
     tables: Tables,
 }
 
@@ -61,6 +65,7 @@ struct Tables {
     accounts: OnceLock<AccountsV1>,
     metrics: OnceLock<MetricsV1>,
     control: OnceLock<ControlV1>,
+    folders: OnceLock<FoldersV1>,
     trace: OnceLock<TraceV1>,
 }
 
@@ -87,11 +92,13 @@ impl HostSide {
             cells: Mutex::default(),
             trace: hub(service),
             summary: OnceLock::new(),
+            folders: folders::Shown::default(),
             tables: Tables {
                 log: OnceLock::new(),
                 accounts: OnceLock::new(),
                 metrics: OnceLock::new(),
                 control: OnceLock::new(),
+                folders: OnceLock::new(),
                 trace: OnceLock::new(),
             },
         }));
@@ -141,6 +148,16 @@ impl HostSide {
         self.tables.trace.get().is_some()
     }
 
+    /// Whether it asked which folders it shows.
+    pub fn shows_folders(&self) -> bool {
+        self.tables.folders.get().is_some()
+    }
+
+    /// Gives it these folders to show.
+    pub fn set_folders(&self, folders: Vec<Folder>) {
+        self.folders.set(folders);
+    }
+
     /// Its metrics by name.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,6 +202,11 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
         ControlV1::ID => offer(tables.control.get_or_init(|| ControlV1 {
             ctx,
             report: control::report,
+        })),
+        FoldersV1::ID => offer(tables.folders.get_or_init(|| FoldersV1 {
+            ctx,
+            revision: side(ctx).folders.revision(),
+            current: folders::current,
         })),
         TraceV1::ID => offer(tables.trace.get_or_init(|| TraceV1 {
             ctx,
