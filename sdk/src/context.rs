@@ -11,6 +11,7 @@ use crate::accounts::Accounts;
 use crate::metrics::Metrics;
 use crate::net::Stream;
 use crate::tap::Trace;
+use crate::tls::Tls;
 
 /// The instance's view of the host; cloning shares it.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ struct Inner {
     accounts: Accounts,
     metrics: Metrics,
     trace: Trace,
+    tls: Option<Tls>,
     control: Option<&'static ControlV1>,
     drain: CancellationToken,
 }
@@ -35,6 +37,7 @@ impl Context {
     pub(crate) fn new(
         request: &polyport_abi::plugin::StartRequest,
         host: HostQuery,
+        alpn: &'static [&'static str],
         control: Option<&'static ControlV1>,
         drain: CancellationToken,
     ) -> Self {
@@ -51,6 +54,7 @@ impl Context {
                 accounts: Accounts::new(host),
                 metrics: Metrics::new(host),
                 trace: Trace::new(host),
+                tls: Tls::new(host, alpn),
                 control,
                 drain,
             }),
@@ -98,6 +102,13 @@ impl Context {
     #[must_use]
     pub fn stream(&self, stream: tokio::net::TcpStream, scheme: &str) -> Stream {
         Stream::tapped(stream, self.inner.trace, scheme.into())
+    }
+
+    /// The instance's TLS, for connections that the plugin turns over to it (FTP's `AUTH TLS`); none while the
+    /// service has no certificate. Connections of TLS listeners come with their handshake done.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.inner.tls.clone().filter(Tls::is_configured)
     }
 
     pub(crate) fn trace(&self) -> Trace {

@@ -144,7 +144,7 @@ pub(crate) fn host_interface<T: InterfaceTable>(
 pub extern "C" fn describe<P: Plugin>() -> RVec<u8> {
     guard(RVec::new, || {
         let settings = serde_json::to_value(P::Config::default()).unwrap_or_default();
-        serde_json::json!({ "settings": settings })
+        serde_json::json!({ "settings": settings, "tls_schemes": P::TLS_SCHEMES })
             .to_string()
             .into_bytes()
             .into()
@@ -215,7 +215,7 @@ fn launch<P: Plugin>(host: HostQuery, request: &[u8]) -> Result<Instance<P>, Str
         &request,
         listeners,
         log.as_ref().ok().copied(),
-        |drain| Context::new(&request, host, Some(control), drain),
+        |drain| Context::new(&request, host, P::ALPN, Some(control), drain),
     );
     if let Err(error) = log {
         (control.report)(

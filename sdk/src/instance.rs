@@ -21,6 +21,9 @@ use crate::{Connection, Context, Error, Plugin};
 /// How long `stop` may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// A running instance, owned by the host through its handle.
 pub(crate) struct Instance<P: Plugin> {
     runtime: Runtime,
@@ -134,10 +137,13 @@ impl<P: Plugin> Shared<P> {
         };
         let plugin = self.plugin.get_or_init(|| plugin);
         for listener in listeners {
-            let scheme = Arc::clone(&listener.scheme);
+            let inner = crate::tls::inner_scheme(&listener.scheme, P::TLS_SCHEMES);
+            let tls = inner.is_some();
+            let scheme = inner.map_or(listener.scheme, Arc::from);
             match Socket::new(listener.socket) {
                 Ok(socket) => {
-                    self.tasks.spawn(Arc::clone(&self).accept(socket, scheme));
+                    self.tasks
+                        .spawn(Arc::clone(&self).accept(socket, scheme, tls));
                 }
                 Err(error) => {
                     return self
@@ -160,7 +166,7 @@ impl<P: Plugin> Shared<P> {
         self.context.report(STATE_STOPPED, "");
     }
 
-    async fn accept(self: Arc<Self>, socket: Socket, scheme: Arc<str>) {
+    async fn accept(self: Arc<Self>, socket: Socket, scheme: Arc<str>, tls: bool) {
         let mut pause = Duration::ZERO;
         loop {
             let accepted = tokio::select! {
@@ -179,7 +185,7 @@ impl<P: Plugin> Shared<P> {
                         scheme: Arc::clone(&scheme),
                         drain,
                     };
-                    self.tasks.spawn(Arc::clone(&self).serve(connection));
+                    self.tasks.spawn(Arc::clone(&self).serve(connection, tls));
                 }
                 // The client left before it was accepted, or descriptors ran out: neither ends the loop.
                 Err(error) => {
@@ -196,10 +202,22 @@ impl<P: Plugin> Shared<P> {
         }
     }
 
-    async fn serve(self: Arc<Self>, connection: Connection) {
+    async fn serve(self: Arc<Self>, mut connection: Connection, tls: bool) {
         let Some(plugin) = self.plugin.get().cloned() else {
             return;
         };
+        if tls {
+            // Boxed: a connection without TLS need not carry its size.
+            let handshake = Box::pin(crate::tls::accept(&self.context, connection, HANDSHAKE));
+            let held = tokio::select! {
+                held = handshake => held,
+                () = self.force.cancelled() => None,
+            };
+            connection = match held {
+                Some(connection) => connection,
+                None => return,
+            };
+        }
         let peer = connection.peer();
         self.connections.add(1);
         let serving = AssertUnwindSafe(plugin.connection(connection)).catch_unwind();

@@ -21,6 +21,7 @@ pub mod net;
 mod plugin;
 pub mod summary;
 mod tap;
+pub mod tls;
 
 pub use connection::Connection;
 pub use context::Context;

@@ -22,6 +22,15 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// processor, at most 4.
     const AUTO_THREADS: usize = 0;
 
+    /// Words before `://` in a listen entry that mean TLS over another of the plugin's schemes:
+    /// `[("https", "tcp")]`. [`Connection::scheme`](crate::Connection::scheme) is the second of them by then.
+    /// `tls`, over `tcp`, is there without being named.
+    const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[];
+
+    /// The application protocols that it speaks over TLS (ALPN, RFC 7301), the preferred one first, unless the
+    /// operator names others. Empty: none is agreed on.
+    const ALPN: &'static [&'static str] = &[];
+
     /// Finds what the types of [`Plugin::Config`] cannot say, all at once and without side effects.
     fn check(config: &Self::Config) -> Vec<Problem> {
         let _ = config;

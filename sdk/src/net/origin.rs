@@ -23,6 +23,23 @@ impl Origin {
         }
     }
 
+    /// As this, with what the stream's TLS proved: after a handshake that the plugin asked for.
+    #[must_use]
+    pub fn over(self, stream: &super::Stream) -> Self {
+        match stream.tls() {
+            Some(facts) => self.over_tls(facts.certificate.clone()),
+            None => self,
+        }
+    }
+
+    pub(crate) fn over_tls(self, certificate: Option<Arc<[u8]>>) -> Self {
+        Self {
+            secure: true,
+            certificate,
+            ..self
+        }
+    }
+
     /// Its address; behind a proxy that tells it, the client's own.
     #[must_use]
     pub fn peer(&self) -> Peer {

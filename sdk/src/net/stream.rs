@@ -8,17 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Peer;
+use super::{Peer, Plain};
 use crate::tap::{Tap, Trace};
+use crate::tls::{Facts, TlsSession, TlsSocket};
 
 /// Bytes of a file sent at once while somebody looks: they are read a second time to be shown.
 const TRACED_PIECE: usize = 256 * 1024;
 
-/// A client's stream. What passes over it can be looked at with `polyport trace`.
+/// A client's stream. What passes over it can be looked at with `polyport trace`, over TLS as well.
+///
+/// Over TLS, a write may leave the last of its bytes with the stream while the client takes none; they go out
+/// by [flushing](tokio::io::AsyncWriteExt::flush), shutting down, or waiting for the client's next bytes.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
@@ -27,82 +30,116 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl From<TcpStream> for Socket {
-    fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
-    }
-}
-
-impl From<UnixStream> for Socket {
-    fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
-    }
+    Plain(Plain),
+    Tls(Box<TlsSocket>),
 }
 
 /// A stream that no instance accepted, and that cannot be looked at; for tests.
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::new(stream.into(), Trace::nowhere(), "tcp".into())
+        Self::new(Plain::Tcp(stream), Trace::nowhere(), "tcp".into())
     }
 }
 
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
-            Socket::Tcp($inner) => $call,
-            Socket::Unix($inner) => $call,
+            Socket::Plain($inner) => $call,
+            Socket::Tls($inner) => $call,
         }
     };
 }
 
 impl Socket {
-    fn peer(&self) -> Option<Peer> {
+    fn plain(&self) -> &Plain {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().map(Peer::Ip),
-            Self::Unix(_) => Some(Peer::Unix),
-        }
-    }
-
-    fn local(&self) -> Option<Peer> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok().map(Peer::Ip),
-            Self::Unix(_) => Some(Peer::Unix),
+            Self::Plain(plain) => plain,
+            Self::Tls(socket) => socket.plain(),
         }
     }
 
     fn ends(&self) -> (Option<Peer>, Option<Peer>) {
-        (self.peer(), self.local())
+        self.plain().ends()
     }
 }
 
 impl Stream {
-    fn new(socket: Socket, trace: Trace, scheme: Arc<str>) -> Self {
+    fn new(plain: Plain, trace: Trace, scheme: Arc<str>) -> Self {
         let tap = Tap::new(trace, scheme);
         if tap.is_on() {
-            tap.open(|| socket.ends());
+            tap.open(|| plain.ends());
         }
-        Self { socket, tap }
+        Self {
+            socket: Socket::Plain(plain),
+            tap,
+        }
+    }
+
+    /// Its parts, for TLS to be put between them.
+    pub(crate) fn into_plain(self) -> io::Result<(Plain, Tap)> {
+        match self.socket {
+            Socket::Plain(plain) => Ok((plain, self.tap)),
+            Socket::Tls(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "expected a stream without TLS, got one with it",
+            )),
+        }
+    }
+
+    pub(crate) fn over_tls(socket: TlsSocket, tap: Tap) -> Self {
+        Self {
+            socket: Socket::Tls(Box::new(socket)),
+            tap,
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Facts> {
+        match &self.socket {
+            Socket::Plain(_) => None,
+            Socket::Tls(socket) => Some(socket.facts()),
+        }
+    }
+
+    /// Whether it has TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// `TLSv1.2` or `TLSv1.3`, if it has TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.tls().map(|facts| facts.version)
+    }
+
+    /// The application protocol that was agreed on in the handshake (ALPN, RFC 7301), if one was.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls().and_then(|facts| facts.alpn.as_deref())
+    }
+
+    /// Its TLS session, which other connections of the same client can be held to
+    /// ([`Tls::accept_resumed`](crate::tls::Tls::accept_resumed)).
+    #[must_use]
+    pub fn tls_session(&self) -> Option<TlsSession> {
+        self.tls().map(|facts| facts.session)
     }
 
     pub(crate) fn tapped(stream: TcpStream, trace: Trace, scheme: Arc<str>) -> Self {
-        Self::new(stream.into(), trace, scheme)
+        Self::new(Plain::Tcp(stream), trace, scheme)
     }
 
     pub(crate) fn tapped_unix(stream: UnixStream, trace: Trace, scheme: Arc<str>) -> Self {
-        Self::new(stream.into(), trace, scheme)
+        Self::new(Plain::Unix(stream), trace, scheme)
     }
 
     /// The TCP stream, if it is one, for its options and addresses. What is read from it or written to it
-    /// directly is missing from `polyport trace`.
+    /// directly is missing from `polyport trace`, and breaks TLS.
     #[must_use]
     pub fn as_tcp(&self) -> Option<&TcpStream> {
-        match &self.socket {
-            Socket::Tcp(stream) => Some(stream),
-            Socket::Unix(_) => None,
+        match self.socket.plain() {
+            Plain::Tcp(stream) => Some(stream),
+            Plain::Unix(_) => None,
         }
     }
 
@@ -138,13 +175,13 @@ impl Stream {
     /// # Errors
     /// The socket's.
     pub fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (read, _) = rustix::net::recv(self.as_fd(), &mut *buffer, RecvFlags::DONTWAIT)?;
+        let read = each!(&self.socket, inner => inner.receive_now(buffer))?;
         self.note_received(&buffer[..read]);
         Ok(read)
     }
 
-    /// Sends up to `count` bytes of a file from `offset` on without copying them through this process, and
-    /// moves `offset` on. 0: the file has no more. [`io::ErrorKind::WouldBlock`] when the client has to take
+    /// Sends up to `count` bytes of a file from `offset` on without copying them through this process (but for
+    /// TLS, which has to encrypt them), and moves `offset` on. 0: the file has no more. [`io::ErrorKind::WouldBlock`] when the client has to take
     /// bytes first.
     ///
     /// # Errors
@@ -157,9 +194,7 @@ impl Stream {
             count
         };
         let start = *offset;
-        let sent = each!(&self.socket, inner => inner.try_io(Interest::WRITABLE, || {
-            rustix::fs::sendfile(inner, file, Some(&mut *offset), count).map_err(io::Error::from)
-        }))?;
+        let sent = each!(&self.socket, inner => inner.try_send_file(file, offset, count))?;
         if traced {
             let mut bytes = vec![0; sent];
             // What cannot be read again is missing from the trace, nothing else.

@@ -1,0 +1,106 @@
+//! Sessions: what makes a connection known as one of the client that made another.
+//!
+//! Each connection gives out tickets that carry the number of its session, and sees which number the client
+//! brought along. The library tells the latter for TLS 1.3 alone; so the number is put around what it seals.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ServerConfig;
+use rustls::server::{ProducesTickets, StoresServerSessions};
+
+/// A TLS session: a client that takes one up again proves that it is the client that began it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSession(u64);
+
+impl TlsSession {
+    pub(super) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn around(self, inner: &[u8]) -> Vec<u8> {
+        [&self.0.to_be_bytes(), inner].concat()
+    }
+
+    fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (number, inner) = bytes.split_first_chunk()?;
+        Some((Self(u64::from_be_bytes(*number)), inner))
+    }
+}
+
+/// One connection's view of the tickets and sessions that all of them share.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    own: TlsSession,
+    brought: Mutex<Option<TlsSession>>,
+    tickets: Arc<dyn ProducesTickets>,
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+impl Numbered {
+    /// For a connection of the session `own`; the configuration is the one to hold its handshake with.
+    pub(super) fn new(own: TlsSession, config: &ServerConfig) -> (Arc<Self>, Arc<ServerConfig>) {
+        let numbered = Arc::new(Self {
+            own,
+            brought: Mutex::default(),
+            tickets: Arc::clone(&config.ticketer),
+            sessions: Arc::clone(&config.session_storage),
+        });
+        let mut config = config.clone();
+        config.ticketer = Arc::clone(&numbered) as _;
+        config.session_storage = Arc::clone(&numbered) as _;
+        (numbered, Arc::new(config))
+    }
+
+    pub(super) fn own(&self) -> TlsSession {
+        self.own
+    }
+
+    /// The session that the client took up, once it is known that it took one up: the last one opened.
+    pub(super) fn brought(&self) -> Option<TlsSession> {
+        *self.brought.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (session, inner) = TlsSession::split(bytes)?;
+        *self.brought.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        Some(inner.to_vec())
+    }
+}
+
+impl ProducesTickets for Numbered {
+    fn enabled(&self) -> bool {
+        self.tickets.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.tickets.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.encrypt(&self.own.around(plain))
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.open(&self.tickets.decrypt(cipher)?)
+    }
+}
+
+impl StoresServerSessions for Numbered {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.sessions.put(key, self.own.around(&value))
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.open(&self.sessions.get(key)?)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.open(&self.sessions.take(key)?)
+    }
+
+    fn can_cache(&self) -> bool {
+        self.sessions.can_cache()
+    }
+}
