@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::diagnostics::Diagnostics;
 use super::read::Reader;
 use super::tree::Table;
-use crate::accounts::{Bans, Network};
+use crate::accounts::Bans;
 
 /// The keys of `[host.ban]`.
 pub const KEYS: &[&str] = &[
@@ -32,7 +32,7 @@ pub fn read(table: &Table, diagnostics: &mut Diagnostics) -> Bans {
         .unwrap_or(defaults.duration);
     let exempt = match reader.entry("exempt") {
         None => defaults.exempt,
-        Some(_) => exempt(&mut reader),
+        Some(_) => reader.networks("exempt"),
     };
     Bans {
         enabled,
@@ -42,21 +42,4 @@ pub fn read(table: &Table, diagnostics: &mut Diagnostics) -> Bans {
         duration,
         exempt,
     }
-}
-
-fn exempt(reader: &mut Reader<'_, '_>) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for (index, (text, place)) in reader.texts("exempt").into_iter().enumerate() {
-        match Network::parse(text) {
-            Some(parsed) => networks.extend(parsed),
-            None => {
-                let name = reader.name(&format!("exempt[{index}]"));
-                let expected = "a network such as \"192.168.1.0/24\", \"loopback\" or \"any\"";
-                reader
-                    .diagnostics()
-                    .expected(place, &name, expected, format!("{text:?}"));
-            }
-        }
-    }
-    networks
 }

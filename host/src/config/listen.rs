@@ -1,24 +1,84 @@
 //! Listen addresses: `127.0.0.1:1883`, `[::1]:1883`, `ws://127.0.0.1:9001`, `unix:/run/mqtt.sock`,
 //! `ws+unix:/run/ws.sock`.
 //!
-//! A scheme is a word that the host passes on: what it means is the plugin's business.
+//! A scheme is a word that the host passes on: what it means is the plugin's business. An entry may be a table, with
+//! the address and what holds for this listener alone.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{Group, User};
+
+use super::limits::Limits;
+use super::read::Reader;
+use crate::accounts::Network;
+
+/// The keys of an entry that is a table: its own, and those of `limits`.
+pub const KEYS: &[&str] = &[
+    "address",
+    "mode",
+    "owner",
+    "proxy_protocol",
+    "max_connections",
+    "max_connections_per_address",
+    "connection_rate",
+    "handshake_timeout",
+    "login_timeout",
+    "idle_timeout",
+    "rate_up",
+    "rate_down",
+    "max_header",
+    "max_packet",
+    "max_line",
+];
+
+/// The mode of a Unix socket unless the entry names one.
+const MODE: u32 = 0o660;
+
 /// The scheme of an address that names none.
 const DEFAULT_SCHEME: &str = "tcp";
 
 /// One entry of a service's `listen`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// "tcp", "unix", or the word that the operator wrote before `://` or `+unix:`.
     pub scheme: String,
     /// What to bind.
     pub address: Address,
-    /// The entry as written.
+    /// The address as written.
     pub text: String,
+    /// What holds for this listener alone.
+    pub options: Options,
+}
+
+/// What a listen entry may say beside its address. It can be changed while the socket is open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Who may connect to a Unix socket.
+    pub access: Access,
+    /// The networks of proxies whose PROXY header is believed; all others' is not.
+    pub proxies: Vec<Network>,
+    /// What differs from the service's limits.
+    pub limits: Limits,
+}
+
+/// Mode and owner of a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Its permission bits.
+    pub mode: u32,
+    /// User and group, by number; those of the process where they are missing.
+    pub owner: (Option<u32>, Option<u32>),
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            mode: MODE,
+            owner: (None, None),
+        }
+    }
 }
 
 /// What a socket is bound to.
@@ -37,6 +97,7 @@ impl Listen {
             scheme: scheme.to_owned(),
             address,
             text: text.to_owned(),
+            options: Options::default(),
         };
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(listen("unix", unix(path, folder)?));
@@ -66,6 +127,82 @@ impl Listen {
             _ => false,
         }
     }
+}
+
+impl Options {
+    /// Reads the keys of an entry with this address.
+    pub fn read(reader: &mut Reader<'_, '_>, address: &Address) -> Self {
+        let mode = reader.text("mode").and_then(|(text, place)| {
+            let mode = mode(text);
+            if mode.is_none() {
+                let name = reader.name("mode");
+                let expected = "permissions in octal from \"0000\" to \"0777\", such as \"0660\"";
+                reader
+                    .diagnostics()
+                    .expected(place, &name, expected, format!("{text:?}"));
+            }
+            mode
+        });
+        let owner = reader.text("owner").and_then(|(text, place)| {
+            owner(text)
+                .map_err(|expected| {
+                    let name = reader.name("owner");
+                    reader
+                        .diagnostics()
+                        .expected(place, &name, expected, format!("{text:?}"));
+                })
+                .ok()
+        });
+        for key in ["mode", "owner"] {
+            if let (Address::Tcp(_), Some(entry)) = (address, reader.entry(key)) {
+                let place = entry.place.clone();
+                let name = reader.name(key);
+                let got = address.to_string();
+                reader
+                    .diagnostics()
+                    .expected(&place, &name, "a Unix socket as address", got);
+            }
+        }
+        Self {
+            access: Access {
+                mode: mode.unwrap_or(MODE),
+                owner: owner.unwrap_or_default(),
+            },
+            proxies: reader.networks("proxy_protocol"),
+            limits: Limits::read(reader),
+        }
+    }
+}
+
+/// `0660` or `660`.
+fn mode(text: &str) -> Option<u32> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    octal
+        .then(|| u32::from_str_radix(text, 8).ok())
+        .flatten()
+        .filter(|mode| *mode <= 0o777)
+}
+
+/// `user`, `user:group` or `:group`, by name or number.
+fn owner(text: &str) -> Result<(Option<u32>, Option<u32>), &'static str> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    if user.is_empty() && group.is_empty() {
+        return Err("\"user\", \"user:group\" or \":group\"");
+    }
+    let number = |name: &str, found: &dyn Fn(&str) -> Option<u32>| match name {
+        "" => Some(None),
+        name => name.parse().ok().or_else(|| found(name)).map(Some),
+    };
+    let user = number(user, &|name| {
+        Some(User::from_name(name).ok()??.uid.as_raw())
+    });
+    let group = number(group, &|name| {
+        Some(Group::from_name(name).ok()??.gid.as_raw())
+    });
+    Ok((
+        user.ok_or("a user of this machine")?,
+        group.ok_or("a group of this machine")?,
+    ))
 }
 
 impl fmt::Display for Address {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::tree::{Entry, Kind, Node, Table, join};
+use crate::accounts::Network;
 
 /// Reads one table whose keys are `known`.
 pub struct Reader<'a, 'd> {
@@ -136,6 +137,23 @@ impl<'a, 'd> Reader<'a, 'd> {
         texts
     }
 
+    /// An array of networks, empty if it is not there.
+    pub fn networks(&mut self, key: &str) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for (index, (text, place)) in self.texts(key).into_iter().enumerate() {
+            match Network::parse(text) {
+                Some(parsed) => networks.extend(parsed),
+                None => {
+                    let name = self.name(&format!("{key}[{index}]"));
+                    let expected = "a network such as \"192.168.1.0/24\", \"loopback\" or \"any\"";
+                    self.diagnostics
+                        .expected(place, &name, expected, format!("{text:?}"));
+                }
+            }
+        }
+        networks
+    }
+
     /// A whole number from 1 to 65535.
     pub fn count(&mut self, key: &str) -> Option<u16> {
         let node = &self.entry(key)?.node;
@@ -181,8 +199,24 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// A whole number of bytes, alone or with its unit: K, M, G or T, each 1024 of the one before.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
 /// The largest whole unit that spells `duration` exactly.
-fn spell(duration: Duration) -> String {
+pub fn spell(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_millis()) {
         (seconds, 0) if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
         (seconds, 0) if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
@@ -214,6 +248,16 @@ mod tests {
             "9999999999999999999h",
         ] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        assert_eq!(parse_size("0"), Some(0));
+        assert_eq!(parse_size("64K"), Some(65_536));
+        assert_eq!(parse_size("2G"), Some(2 << 30));
+        for wrong in ["", "K", "1k", "1KB", "1.5M", "-1", "1 M", "99999999999T"] {
+            assert_eq!(parse_size(wrong), None, "{wrong}");
         }
     }
 

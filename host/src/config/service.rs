@@ -201,6 +201,26 @@ fn address(
         .ok()
 }
 
+fn shown_folders(reader: &mut Reader<'_, '_>, known: &[&str]) -> Option<Vec<String>> {
+    reader.entry("folders")?;
+    let mut names = Vec::new();
+    for (index, (text, place)) in reader.texts("folders").into_iter().enumerate() {
+        if known.contains(&text) {
+            names.push(text.to_owned());
+            continue;
+        }
+        let name = reader.name(&format!("folders[{index}]"));
+        let expected = match did_you_mean(text, known.iter().copied()) {
+            Some(near) => format!("the name of one of [folders], such as {near:?}"),
+            None => "the name of one of [folders]".to_owned(),
+        };
+        reader
+            .diagnostics()
+            .expected(place, &name, &expected, format!("{text:?}"));
+    }
+    Some(names)
+}
+
 fn threads(reader: &mut Reader<'_, '_>) -> Threads {
     let Some(entry) = reader.entry("threads") else {
         return Threads::Auto;

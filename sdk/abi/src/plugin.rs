@@ -9,7 +9,8 @@ use crate::{HostQuery, InterfaceTable};
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct PluginV1 {
-    /// JSON: `{"settings": {KEY: DEFAULT, …}}`, the keys that `configure` takes.
+    /// JSON: `{"settings": {KEY: DEFAULT, …}}`, the keys that `configure` takes. `"limits"`, where it is there, are
+    /// [`crate::limits::KnownLimits`]: the plugin asks `limits/1`.
     pub describe: extern "C" fn() -> RVec<u8>,
     /// Checks settings (JSON object) without side effects. Answers a JSON array of [`SettingProblem`], empty
     /// when they can be used.
