@@ -19,29 +19,35 @@ impl Authorizer for Rights {
     }
 }
 
-/// The account of a client.
+/// The account of a client: of its user name and password, of an API token, which is a password and
+/// may do without a user name, of its certificate, or else the anonymous one.
 pub(crate) async fn login(
     context: Context,
     origin: Origin,
     request: LoginRequest,
 ) -> Result<Account, LoginRefusal> {
     let accounts = context.accounts();
-    match request.username {
-        None => accounts
-            .identify(&origin, None)
-            .ok_or(LoginRefusal::NotAuthorized),
-        Some(user) => {
-            let password = request.password.unwrap_or_default();
-            accounts
-                .login(&origin, Login::with_password(&user, &password))
-                .await
-                .map_err(|denied| match denied {
-                    Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-                    Denied::NotHere | Denied::NeedsTls => LoginRefusal::NotAuthorized,
-                    Denied::Busy | Denied::TooManySessions => LoginRefusal::Unavailable,
-                })
-        }
+    let client_id = Some(request.client_id.as_str());
+    if request.username.is_none() && request.password.is_none() {
+        return accounts
+            .identify(&origin, client_id)
+            .ok_or(LoginRefusal::NotAuthorized);
     }
+    let login = Login {
+        user: request.username.as_deref(),
+        password: request.password.as_deref(),
+        client_id,
+    };
+    accounts
+        .login(&origin, login)
+        .await
+        .map_err(|denied| match denied {
+            Denied::Refused => LoginRefusal::BadUserNameOrPassword,
+            Denied::NotHere => LoginRefusal::NotAuthorized,
+            Denied::NeedsTls => LoginRefusal::Insecure,
+            Denied::TooManySessions => LoginRefusal::QuotaExceeded,
+            Denied::Busy => LoginRefusal::Busy,
+        })
 }
 
 /// The rights of an account for the engine.

@@ -30,8 +30,12 @@ pub enum LoginRefusal {
     BadUserNameOrPassword,
     /// Known, or without a name, but without the right to this service (0x87, return code 5).
     NotAuthorized,
-    /// It cannot be decided now (0x88, return code 3).
-    Unavailable,
+    /// Credentials are not taken over this connection (0x87 with a reason string, return code 5).
+    Insecure,
+    /// As many sessions as the account may have (0x97, return code 3).
+    QuotaExceeded,
+    /// It cannot be decided now (0x89, return code 3).
+    Busy,
 }
 
 impl LoginRefusal {
@@ -40,8 +44,15 @@ impl LoginRefusal {
     pub fn reason(self) -> ReasonCode {
         match self {
             LoginRefusal::BadUserNameOrPassword => ReasonCode::BadUserNameOrPassword,
-            LoginRefusal::NotAuthorized => ReasonCode::NotAuthorized,
-            LoginRefusal::Unavailable => ReasonCode::ServerUnavailable,
+            LoginRefusal::NotAuthorized | LoginRefusal::Insecure => ReasonCode::NotAuthorized,
+            LoginRefusal::QuotaExceeded => ReasonCode::QuotaExceeded,
+            LoginRefusal::Busy => ReasonCode::ServerBusy,
         }
+    }
+
+    /// What the code does not say.
+    #[must_use]
+    pub fn explanation(self) -> Option<&'static str> {
+        (self == LoginRefusal::Insecure).then_some("login needs TLS")
     }
 }

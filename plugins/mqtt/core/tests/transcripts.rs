@@ -16,7 +16,8 @@ use polyport_mqtt_core::{
     Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time,
 };
 
-/// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`.
+/// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`. The
+/// accounts of `plugins/mqtt/tests/transcripts.rs` have the same rights.
 struct Rights {
     named: bool,
 }
@@ -32,8 +33,12 @@ impl Authorizer for Rights {
 
 fn login(request: &LoginRequest) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
     match (request.username.as_deref(), request.password.as_deref()) {
-        (None, _) => Ok(Arc::new(Rights { named: false })),
+        (None, None) => Ok(Arc::new(Rights { named: false })),
         (Some("alice"), Some(b"wonderland")) => Ok(Arc::new(Rights { named: true })),
+        (Some("in clear"), _) => Err(LoginRefusal::Insecure),
+        (Some("elsewhere"), _) => Err(LoginRefusal::NotAuthorized),
+        (Some("too many"), _) => Err(LoginRefusal::QuotaExceeded),
+        (Some("busy"), _) => Err(LoginRefusal::Busy),
         _ => Err(LoginRefusal::BadUserNameOrPassword),
     }
 }

@@ -31,6 +31,13 @@ pub(super) struct PendingConnect {
     will: Option<(Message, u32, Option<u32>)>,
 }
 
+impl PendingConnect {
+    /// Whether a reason string of a few words may be sent.
+    fn may_explain(&self) -> bool {
+        self.request_problem_information && self.maximum_packet_size.is_none_or(|size| size >= 128)
+    }
+}
+
 impl Broker {
     pub(super) fn handle_connect(&mut self, id: ConnectionId, body: &[u8]) {
         let connect = match Connect::decode(body) {
@@ -38,7 +45,7 @@ impl Broker {
             Err(ConnectError { version, error }) => {
                 if let (Some(version), Some(connection)) = (version, self.connections.get_mut(id)) {
                     connection.version = version;
-                    self.refuse(id, String::new(), error.reason());
+                    self.refuse(id, String::new(), error.reason(), None);
                 } else {
                     self.fail(id, error);
                 }
@@ -49,7 +56,7 @@ impl Broker {
             connection.version = connect.version;
         }
         if let Err(reason) = self.check_connect(&connect) {
-            self.refuse(id, connect.client_id.to_owned(), reason);
+            self.refuse(id, connect.client_id.to_owned(), reason, None);
             return;
         }
         let assigned = connect.client_id.is_empty();
@@ -142,7 +149,7 @@ impl Broker {
         let authorizer = match answer {
             Ok(authorizer) => authorizer,
             Err(refusal) => {
-                self.refuse_pending(id, refusal.reason());
+                self.refuse_pending(id, refusal.reason(), refusal.explanation());
                 return;
             }
         };
@@ -153,7 +160,7 @@ impl Broker {
             Phase::Authenticating(pending) => {
                 let will_topic = pending.will.as_ref().map(|(message, ..)| &message.topic);
                 if will_topic.is_some_and(|topic| !authorizer.may_publish(topic)) {
-                    self.refuse(id, pending.client_id, ReasonCode::NotAuthorized);
+                    self.refuse(id, pending.client_id, ReasonCode::NotAuthorized, None);
                     return;
                 }
                 connection.authorizer = authorizer;
@@ -163,8 +170,13 @@ impl Broker {
         }
     }
 
-    /// Refuses a CONNECT whose login is not answered yet.
-    pub(super) fn refuse_pending(&mut self, id: ConnectionId, reason: ReasonCode) {
+    /// Refuses a CONNECT whose login is not answered yet. A text is for clients that take it.
+    pub(super) fn refuse_pending(
+        &mut self,
+        id: ConnectionId,
+        reason: ReasonCode,
+        text: Option<&'static str>,
+    ) {
         // CONNACK has no code for these (table 3-1).
         let reason = match reason {
             ReasonCode::ServerShuttingDown | ReasonCode::KeepAliveTimeout => {
@@ -176,22 +188,32 @@ impl Broker {
             return;
         };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
-            Phase::Authenticating(pending) => self.refuse(id, pending.client_id, reason),
+            Phase::Authenticating(pending) => {
+                let text = text.filter(|_| pending.may_explain());
+                self.refuse(id, pending.client_id, reason, text);
+            }
             other => connection.phase = other,
         }
     }
 
     /// Answers CONNACK with an error and closes.
-    fn refuse(&mut self, id: ConnectionId, client_id: String, reason: ReasonCode) {
+    fn refuse(
+        &mut self,
+        id: ConnectionId,
+        client_id: String,
+        reason: ReasonCode,
+        text: Option<&'static str>,
+    ) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        let text = text.map(Property::ReasonString);
         connack::encode(
             connection.output.small(),
             connection.version,
             false,
             reason,
-            &[],
+            text.as_slice(),
         );
         connection.start_closing();
         connection.touch(id, &mut self.touched);

@@ -84,9 +84,9 @@ pub struct Received {
 pub struct LoginRequest {
     /// Client identifier, given or assigned.
     pub client_id: String,
-    /// User name; without one the client is anonymous.
+    /// User name.
     pub username: Option<String>,
-    /// Password.
+    /// Password; in 5.0 also without a user name (MQTT 5.0, 3.1.2.9).
     pub password: Option<Vec<u8>>,
 }
 
@@ -426,7 +426,7 @@ impl Broker {
             }
             Phase::AwaitingConnect => Arc::default(),
             Phase::Authenticating(_) => {
-                self.refuse_pending(id, reason);
+                self.refuse_pending(id, reason, None);
                 return;
             }
         };

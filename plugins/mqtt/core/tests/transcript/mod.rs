@@ -5,6 +5,7 @@
 //! | `let NAME = BYTES` | `$NAME` stands for these bytes from here on |
 //! | `== NAME` | begins a case |
 //! | `set KEY = VALUE` | a setting of the broker of this case |
+//! | `engine only: REASON` | the case is not for the real host |
 //! | `C: BYTES`, `C2: BYTES` | a client sends; its first line connects it |
 //! | `S: BYTES`, `S2: BYTES` | exactly these bytes come next |
 //! | `C: close` | the client drops its connection |
@@ -45,6 +46,8 @@ pub struct Case {
     pub name: String,
     /// `KEY = VALUE` lines.
     pub settings: String,
+    /// Only the engine can be brought into the state that the case needs.
+    pub engine_only: bool,
     pub steps: Vec<(usize, Step)>,
 }
 
@@ -113,6 +116,7 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
                 file: file.to_owned(),
                 name: name.to_owned(),
                 settings: String::new(),
+                engine_only: false,
                 steps: Vec::new(),
             });
             continue;
@@ -125,6 +129,10 @@ fn parse(file: &str, text: &str, cases: &mut Vec<Case>) {
         if let Some(setting) = line.strip_prefix("set ") {
             case.settings.push_str(setting);
             case.settings.push('\n');
+            continue;
+        }
+        if line.starts_with("engine only:") {
+            case.engine_only = true;
             continue;
         }
         if line == "restart" {
