@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::{Current, Limits};
 use crate::net::{Origin, Peer, Stream};
 
 /// One accepted client, handed to [`crate::Plugin::connection`].
@@ -17,6 +18,7 @@ pub struct Connection {
     pub local: Peer,
     /// `tcp`, `unix`, or what stands before `://` in the listen entry.
     pub scheme: Arc<str>,
+    pub(crate) limits: Current,
     pub(crate) drain: CancellationToken,
 }
 
@@ -25,6 +27,18 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.origin.peer()
+    }
+
+    /// What it is held to, as the operator has it now.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// The same for later: an operator may change limits while a connection is open.
+    #[must_use]
+    pub fn current_limits(&self) -> Current {
+        self.limits.clone()
     }
 
     /// Resolves when the connection should finish what is under way and close.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::accounts::PendingLogin;
 use crate::instance::{Instance, Listener, ListenerSocket, panic_text};
+use crate::limits::Gate;
 use crate::summary::{Direction, Summary};
 use crate::{Context, Plugin};
 
@@ -144,10 +145,12 @@ pub(crate) fn host_interface<T: InterfaceTable>(
 pub extern "C" fn describe<P: Plugin>() -> RVec<u8> {
     guard(RVec::new, || {
         let settings = serde_json::to_value(P::Config::default()).unwrap_or_default();
-        serde_json::json!({ "settings": settings, "tls_schemes": P::TLS_SCHEMES })
-            .to_string()
-            .into_bytes()
-            .into()
+        let described = serde_json::json!({
+            "settings": settings,
+            "tls_schemes": P::TLS_SCHEMES,
+            "limits": P::LIMITS.describe(),
+        });
+        described.to_string().into_bytes().into()
     })
 }
 
@@ -214,6 +217,7 @@ fn launch<P: Plugin>(host: HostQuery, request: &[u8]) -> Result<Instance<P>, Str
         config,
         &request,
         listeners,
+        Gate::new(host, &P::LIMITS, request.listeners.len()),
         log.as_ref().ok().copied(),
         |drain| Context::new(&request, host, P::ALPN, Some(control), drain),
     );

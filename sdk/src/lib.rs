@@ -15,10 +15,12 @@ pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
 mod instance;
+pub mod limits;
 mod logging;
 pub mod metrics;
 pub mod net;
 mod plugin;
+mod proxy;
 pub mod summary;
 mod tap;
 pub mod tls;

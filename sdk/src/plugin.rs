@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Problem;
+use crate::limits::{Busy, Known, Refusal};
 use crate::summary::{Summary, Text};
 use crate::{Connection, Context, Error};
 
@@ -30,6 +31,18 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// The application protocols that it speaks over TLS (ALPN, RFC 7301), the preferred one first, unless the
     /// operator names others. Empty: none is agreed on.
     const ALPN: &'static [&'static str] = &[];
+
+    /// The keys of the limits vocabulary that its clients can be held to, and their defaults. What of it the SDK
+    /// does not see to by itself, the plugin reads from [`Connection::limits`](crate::Connection::limits).
+    const LIMITS: Known = Known::new();
+
+    /// How a client is told that the service is too busy for it, of which `received` is what it sent so far. Called
+    /// again with more after [`Busy::Wait`], within bounds of time and size, and for a bounded number of clients at
+    /// once; others see their connection closed. The default closes.
+    fn busy(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
+        let _ = (scheme, why, received);
+        Busy::Close
+    }
 
     /// Finds what the types of [`Plugin::Config`] cannot say, all at once and without side effects.
     fn check(config: &Self::Config) -> Vec<Problem> {

@@ -52,14 +52,17 @@ impl fmt::Debug for Trace {
 pub(crate) struct Tap {
     trace: Trace,
     scheme: Arc<str>,
+    /// The client and the address that it reached, where a proxy told them.
+    proxied: Option<Box<(Peer, Peer)>>,
     number: OnceLock<u64>,
 }
 
 impl Tap {
-    pub(crate) fn new(trace: Trace, scheme: Arc<str>) -> Self {
+    pub(crate) fn new(trace: Trace, scheme: Arc<str>, proxied: Option<(Peer, Peer)>) -> Self {
         Self {
             trace,
             scheme,
+            proxied: proxied.map(Box::new),
             number: OnceLock::new(),
         }
     }
@@ -74,7 +77,10 @@ impl Tap {
     pub(crate) fn open(&self, ends: impl FnOnce() -> (Option<Peer>, Option<Peer>)) -> Option<u64> {
         let table = self.trace.table?;
         let number = self.number.get_or_init(|| {
-            let (peer, local) = ends();
+            let (peer, local) = match &self.proxied {
+                Some(told) => (Some(told.0), Some(told.1)),
+                None => ends(),
+            };
             let [peer, local] =
                 [peer, local].map(|end| end.map_or_else(String::new, |end| end.to_string()));
             let connection = TraceConnection {

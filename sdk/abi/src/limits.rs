@@ -7,7 +7,7 @@ use abi_stable::StableAbi;
 use abi_stable::std_types::{RResult, RStr, RVec};
 
 use crate::InterfaceTable;
-pub use crate::accounts::Changed;
+use crate::log::LevelCell;
 
 /// Numbers and counts of an instance's listeners. A listener is named by its place in the start request.
 #[repr(C)]
@@ -15,6 +15,8 @@ pub use crate::accounts::Changed;
 pub struct LimitsV1 {
     /// First argument of the functions.
     pub ctx: *const (),
+    /// Counts up each time that [`LimitsV1::current`] changed.
+    pub revision: &'static LevelCell,
     /// JSON: an array of [`ListenerLimits`], one for each listener.
     pub current: extern "C" fn(ctx: *const ()) -> RVec<u8>,
     /// Whether a client of this IP address (empty for a Unix socket) begins with a PROXY header that is to be
@@ -28,10 +30,6 @@ pub struct LimitsV1 {
     ) -> RResult<AdmissionHandle, u32>,
     /// Counts it out; once for each admission.
     pub release: extern "C" fn(admission: AdmissionHandle),
-    /// Calls `changed.call(user_data)` from any thread each time that [`LimitsV1::current`] changed.
-    pub watch: extern "C" fn(ctx: *const (), user_data: *const (), changed: Changed),
-    /// Ends every watch with this `user_data`; none of its calls is under way afterwards.
-    pub unwatch: extern "C" fn(ctx: *const (), user_data: *const ()),
 }
 
 // SAFETY: the id is this type's alone.

@@ -23,6 +23,15 @@ impl Origin {
         }
     }
 
+    /// Of a client that a trusted proxy speaks for; `secure` says how it reached the proxy.
+    pub(crate) fn proxied(peer: Peer, secure: bool) -> Self {
+        Self {
+            peer,
+            secure,
+            certificate: None,
+        }
+    }
+
     /// As this, with what the stream's TLS proved: after a handshake that the plugin asked for.
     #[must_use]
     pub fn over(self, stream: &super::Stream) -> Self {

@@ -38,6 +38,15 @@ impl Plain {
         }
     }
 
+    /// Looks at what is there to be read, and leaves it there.
+    pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, inner => inner.try_io(Interest::READABLE, || {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+            let (seen, _) = rustix::net::recv(inner, &mut *buffer, flags)?;
+            Ok(seen)
+        }))
+    }
+
     pub(crate) async fn readable(&self) -> io::Result<()> {
         each!(self, inner => inner.readable().await)
     }

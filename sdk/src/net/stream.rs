@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::{Peer, Plain};
 use crate::tap::{Tap, Trace};
@@ -37,7 +37,7 @@ enum Socket {
 /// A stream that no instance accepted, and that cannot be looked at; for tests.
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::new(Plain::Tcp(stream), Trace::nowhere(), "tcp".into())
+        Self::accepted(Plain::Tcp(stream), None, Trace::nowhere(), "tcp".into())
     }
 }
 
@@ -64,8 +64,15 @@ impl Socket {
 }
 
 impl Stream {
-    fn new(plain: Plain, trace: Trace, scheme: Arc<str>) -> Self {
-        let tap = Tap::new(trace, scheme);
+    /// A socket's stream. `ends` are the client and the address that it reached where the socket's own are those of
+    /// a proxy.
+    pub(crate) fn accepted(
+        plain: Plain,
+        ends: Option<(Peer, Peer)>,
+        trace: Trace,
+        scheme: Arc<str>,
+    ) -> Self {
+        let tap = Tap::new(trace, scheme, ends);
         if tap.is_on() {
             tap.open(|| plain.ends());
         }
@@ -126,11 +133,7 @@ impl Stream {
     }
 
     pub(crate) fn tapped(stream: TcpStream, trace: Trace, scheme: Arc<str>) -> Self {
-        Self::new(Plain::Tcp(stream), trace, scheme)
-    }
-
-    pub(crate) fn tapped_unix(stream: UnixStream, trace: Trace, scheme: Arc<str>) -> Self {
-        Self::new(Plain::Unix(stream), trace, scheme)
+        Self::accepted(Plain::Tcp(stream), None, trace, scheme)
     }
 
     /// The TCP stream, if it is one, for its options and addresses. What is read from it or written to it

@@ -1,4 +1,7 @@
-//! One running instance: its runtime, its accept loops, its drain.
+//! One running instance: its runtime, its connections, its drain. How clients get to be connections is in `accept`.
+
+mod accept;
+mod refuse;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -8,21 +11,19 @@ use futures_util::FutureExt;
 use polyport_abi::control::{STATE_FAILED, STATE_READY, STATE_STOPPED};
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::StartRequest;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
+use crate::limits::Gate;
 use crate::metrics::Number;
-use crate::net::{Origin, Peer, Stream};
 use crate::{Connection, Context, Error, Plugin};
+use accept::Door;
+use refuse::Refusals;
 
 /// How long `stop` may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a client may take for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A running instance, owned by the host through its handle.
 pub(crate) struct Instance<P: Plugin> {
@@ -37,6 +38,8 @@ struct Shared<P> {
     force: CancellationToken,
     tasks: TaskTracker,
     connections: Number,
+    gate: Gate,
+    refusals: Refusals,
 }
 
 /// A listening socket, taken over from the host.
@@ -58,6 +61,7 @@ impl<P: Plugin> Instance<P> {
         config: P::Config,
         request: &StartRequest,
         listeners: Vec<Listener>,
+        gate: Gate,
         log: Option<&'static LogV1>,
         make_context: impl FnOnce(CancellationToken) -> Context,
     ) -> Result<Self, String> {
@@ -83,6 +87,8 @@ impl<P: Plugin> Instance<P> {
         let shared = Arc::new(Shared {
             plugin: OnceLock::new(),
             connections: context.metrics().gauge("connections"),
+            gate,
+            refusals: Refusals::new(context.metrics()),
             context,
             drain,
             force: CancellationToken::new(),
@@ -136,14 +142,10 @@ impl<P: Plugin> Shared<P> {
             }
         };
         let plugin = self.plugin.get_or_init(|| plugin);
-        for listener in listeners {
-            let inner = crate::tls::inner_scheme(&listener.scheme, P::TLS_SCHEMES);
-            let tls = inner.is_some();
-            let scheme = inner.map_or(listener.scheme, Arc::from);
-            match Socket::new(listener.socket) {
-                Ok(socket) => {
-                    self.tasks
-                        .spawn(Arc::clone(&self).accept(socket, scheme, tls));
+        for (index, listener) in (0..).zip(listeners) {
+            match Door::open(listener, index, P::TLS_SCHEMES, &self.gate) {
+                Ok(door) => {
+                    self.tasks.spawn(Arc::clone(&self).accept(door));
                 }
                 Err(error) => {
                     return self
@@ -166,58 +168,8 @@ impl<P: Plugin> Shared<P> {
         self.context.report(STATE_STOPPED, "");
     }
 
-    async fn accept(self: Arc<Self>, socket: Socket, scheme: Arc<str>, tls: bool) {
-        let mut pause = Duration::ZERO;
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.drain.cancelled() => return,
-                accepted = socket.accept(&self.context, &scheme) => accepted,
-            };
-            match accepted {
-                Ok((stream, peer, local)) => {
-                    pause = Duration::ZERO;
-                    let drain = self.drain.clone();
-                    let connection = Connection {
-                        stream,
-                        origin: Origin::new(peer),
-                        local,
-                        scheme: Arc::clone(&scheme),
-                        drain,
-                    };
-                    self.tasks.spawn(Arc::clone(&self).serve(connection, tls));
-                }
-                // The client left before it was accepted, or descriptors ran out: neither ends the loop.
-                Err(error) => {
-                    if pause >= Duration::from_millis(10) {
-                        warn!("accept: {error}; trying again in {pause:?}");
-                    }
-                    tokio::select! {
-                        () = self.drain.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
-                }
-            }
-        }
-    }
-
-    async fn serve(self: Arc<Self>, mut connection: Connection, tls: bool) {
-        let Some(plugin) = self.plugin.get().cloned() else {
-            return;
-        };
-        if tls {
-            // Boxed: a connection without TLS need not carry its size.
-            let handshake = Box::pin(crate::tls::accept(&self.context, connection, HANDSHAKE));
-            let held = tokio::select! {
-                held = handshake => held,
-                () = self.force.cancelled() => None,
-            };
-            connection = match held {
-                Some(connection) => connection,
-                None => return,
-            };
-        }
+    /// Runs the plugin's code for one client.
+    async fn serve(&self, plugin: Arc<P>, connection: Connection) {
         let peer = connection.peer();
         self.connections.add(1);
         let serving = AssertUnwindSafe(plugin.connection(connection)).catch_unwind();
@@ -237,47 +189,6 @@ impl<P: Plugin> Shared<P> {
                     .degraded(&format!("a connection panicked: {text}"));
             }
             None => debug!(%peer, "closed at the drain deadline"),
-        }
-    }
-}
-
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Socket {
-    fn new(socket: ListenerSocket) -> std::io::Result<Self> {
-        match socket {
-            ListenerSocket::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                TcpListener::from_std(socket).map(Self::Tcp)
-            }
-            ListenerSocket::Unix(socket) => {
-                socket.set_nonblocking(true)?;
-                UnixListener::from_std(socket).map(Self::Unix)
-            }
-        }
-    }
-
-    async fn accept(
-        &self,
-        context: &Context,
-        scheme: &Arc<str>,
-    ) -> std::io::Result<(Stream, Peer, Peer)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                stream.set_nodelay(true)?;
-                let local = stream.local_addr()?;
-                let stream = Stream::tapped(stream, context.trace(), Arc::clone(scheme));
-                Ok((stream, Peer::Ip(peer), Peer::Ip(local)))
-            }
-            Self::Unix(socket) => {
-                let (stream, _) = socket.accept().await?;
-                let stream = Stream::tapped_unix(stream, context.trace(), Arc::clone(scheme));
-                Ok((stream, Peer::Unix, Peer::Unix))
-            }
         }
     }
 }

@@ -1,0 +1,315 @@
+//! From a listening socket to a connection: who it is (PROXY header), whether there is room for it (admission), TLS.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::refuse::Slot;
+use super::{Listener, ListenerSocket, Shared};
+use crate::limits::{Admission, Current, Gate, Refusal};
+use crate::net::{Origin, Peer, Plain, Stream};
+use crate::proxy::{self, Header};
+use crate::{Connection, Plugin};
+
+/// The most clients of an instance whose PROXY header is awaited at once. They are not counted yet: whom to count
+/// is what the header says.
+pub(super) const MAX_HEADERS: usize = 1024;
+
+/// A listening socket and what holds for those who come by it.
+pub(super) struct Door {
+    socket: Socket,
+    index: u32,
+    scheme: Arc<str>,
+    tls: bool,
+    limits: Current,
+    reserve: Reserve,
+}
+
+impl Door {
+    pub(super) fn open(
+        listener: Listener,
+        index: u32,
+        tls_schemes: &[(&str, &str)],
+        gate: &Gate,
+    ) -> io::Result<Self> {
+        let inner = crate::tls::inner_scheme(&listener.scheme, tls_schemes);
+        Ok(Self {
+            tls: inner.is_some(),
+            scheme: inner.map_or(listener.scheme, Arc::from),
+            socket: Socket::new(listener.socket)?,
+            index,
+            limits: gate.limits(index),
+            reserve: Reserve::new(),
+        })
+    }
+}
+
+/// A socket that was accepted, and its two ends.
+struct Accepted {
+    plain: Plain,
+    peer: Peer,
+    local: Peer,
+}
+
+impl<P: Plugin> Shared<P> {
+    pub(super) async fn accept(self: Arc<Self>, door: Door) {
+        let door = Arc::new(door);
+        let mut pause = Duration::ZERO;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.drain.cancelled() => return,
+                accepted = door.socket.accept() => accepted,
+            };
+            let error = match accepted {
+                Ok(accepted) => {
+                    pause = Duration::ZERO;
+                    let receive = Arc::clone(&self).receive(accepted, Arc::clone(&door));
+                    self.tasks.spawn(receive);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            // The client left before it was accepted, or descriptors ran out: neither ends the loop.
+            if is_out_of_descriptors(&error)
+                && let Some(accepted) = door.reserve.spend(&door.socket)
+            {
+                let turn_away = Arc::clone(&self).turn_away(accepted, Arc::clone(&door));
+                self.tasks.spawn(turn_away);
+            }
+            if pause >= Duration::from_millis(10) {
+                warn!("accept: {error}; trying again in {pause:?}");
+            }
+            tokio::select! {
+                () = self.drain.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        }
+    }
+
+    /// Serves a client, or tells it why not.
+    async fn receive(self: Arc<Self>, accepted: Accepted, door: Arc<Door>) {
+        let Some(plugin) = self.plugin.get().cloned() else {
+            return;
+        };
+        let opened = self.unless_forced(self.open(accepted, &door)).await;
+        if let Some(Some((connection, _admission))) = opened {
+            self.serve(plugin, connection).await;
+        }
+    }
+
+    /// Tells a client that there was no descriptor for it but the reserve.
+    async fn turn_away(self: Arc<Self>, accepted: Accepted, door: Arc<Door>) {
+        if let Some(slot) = self.refusals.slot(Refusal::Descriptors) {
+            let origin = Origin::new(accepted.peer);
+            let connection = self.connection(accepted, None, origin, &door);
+            self.unless_forced(self.refuse(connection, &door, Refusal::Descriptors, slot))
+                .await;
+        }
+        door.reserve.restore();
+    }
+
+    async fn unless_forced<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.force.cancelled() => None,
+        }
+    }
+
+    async fn open(&self, accepted: Accepted, door: &Door) -> Option<(Connection, Admission)> {
+        let deadline = Instant::now() + door.limits.get().handshake_timeout;
+        let trusted = door.limits.is_proxied() && self.gate.trusts(door.index, accepted.peer.ip());
+        let (origin, ends) = if trusted {
+            // Boxed, as what follows is: a connection without it need not carry its size.
+            Box::pin(self.proxied(&accepted, deadline)).await?
+        } else {
+            (Origin::new(accepted.peer), None)
+        };
+        let admitted = self.gate.admit(door.index, origin.peer().ip());
+        let connection = self.connection(accepted, ends, origin, door);
+        let admission = match admitted {
+            Ok(admission) => admission,
+            Err(why) => {
+                if let Some(slot) = self.refusals.slot(why) {
+                    Box::pin(self.refuse(connection, door, why, slot)).await;
+                }
+                return None;
+            }
+        };
+        let connection = if door.tls {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Box::pin(crate::tls::accept(&self.context, connection, left)).await?
+        } else {
+            connection
+        };
+        Some((connection, admission))
+    }
+
+    /// What a trusted proxy says. None: it says nothing valid, and the connection is closed.
+    async fn proxied(
+        &self,
+        accepted: &Accepted,
+        deadline: Instant,
+    ) -> Option<(Origin, Option<(Peer, Peer)>)> {
+        let Ok(_place) = self.refusals.headers.try_acquire() else {
+            self.refusals.note_proxy(accepted.peer, "too many at once");
+            return None;
+        };
+        let header = match timeout_at(deadline, proxy::receive(&accepted.plain)).await {
+            Ok(Ok(header)) => header,
+            // A health check that only connects.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
+            Ok(Err(error)) => {
+                self.refusals.note_proxy(accepted.peer, &error);
+                return None;
+            }
+            Err(_) => {
+                self.refusals
+                    .note_proxy(accepted.peer, "none came within handshake_timeout");
+                return None;
+            }
+        };
+        Some(match header {
+            Header::Own => (Origin::new(accepted.peer), None),
+            Header::Client {
+                source,
+                destination,
+                tls,
+            } => {
+                let peer = Peer::Ip(source);
+                let ends = (peer, Peer::Ip(destination));
+                (Origin::proxied(peer, tls), Some(ends))
+            }
+            // How the proxy itself is reached decides whether anybody can listen.
+            Header::Unix => (
+                Origin::proxied(Peer::Unix, accepted.peer == Peer::Unix),
+                Some((Peer::Unix, accepted.local)),
+            ),
+        })
+    }
+
+    fn connection(
+        &self,
+        accepted: Accepted,
+        ends: Option<(Peer, Peer)>,
+        origin: Origin,
+        door: &Door,
+    ) -> Connection {
+        let Accepted { plain, local, .. } = accepted;
+        let scheme = Arc::clone(&door.scheme);
+        Connection {
+            stream: Stream::accepted(plain, ends, self.context.trace(), Arc::clone(&scheme)),
+            origin,
+            local: ends.map_or(local, |(_, local)| local),
+            scheme,
+            limits: door.limits.clone(),
+            drain: self.drain.clone(),
+        }
+    }
+
+    /// Answers a client that is not served.
+    async fn refuse(&self, connection: Connection, door: &Door, why: Refusal, slot: Slot) {
+        let refused = async {
+            let connection = if door.tls {
+                crate::tls::accept(&self.context, connection, slot.limit()).await?
+            } else {
+                connection
+            };
+            let busy = |received: &[u8]| P::busy(&connection.scheme, why, received);
+            slot.answer(connection.stream, busy).await;
+            Some(())
+        };
+        // Who does not take its answer in time has had it.
+        let _ = tokio::time::timeout(slot.limit(), refused).await;
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    fn new(socket: ListenerSocket) -> io::Result<Self> {
+        match socket {
+            ListenerSocket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                TcpListener::from_std(socket).map(Self::Tcp)
+            }
+            ListenerSocket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                UnixListener::from_std(socket).map(Self::Unix)
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                Ok(Accepted {
+                    plain: Plain::Tcp(stream),
+                    peer: Peer::Ip(peer),
+                    local: Peer::Ip(local),
+                })
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                Ok(Accepted {
+                    plain: Plain::Unix(stream),
+                    peer: Peer::Unix,
+                    local: Peer::Unix,
+                })
+            }
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .map(Errno::raw_os_error)
+        .map(Some)
+        .contains(&error.raw_os_error())
+}
+
+/// A descriptor kept for the client that comes when there is none left: it can be told so.
+struct Reserve(Mutex<Option<OwnedFd>>);
+
+impl Reserve {
+    fn new() -> Self {
+        let reserve = Self(Mutex::default());
+        reserve.restore();
+        reserve
+    }
+
+    /// Gives it up for one client.
+    fn spend(&self, socket: &Socket) -> Option<Accepted> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        let accepted = socket.accept().now_or_never();
+        if let Some(Ok(accepted)) = accepted {
+            return Some(accepted);
+        }
+        self.restore();
+        None
+    }
+
+    /// Takes one again; without one the next client has to wait.
+    fn restore(&self) {
+        let opened = std::fs::File::open("/dev/null").map(OwnedFd::from);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = opened.ok();
+    }
+}
