@@ -66,6 +66,16 @@ pub struct Config {
     pub accept_timeout: u32,
     /// Failed logins until the connection is closed.
     pub max_login_failures: u32,
+    /// Whether a client without an account may log in only over TLS.
+    pub force_anon_logins_ssl: bool,
+    /// Whether the data connections of an account that is logged in over TLS must have TLS too.
+    pub force_local_data_ssl: bool,
+    /// The same of clients without an account.
+    pub force_anon_data_ssl: bool,
+    /// Whether data connections must take up the TLS session of their control connection.
+    pub require_ssl_reuse: bool,
+    /// Whether an upload whose TLS ends without close_notify is taken for broken off.
+    pub strict_ssl_read_eof: bool,
 }
 
 /// When TYPE A converts line ends.
@@ -105,6 +115,11 @@ impl Default for Config {
             data_timeout: 300,
             accept_timeout: 60,
             max_login_failures: 3,
+            force_anon_logins_ssl: false,
+            force_local_data_ssl: true,
+            force_anon_data_ssl: false,
+            require_ssl_reuse: false,
+            strict_ssl_read_eof: true,
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Ftp {
 impl Plugin for Ftp {
     type Config = Config;
 
+    const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("ftps", "tcp")];
+
     const CLIENT_HELP: &'static str = client::HELP;
 
     fn client(arguments: Vec<String>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 
 mod data;
 mod requests;
+mod tls;
 mod transfer;
 
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyport_ftp_core::{Control, Options};
+use polyport_ftp_core::{Control, Options, Request};
 use polyport_sdk::metrics::Number;
 use polyport_sdk::net::{Origin, Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
@@ -44,19 +45,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Opens the folders, and clears what broken uploads of an earlier run left in the root.
+    /// Opens the folders.
     pub(crate) async fn open(config: Config, context: Context) -> Result<Self, Error> {
-        let folders = {
-            let (config, context) = (config.clone(), context.clone());
-            blocking(move || Folders::open(config, context)).await?
-        };
-        let folders = Arc::new(folders);
-        let swept = Arc::clone(&folders);
-        tokio::task::spawn_blocking(move || {
-            if let count @ 1.. = swept.sweep() {
-                info!("removed {count} uploads that broke off in an earlier run");
-            }
-        });
+        let folders = Arc::new(Folders::open(config.clone(), context.clone()).await?);
         Ok(Self {
             uploads: context.metrics().counter("uploads"),
             downloads: context.metrics().counter("downloads"),
@@ -80,6 +71,9 @@ impl Service {
             idle_timeout: seconds(config.idle_timeout),
             data_timeout: seconds(config.data_timeout),
             max_login_failures: config.max_login_failures,
+            anonymous_enable: config.anonymous_enable,
+            tls: self.tls_policy(connection),
+            secured: tls::secured(&connection.stream, &connection.origin),
         }
     }
 }
@@ -143,7 +137,9 @@ impl Session {
         loop {
             self.flush().await?;
             if let Some(request) = self.control.poll_request() {
-                if let Some(answer) = self.carry_out(request).await {
+                if request == Request::Secure {
+                    self = self.secure().await?;
+                } else if let Some(answer) = self.carry_out(request).await {
                     self.control.handle_answer(Instant::now(), answer);
                 }
                 continue;
@@ -219,7 +215,7 @@ impl Session {
             info!(
                 "{}: {} was changed or removed, session closed",
                 self.peer,
-                login.files.account.name()
+                login.files.account().name()
             );
             login.revoked = None;
         }

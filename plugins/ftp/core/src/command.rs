@@ -12,7 +12,7 @@ use crate::request::Representation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(
     missing_docs,
-    reason = "named and argued as in RFC 959, 2389, 2428 and 3659"
+    reason = "named and argued as in RFC 959, 2228, 2389, 2428 and 3659"
 )]
 pub enum Command {
     User(String),
@@ -55,6 +55,10 @@ pub enum Command {
     Feat,
     OptsUtf8,
     OptsMlst(String),
+    Auth(String),
+    Pbsz(String),
+    Prot(String),
+    Ccc,
 }
 
 /// The argument of EPSV.
@@ -110,10 +114,10 @@ pub enum BadCommand {
 
 /// The verbs HELP names, without the X aliases.
 pub const VERBS: &[&str] = &[
-    "ABOR", "ALLO", "APPE", "CDUP", "CWD", "DELE", "EPRT", "EPSV", "FEAT", "HELP", "LIST", "MDTM",
-    "MFMT", "MKD", "MLSD", "MLST", "MODE", "NLST", "NOOP", "OPTS", "PASS", "PASV", "PORT", "PWD",
-    "QUIT", "REIN", "REST", "RETR", "RMD", "RNFR", "RNTO", "SIZE", "STAT", "STOR", "STOU", "STRU",
-    "SYST", "TYPE", "USER",
+    "ABOR", "ALLO", "APPE", "AUTH", "CDUP", "CWD", "DELE", "EPRT", "EPSV", "FEAT", "HELP", "LIST",
+    "MDTM", "MFMT", "MKD", "MLSD", "MLST", "MODE", "NLST", "NOOP", "OPTS", "PASS", "PASV", "PBSZ",
+    "PORT", "PROT", "PWD", "QUIT", "REIN", "REST", "RETR", "RMD", "RNFR", "RNTO", "SIZE", "STAT",
+    "STOR", "STOU", "STRU", "SYST", "TYPE", "USER",
 ];
 
 /// Parses a line without its end.
@@ -184,8 +188,13 @@ pub fn parse(line: &[u8]) -> Result<Command, BadCommand> {
         "FEAT" => Command::Feat,
         "OPTS" => parse_opts(word()?)?,
         "SITE" => return Err(BadCommand::UnknownSite),
-        "ACCT" | "SMNT" | "AUTH" | "PBSZ" | "PROT" | "CCC" | "ADAT" | "MIC" | "CONF" | "ENC"
-        | "LANG" | "HOST" => return Err(BadCommand::NotImplemented),
+        "AUTH" => Command::Auth(word()?.to_owned()),
+        "PBSZ" => Command::Pbsz(word()?.to_owned()),
+        "PROT" => Command::Prot(word()?.to_owned()),
+        "CCC" => Command::Ccc,
+        "ACCT" | "SMNT" | "ADAT" | "MIC" | "CONF" | "ENC" | "LANG" | "HOST" => {
+            return Err(BadCommand::NotImplemented);
+        }
         _ => return Err(BadCommand::UnknownVerb),
     })
 }
@@ -288,6 +297,7 @@ mod tests {
             ),
             ("OPTS utf8 on", Command::OptsUtf8),
             ("STAT", Command::Stat(None)),
+            ("auth tls", Command::Auth("tls".into())),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(expected), "{line}");
         }
@@ -329,7 +339,7 @@ mod tests {
             (b"PORT 1,2,3", BadCommand::IllegalPort),
             (b"EPRT |9|x|1|", BadCommand::UnknownProtocol),
             (b"EPSV 3", BadCommand::UnknownProtocol),
-            (b"AUTH TLS", BadCommand::NotImplemented),
+            (b"ADAT x", BadCommand::NotImplemented),
             (b"SITE CHMOD 777 x", BadCommand::UnknownSite),
             (b"OPTS UTF8 OFF", BadCommand::UnknownOption),
         ] {

@@ -12,6 +12,7 @@ mod login;
 mod parameters;
 mod rename;
 mod retrieve;
+mod security;
 mod status;
 mod store;
 
@@ -21,13 +22,19 @@ use crate::command::{BadCommand, Command};
 use crate::control::{Control, Session, User};
 use crate::path::{BadPath, VirtualPath};
 use crate::reply::{self, Reply};
-use crate::request::{Answer, Failure, Request};
+use crate::request::{Answer, Denial, Failure, Protection, Request};
 
 /// A command that waits for its answer.
 #[derive(Debug)]
 pub(crate) enum Pending {
     Login {
         user: String,
+    },
+    Identify {
+        user: String,
+    },
+    Secure {
+        protection: Protection,
     },
     Enter(VirtualPath),
     /// Success is one reply, failure another with the reason behind it.
@@ -66,6 +73,10 @@ pub(crate) fn execute(control: &mut Control, command: Command) {
         Command::Feat => return features::feat(control),
         Command::OptsUtf8 => return control.reply(&reply::UTF8_ALWAYS),
         Command::OptsMlst(facts) => return features::opts_mlst(control, &facts),
+        Command::Auth(mechanism) => return security::auth(control, &mechanism),
+        Command::Pbsz(size) => return security::pbsz(control, &size),
+        Command::Prot(level) => return security::prot(control, &level),
+        Command::Ccc => return security::ccc(control),
         _ => {}
     }
     if !matches!(control.session, Session::User(_)) {
@@ -112,7 +123,11 @@ pub(crate) fn execute(control: &mut Control, command: Command) {
         | Command::Help
         | Command::Feat
         | Command::OptsUtf8
-        | Command::OptsMlst(_) => {} // answered above
+        | Command::OptsMlst(_)
+        | Command::Auth(_)
+        | Command::Pbsz(_)
+        | Command::Prot(_)
+        | Command::Ccc => {} // answered above
     }
 }
 
@@ -120,9 +135,21 @@ pub(crate) fn execute(control: &mut Control, command: Command) {
 pub(crate) fn finish(control: &mut Control, now: Instant, pending: Pending, answer: Answer) {
     match (pending, answer) {
         (Pending::Login { user }, Answer::LoggedIn(directory)) => {
-            login::accepted(control, user, directory)
+            login::accepted(control, user, directory, &reply::LOGGED_IN);
         }
-        (Pending::Login { .. }, Answer::Denied(denial)) => login::denied(control, denial),
+        (Pending::Identify { user }, Answer::LoggedIn(directory)) => {
+            login::accepted(control, user, directory, &reply::CERTIFIED);
+        }
+        // the certificate stands for somebody else: a password may help
+        (Pending::Identify { user }, Answer::Denied(Denial::Credentials)) => {
+            login::named(control, user);
+        }
+        (Pending::Login { .. } | Pending::Identify { .. }, Answer::Denied(denial)) => {
+            login::denied(control, denial);
+        }
+        (Pending::Secure { protection }, Answer::Secured(secured)) => {
+            security::secured(control, secured, protection);
+        }
         (Pending::Enter(path), Answer::Done) => directory::entered(control, path),
         (Pending::Simple { done, .. }, Answer::Done) => control.reply(&done),
         (Pending::Listen { extended }, Answer::Listening(address)) => {
@@ -148,7 +175,9 @@ pub(crate) fn finish(control: &mut Control, now: Instant, pending: Pending, answ
 
 fn failed(pending: Pending) -> Reply {
     match pending {
-        Pending::Login { .. } => reply::LOCAL_ERROR,
+        Pending::Login { .. } | Pending::Identify { .. } | Pending::Secure { .. } => {
+            reply::LOCAL_ERROR
+        }
         Pending::Enter(_) => reply::CANNOT_ENTER,
         Pending::Simple { failed, .. } => failed,
         Pending::Listen { .. } => reply::CANNOT_LISTEN,

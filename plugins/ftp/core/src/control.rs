@@ -14,7 +14,9 @@ use crate::line::{Line, LineReader};
 use crate::listing::Facts;
 use crate::path::VirtualPath;
 use crate::reply::{self, Reply};
-use crate::request::{Answer, Endpoint, Opened, Representation, Request, Stopped};
+use crate::request::{
+    Answer, Endpoint, Opened, Protection, Representation, Request, Secured, Stopped,
+};
 
 /// Commands a client may send ahead; more end the connection.
 const MAX_QUEUED: usize = 1000;
@@ -42,6 +44,37 @@ pub struct Options {
     pub data_timeout: Duration,
     /// Failed logins on one connection until it is closed.
     pub max_login_failures: u32,
+    /// Whether `anonymous` and `ftp` are names of clients without an account.
+    pub anonymous_enable: bool,
+    /// What is offered and demanded.
+    pub tls: TlsPolicy,
+    /// Where the connection began with TLS (implicit FTPS).
+    pub secured: Option<Secured>,
+}
+
+/// TLS as the operator wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsPolicy {
+    /// Whether AUTH is offered: there is a certificate.
+    pub offered: bool,
+    /// Who may log in only over TLS.
+    pub logins: TlsDemand,
+    /// Whose data connections must have TLS if the control connection has it.
+    pub data: TlsDemand,
+}
+
+/// Of whom TLS is demanded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsDemand {
+    /// Of clients with an account.
+    pub accounts: bool,
+    /// Of clients without.
+    pub anonymous: bool,
+}
+
+/// Whether a name given to USER is one of clients without an account (RFC 1635).
+pub fn is_anonymous(name: &str) -> bool {
+    name.eq_ignore_ascii_case("anonymous") || name.eq_ignore_ascii_case("ftp")
 }
 
 /// Who is at the other end.
@@ -105,6 +138,9 @@ pub struct Control {
     pub(crate) options: Options,
     pub(crate) session: Session,
     pub(crate) parameters: Parameters,
+    /// Whether the control connection has TLS, and what that proved.
+    pub(crate) secured: Option<Secured>,
+    pub(crate) protection: Protection,
     pub(crate) login_failures: u32,
     pub(crate) pending: Option<Pending>,
     pub(crate) transfer: Option<Transfer>,
@@ -123,7 +159,14 @@ impl Control {
     pub fn new(options: Options, now: Instant) -> Self {
         let mut output = Vec::new();
         reply::write_banner(&mut output, &options.banner);
+        // draft-murray-auth-ftp-ssl: implicit TLS covers the data connections as well
+        let protection = match options.secured {
+            Some(_) => Protection::Private,
+            None => Protection::Clear,
+        };
         Self {
+            secured: options.secured,
+            protection,
             options,
             session: Session::default(),
             parameters: Parameters::default(),
@@ -335,6 +378,17 @@ impl Control {
             timed_out: false,
             progress_at: now,
         });
+    }
+
+    /// Whether the client has sent nothing beyond the command being carried out.
+    pub(crate) fn is_all_read(&self) -> bool {
+        self.queue.is_empty() && self.reader.is_at_line_start()
+    }
+
+    /// Throws away what was sent and not carried out yet.
+    pub(crate) fn discard_input(&mut self) {
+        self.queue.clear();
+        self.reader = LineReader::default();
     }
 
     /// QUIT: 221 comes when the transfer has ended.

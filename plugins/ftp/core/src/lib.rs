@@ -1,4 +1,4 @@
-//! FTP server engine: RFC 959 with 1123, 2389, 2428 and 3659, without I/O.
+//! FTP server engine: RFC 959 with 1123, 2389, 2428, 3659 and 4217, without I/O.
 //!
 //! [`Control`] is one control connection. It is handed bytes, answers and the time; it gives
 //! back reply bytes, [`Request`]s to be carried out and the next deadline. It knows no socket,
@@ -19,9 +19,9 @@ pub mod path;
 mod reply;
 mod request;
 
-pub use control::{Control, Options};
+pub use control::{Control, Options, TlsDemand, TlsPolicy, is_anonymous};
 pub use path::VirtualPath;
 pub use request::{
-    Answer, Denial, Endpoint, Failure, ListStyle, Listing, Opened, Placement, Representation,
-    Request, Stopped,
+    Answer, Denial, Endpoint, Failure, ListStyle, Listing, Opened, Placement, Protection,
+    Representation, Request, Secured, Stopped,
 };

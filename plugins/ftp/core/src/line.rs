@@ -52,6 +52,11 @@ impl LineReader {
         }
     }
 
+    /// Whether nothing was fed since the end of the last line.
+    pub fn is_at_line_start(&self) -> bool {
+        matches!(self.telnet, Telnet::Data) && self.line.is_empty() && !self.too_long
+    }
+
     fn telnet(&mut self, byte: u8) -> Option<u8> {
         let (next, data) = match (&self.telnet, byte) {
             (Telnet::Data, IAC) => (Telnet::Iac, None),
@@ -134,6 +139,22 @@ mod tests {
                 whole,
                 "cut at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_line_is_told_from_its_middle() {
+        for (bytes, at_start) in [
+            (&b""[..], true),
+            (b"NOOP\r\n", true),
+            (b"\xff\xf4", true),
+            (b"\xff", false),
+            (b"NOOP\r\nU", false),
+            (&[b'x'; MAX_LINE + 2], false),
+        ] {
+            let mut reader = LineReader::default();
+            reader.feed(bytes, &mut Vec::new());
+            assert_eq!(reader.is_at_line_start(), at_start, "{bytes:?}");
         }
     }
 

@@ -26,6 +26,9 @@ replies! {
     SEND_DATA              = 150 "Ok to send data.";
     ASCII                  = 200 "Switching to ASCII mode.";
     BINARY                 = 200 "Switching to Binary mode.";
+    BUFFER_SIZE            = 200 "PBSZ set to 0.";
+    PROTECTION_CLEAR       = 200 "PROT now Clear.";
+    PROTECTION_PRIVATE     = 200 "PROT now Private.";
     MODE_STREAM            = 200 "Mode set to S.";
     STRUCTURE_FILE         = 200 "Structure set to F.";
     PORT_OK                = 200 "PORT command successful. Consider using PASV.";
@@ -41,6 +44,8 @@ replies! {
     LISTING_SENT           = 226 "Directory send OK.";
     ABORTED                = 226 "ABOR successful.";
     LOGGED_IN              = 230 "Login successful.";
+    CERTIFIED              = 232 "Login successful, authorized by certificate.";
+    BEGIN_TLS              = 234 "Proceed with negotiation.";
     DIRECTORY_CHANGED      = 250 "Directory successfully changed.";
     DIRECTORY_REMOVED      = 250 "Remove directory operation successful.";
     DELETED                = 250 "Delete operation successful.";
@@ -56,6 +61,7 @@ replies! {
     NO_NETWORK             = 425 "No data connections on this listener.";
     BROKEN                 = 426 "Failure on the data connection.";
     TRANSFER_ABORTED       = 426 "Transfer aborted.";
+    TRUNCATED              = 426 "The data connection ended without TLS close_notify: not all may have arrived.";
     LOCAL_ERROR            = 451 "Local error in processing.";
     UNKNOWN                = 500 "Unknown command.";
     LINE_TOO_LONG          = 500 "Command line too long.";
@@ -66,18 +72,35 @@ replies! {
     NOT_UTF8               = 501 "The argument is not valid UTF-8.";
     BAD_NAME               = 501 "No file can have that name.";
     UNKNOWN_OPTION         = 501 "Option not understood.";
+    BAD_BUFFER_SIZE        = 501 "Syntax: PBSZ 0";
     NOT_IMPLEMENTED        = 502 "Command not implemented.";
+    NO_REIN_OVER_TLS       = 502 "REIN not implemented over TLS.";
     NEED_USER              = 503 "Login with USER first.";
     NEED_RNFR              = 503 "RNFR required first.";
     ONLY_EPSV              = 503 "Only EPSV after EPSV ALL.";
     ALREADY_LOGGED_IN      = 503 "Already logged in.";
+    ALREADY_SECURE         = 503 "The control connection is encrypted already.";
+    MORE_BEHIND_AUTH       = 503 "Nothing may be sent behind AUTH before the negotiation.";
+    PBSZ_NEEDS_TLS         = 503 "PBSZ needs a secure connection.";
+    PROT_NEEDS_TLS         = 503 "PROT needs a secure connection.";
+    BAD_MECHANISM          = 504 "Unknown AUTH type.";
+    BAD_PROTECTION         = 504 "PROT not recognized.";
     BAD_TYPE               = 504 "Unrecognised TYPE command.";
     BAD_MODE               = 504 "Bad MODE command.";
     BAD_STRUCTURE          = 504 "Bad STRU command.";
+    DATA_NEEDS_TLS         = 522 "Data connections must be encrypted.";
     NEED_LOGIN             = 530 "Please login with USER and PASS.";
     LOGIN_INCORRECT        = 530 "Login incorrect.";
+    ACCOUNTS_NEED_TLS      = 530 "Non-anonymous sessions must use encryption.";
+    ANONYMOUS_NEED_TLS     = 530 "Anonymous sessions must use encryption.";
+    NOT_HERE               = 530 "The account may not log in here and now.";
+    TOO_MANY_SESSIONS      = 530 "The account has too many sessions, end one or try again later.";
     LOGIN_LATER            = 530 "Too many logins at the moment, try again later.";
     NO_FOLDER              = 530 "The account's folder cannot be opened.";
+    CCC_UNPROTECTED        = 533 "CCC needs a secure connection.";
+    CCC_REFUSED            = 534 "The control connection stays encrypted.";
+    CLEAR_REFUSED          = 534 "Data connections must be encrypted.";
+    PROTECTION_UNSUPPORTED = 536 "PROT not supported.";
     PASV_DISABLED          = 550 "Passive mode is switched off (pasv_enable).";
     PORT_DISABLED          = 550 "Active mode is switched off (port_enable).";
     WRITE_DISABLED         = 550 "Permission denied. Writing is switched off (write_enable).";
@@ -113,6 +136,7 @@ impl Reply {
     pub(crate) fn because(self, failure: &Failure) -> Self {
         let code = match failure {
             Failure::NoSpace => 452,
+            Failure::OverQuota => 552,
             Failure::BeyondEnd => 554,
             Failure::AsciiResume => 504,
             _ => self.code,
@@ -224,8 +248,13 @@ pub(crate) fn stopped(stopped: &Stopped) -> Reply {
             Reply::new(425, format!("Failed to establish connection: {why}."))
         }
         Stopped::Broken => BROKEN,
+        Stopped::NoTls(why) => Reply::new(522, format!("TLS connection failed: {why}.")),
+        Stopped::Truncated => TRUNCATED,
         Stopped::Aborted => TRANSFER_ABORTED,
         Stopped::File(Failure::NoSpace) => Reply::new(452, "No space left for the file."),
+        Stopped::File(Failure::OverQuota) => {
+            Reply::new(552, "Storage exceeded. The account's quota is used up.")
+        }
         Stopped::File(failure) => Reply::new(
             451,
             format!("Failure with the local file. {}", reason(failure)),
@@ -245,6 +274,10 @@ fn reason(failure: &Failure) -> Cow<'static, str> {
         Failure::Exists => "It already exists.",
         Failure::NotEmpty => "Directory not empty.",
         Failure::NoSpace => "No space left.",
+        Failure::OverQuota => "The account's quota is used up.",
+        Failure::OtherFolder => {
+            "The two names are in different folders of the server: copy it, then remove the old one."
+        }
         Failure::BeyondEnd => "The restart position lies beyond the end of the file.",
         Failure::AsciiResume => "An upload can only be resumed in TYPE I.",
         Failure::BadName => "No file can have that name.",

@@ -21,7 +21,18 @@ pub enum Request {
         /// The bytes of PASS.
         password: Vec<u8>,
     },
-    /// The account is left (REIN, a new USER). Not answered.
+    /// USER over TLS with a client certificate: [`Answer::LoggedIn`] if it stands for this account,
+    /// else [`Answer::Denied`].
+    Identify {
+        /// The name of USER.
+        user: String,
+    },
+    /// AUTH: hold the TLS handshake on the control connection, once all output has been sent.
+    /// [`Answer::Secured`]; if the handshake fails, the connection is at its end.
+    ///
+    /// What was read and not yet handed over must be thrown away: it came in clear.
+    Secure,
+    /// The account is left (REIN, AUTH, a new USER). Not answered.
     Logout,
     /// PASV, EPSV: listen for one data connection on the control connection's own address, in
     /// place of any listened for before. [`Answer::Listening`] or [`Answer::Failed`].
@@ -58,6 +69,8 @@ pub enum Request {
         listing: Listing,
         /// Where the lines go.
         endpoint: Endpoint,
+        /// In clear or over TLS.
+        protection: Protection,
     },
     /// RETR: [`Answer::Opened`], then the file over the data connection.
     Retrieve {
@@ -69,6 +82,8 @@ pub enum Request {
         representation: Representation,
         /// Where the data goes.
         endpoint: Endpoint,
+        /// In clear or over TLS.
+        protection: Protection,
     },
     /// STOR, APPE, STOU: [`Answer::Opened`], then the file from the data connection.
     Store {
@@ -80,6 +95,8 @@ pub enum Request {
         representation: Representation,
         /// Where the data comes from.
         endpoint: Endpoint,
+        /// In clear or over TLS.
+        protection: Protection,
     },
     /// ABOR or a time-out: end the running transfer soon. Not answered; the transfer's own end
     /// follows.
@@ -103,6 +120,23 @@ pub enum Endpoint {
     Passive,
     /// Connect to this address of the client.
     Active(SocketAddr),
+}
+
+/// Data channel protection level (RFC 2228 section 3, as RFC 4217 section 9 has it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// PROT C: in clear.
+    #[default]
+    Clear,
+    /// PROT P: TLS.
+    Private,
+}
+
+/// What the TLS of the control connection has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secured {
+    /// Whether the client showed a certificate that the operator's authorities vouch for.
+    pub certified: bool,
 }
 
 /// Where uploaded data goes.
@@ -156,6 +190,8 @@ pub enum Answer {
     LoggedIn(VirtualPath),
     /// The login was refused.
     Denied(Denial),
+    /// The control connection has TLS now.
+    Secured(Secured),
     /// Where the data connection is listened for. An IPv4 address here is told by 227 unless
     /// the options name another.
     Listening(SocketAddr),
@@ -181,8 +217,14 @@ pub struct Opened {
 /// Why a login was refused. A wrong password and an unknown user are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// No such user, a wrong password, or no right to this service.
+    /// No such user, or a wrong password.
     Credentials,
+    /// The password was right, but not for this service, network or time.
+    NotHere,
+    /// The account has as many sessions as it may. Not counted as a failure.
+    TooManySessions,
+    /// The password was not looked at, as it came in clear. Not counted as a failure.
+    NeedsTls,
     /// Too many logins are being checked: later perhaps. Not counted as a failure.
     Busy,
     /// `allow_writeable_chroot` is off and the account's root can be written.
@@ -208,8 +250,12 @@ pub enum Failure {
     Exists,
     /// The directory still holds something.
     NotEmpty,
-    /// Disk or quota full.
+    /// The disk is full.
     NoSpace,
+    /// The account's quota is used up.
+    OverQuota,
+    /// The new name is in another of the folders that are shown as one tree.
+    OtherFolder,
     /// REST beyond the end of the file.
     BeyondEnd,
     /// REST with an ASCII upload.
@@ -227,6 +273,11 @@ pub enum Stopped {
     NoConnection(String),
     /// The data connection broke: 426.
     Broken,
+    /// TLS did not come about on the data connection: 522. Why, in words.
+    NoTls(String),
+    /// The data connection ended without close_notify: what arrived may not be all (RFC 8446
+    /// section 6.1). 426.
+    Truncated,
     /// [`Request::Abort`]: 426.
     Aborted,
     /// Reading or writing the file failed: 451 or 452.

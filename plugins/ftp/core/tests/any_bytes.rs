@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use polyport_ftp_core::{Answer, Control, Failure, Options, VirtualPath, command, path};
+use polyport_ftp_core::{Answer, Control, Failure, Options, TlsPolicy, VirtualPath, command, path};
 use proptest::prelude::*;
 
 fn options() -> Options {
@@ -17,6 +17,9 @@ fn options() -> Options {
         idle_timeout: Duration::from_secs(300),
         data_timeout: Duration::from_secs(300),
         max_login_failures: 3,
+        anonymous_enable: true,
+        tls: TlsPolicy::default(),
+        secured: None,
     }
 }
 

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use polyport_ftp_core::{
-    Answer, Control, Denial, Opened, Options, Representation, Request, Stopped, VirtualPath,
+    Answer, Control, Denial, Opened, Options, Representation, Request, Stopped, TlsPolicy,
+    VirtualPath,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +31,9 @@ impl Client {
             idle_timeout: 300 * SECOND,
             data_timeout: 60 * SECOND,
             max_login_failures: 3,
+            anonymous_enable: true,
+            tls: TlsPolicy::default(),
+            secured: None,
         };
         let mut client = Self {
             control: Control::new(options, now),

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use polyport_ftp_core::{Answer, Denial, Endpoint, Failure, Request, Stopped, VirtualPath};
+use polyport_ftp_core::{
+    Answer, Denial, Endpoint, Failure, Protection, Request, Stopped, VirtualPath, is_anonymous,
+};
 use polyport_sdk::accounts::{Account, Denied, Login as AccountLogin};
 use polyport_sdk::net::Peer;
 use tokio::net::TcpListener;
@@ -18,10 +20,17 @@ impl Session {
     /// Carries out a request; none for those without an answer.
     pub(super) async fn carry_out(&mut self, request: Request) -> Option<Answer> {
         let answer = match request {
-            Request::Login { user, password } => match self.log_in(&user, &password).await {
-                Ok(start) => Answer::LoggedIn(start),
-                Err(denial) => Answer::Denied(denial),
-            },
+            Request::Login { user, password } => {
+                let login = AccountLogin::with_password(&user, &password);
+                logged_in(self.log_in(&user, login).await)
+            }
+            Request::Identify { user } => {
+                let login = AccountLogin {
+                    user: Some(&user),
+                    ..AccountLogin::default()
+                };
+                logged_in(self.log_in(&user, login).await)
+            }
             Request::Logout => {
                 self.login = None;
                 self.listener = None;
@@ -46,7 +55,7 @@ impl Session {
             return Err(Failure::Forbidden);
         };
         let files = login.files.clone();
-        if !files.account.is_current() {
+        if !files.account().is_current() {
             self.revoke();
             return Err(Failure::Forbidden);
         }
@@ -76,21 +85,26 @@ impl Session {
             Request::SetModified { path, time } => {
                 done(move || files.set_modified(&path, time)).await?
             }
-            Request::List { listing, endpoint } => {
+            Request::List {
+                listing,
+                endpoint,
+                protection,
+            } => {
                 let what = format!("listing {}", shown(&listing.path));
                 let lines = blocking(move || files.list(&listing)).await?;
-                self.begin(what, endpoint, Job::Lines(lines))
+                self.begin(what, endpoint, protection, Job::Lines(lines))
             }
             Request::Retrieve {
                 path,
                 offset,
                 representation,
                 endpoint,
+                protection,
             } => {
                 let what = format!("download {}", shown(&path));
                 let (source, opened) =
                     blocking(move || files.retrieve(&path, offset, representation)).await?;
-                self.begin(what, endpoint, Job::Download(source));
+                self.begin(what, endpoint, protection, Job::Download(source));
                 Answer::Opened(opened)
             }
             Request::Store {
@@ -98,6 +112,7 @@ impl Session {
                 placement,
                 representation,
                 endpoint,
+                protection,
             } => {
                 let what = format!("upload {}", shown(&path));
                 let ascii = files.ascii;
@@ -107,25 +122,29 @@ impl Session {
                 self.begin(
                     what,
                     endpoint,
+                    protection,
                     Job::Upload {
                         sink,
                         representation,
                         ascii,
+                        strict_end: self.service.config.strict_ssl_read_eof,
                     },
                 );
                 Answer::Opened(opened)
             }
             // answered before
-            Request::Login { .. } | Request::Logout | Request::Abort => Answer::Done,
+            Request::Login { .. }
+            | Request::Identify { .. }
+            | Request::Secure
+            | Request::Logout
+            | Request::Abort => Answer::Done,
         })
     }
 
-    async fn log_in(&mut self, user: &str, password: &[u8]) -> Result<VirtualPath, Denial> {
+    async fn log_in(&mut self, user: &str, login: AccountLogin<'_>) -> Result<VirtualPath, Denial> {
         let config = &self.service.config;
         let accounts = self.service.context.accounts();
-        let is_anonymous =
-            user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp");
-        let anonymous = if is_anonymous && config.anonymous_enable {
+        let anonymous = if is_anonymous(user) && config.anonymous_enable {
             accounts.identify(&self.origin, None)
         } else {
             None
@@ -142,13 +161,7 @@ impl Session {
             None => {
                 let denied =
                     !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
-                let account = accounts
-                    .login(&self.origin, AccountLogin::with_password(user, password))
-                    .await
-                    .map_err(|why| match why {
-                        Denied::Busy | Denied::TooManySessions => Denial::Busy,
-                        Denied::Refused | Denied::NotHere | Denied::NeedsTls => Denial::Credentials,
-                    });
+                let account = accounts.login(&self.origin, login).await.map_err(denial);
                 // asked nevertheless, so that the answer takes as long as for others
                 let account = account.and_then(|account| {
                     if denied {
@@ -167,10 +180,9 @@ impl Session {
         info!("{}: {} logged in", self.peer, account.name());
         let watched = account.clone();
         let revoked: Wait = Box::pin(async move { watched.revoked().await });
-        let Place { jail, start } = place;
+        let Place { view, start } = place;
         let files = Files {
-            account,
-            jail,
+            view,
             ascii: self.service.config.ascii,
         };
         self.login = Some(Login {
@@ -188,12 +200,19 @@ impl Session {
     }
 
     /// Starts a transfer beside the control connection.
-    fn begin(&mut self, what: String, endpoint: Endpoint, job: Job) -> Answer {
+    fn begin(
+        &mut self,
+        what: String,
+        endpoint: Endpoint,
+        protection: Protection,
+        job: Job,
+    ) -> Answer {
         debug!("{}: {what} begins", self.peer);
         let limit = self.service.config.accept_timeout();
         let listener = self.listener.take();
         let (peer, local) = (self.peer, self.local);
         let context = self.service.context.clone();
+        let guard = self.data_guard();
         let connect = async move {
             let wait = async {
                 match (endpoint, listener, peer.ip(), local.ip()) {
@@ -206,13 +225,21 @@ impl Session {
                     _ => Err(io::ErrorKind::NotConnected.into()),
                 }
             };
-            match tokio::time::timeout(limit, wait).await {
-                Ok(Ok(stream)) => Ok(context.stream(stream, DATA)),
-                Ok(Err(error)) => Err(Stopped::NoConnection(error.to_string())),
-                Err(_) => Err(Stopped::NoConnection(format!(
-                    "none within {} seconds",
-                    limit.as_secs()
-                ))),
+            let stream = match tokio::time::timeout(limit, wait).await {
+                Ok(Ok(stream)) => context.stream(stream, DATA),
+                Ok(Err(error)) => return Err(Stopped::NoConnection(error.to_string())),
+                Err(_) => {
+                    let limit = limit.as_secs();
+                    let why = format!("none within {limit} seconds");
+                    return Err(Stopped::NoConnection(why));
+                }
+            };
+            match (protection, guard) {
+                (Protection::Clear, _) => Ok(stream),
+                (Protection::Private, Some(guard)) => guard.accept(stream).await,
+                (Protection::Private, None) => {
+                    Err(Stopped::NoTls("the service has no certificate".into()))
+                }
             }
         };
         let opened = job.opened();
@@ -225,6 +252,23 @@ async fn done(
     call: impl FnOnce() -> Result<(), Failure> + Send + 'static,
 ) -> Result<Answer, Failure> {
     blocking(call).await.map(|()| Answer::Done)
+}
+
+fn logged_in(done: Result<VirtualPath, Denial>) -> Answer {
+    match done {
+        Ok(start) => Answer::LoggedIn(start),
+        Err(denial) => Answer::Denied(denial),
+    }
+}
+
+fn denial(denied: Denied) -> Denial {
+    match denied {
+        Denied::Refused => Denial::Credentials,
+        Denied::Busy => Denial::Busy,
+        Denied::NotHere => Denial::NotHere,
+        Denied::TooManySessions => Denial::TooManySessions,
+        Denied::NeedsTls => Denial::NeedsTls,
+    }
 }
 
 /// A path for the log: nothing in it can act on a terminal.

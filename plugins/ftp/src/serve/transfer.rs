@@ -37,6 +37,8 @@ pub(super) enum Job {
         sink: Sink,
         representation: Representation,
         ascii: Ascii,
+        /// Whether an end without TLS close_notify is taken for a break.
+        strict_end: bool,
     },
 }
 
@@ -137,14 +139,12 @@ impl Ended {
                 .commit()
                 .map(drop)
                 .map_err(|error| Stopped::File(failure(error))),
-            (Sink::Existing(file), Ok(())) => file.sync_all().map_err(disk),
+            (Sink::Existing(file), Ok(())) => {
+                file.sync().map_err(|error| Stopped::File(failure(error)))
+            }
             (Sink::New(upload), Err(why)) => {
-                let empty = upload
-                    .file()
-                    .metadata()
-                    .map_or(true, |metadata| metadata.len() == 0);
                 if keep_part
-                    && !empty
+                    && !upload.is_empty()
                     && let Err(error) = upload.commit_if_new()
                 {
                     tracing::debug!("part of an upload is not kept: {error}");
@@ -176,14 +176,15 @@ async fn run(
             sink,
             representation,
             ascii,
+            strict_end,
         } => {
-            let result = match sink.file().try_clone() {
+            let result = match sink.writer() {
                 Ok(file) => {
                     let writer = Writer::new(file, representation, ascii);
-                    let work = async { receive(connect.await?, writer, &octets).await };
+                    let work = async { receive(connect.await?, writer, strict_end, &octets).await };
                     unless(&abort, work).await
                 }
-                Err(error) => Err(disk(error)),
+                Err(error) => Err(Stopped::File(failure(error))),
             };
             Ended::Uploaded { sink, result }
         }
@@ -311,11 +312,25 @@ async fn finish(mut stream: Stream) -> Result<(), Stopped> {
     stream.shutdown().await.map_err(broken)
 }
 
-async fn receive(stream: Stream, mut writer: Writer, octets: &AtomicU64) -> Result<(), Stopped> {
+async fn receive(
+    mut stream: Stream,
+    mut writer: Writer<polyport_sdk::files::Writer>,
+    strict_end: bool,
+    octets: &AtomicU64,
+) -> Result<(), Stopped> {
     let mut buffer = vec![0; BLOCK];
     loop {
         stream.readable().await.map_err(broken)?;
-        let (filled, ended) = fill(&stream, &mut buffer).map_err(broken)?;
+        let (filled, ended) = match fill(&stream, &mut buffer) {
+            // the end of the socket without that of TLS: who is on the way could have cut it off
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                if strict_end {
+                    return Err(Stopped::Truncated);
+                }
+                (0, true)
+            }
+            filled => filled.map_err(broken)?,
+        };
         octets.fetch_add(filled as u64, Ordering::Relaxed);
         (writer, buffer) = blocking(move || {
             writer
@@ -325,6 +340,8 @@ async fn receive(stream: Stream, mut writer: Writer, octets: &AtomicU64) -> Resu
         .await
         .map_err(disk)?;
         if ended {
+            // clients wait for our close_notify; one that has gone already does not miss it
+            let _ = stream.shutdown().await;
             return Ok(());
         }
     }

@@ -7,6 +7,7 @@
 )]
 
 pub mod session;
+pub mod tls;
 
 use std::fs;
 use std::io::Read;

@@ -8,12 +8,15 @@ pub(super) fn feat(control: &mut Control) {
     let mlst = format!("MLST {}", control.parameters.facts.feature());
     let options = &control.options;
     let features = [
+        ("AUTH TLS", options.tls.offered),
         ("EPRT", options.port_enable),
         ("EPSV", options.pasv_enable),
         ("MDTM", true),
         ("MFMT", options.write_enable),
         (&mlst, true),
         ("PASV", options.pasv_enable),
+        ("PBSZ", options.tls.offered),
+        ("PROT", options.tls.offered),
         ("REST STREAM", true),
         ("SIZE", true),
         ("TVFS", true),

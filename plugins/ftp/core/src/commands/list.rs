@@ -29,7 +29,15 @@ pub(super) fn mlsd(control: &mut Control, argument: &str) {
             hidden: true,
             style,
         };
-        control.ask(Request::List { listing, endpoint }, Pending::List);
+        let protection = control.protection;
+        control.ask(
+            Request::List {
+                listing,
+                endpoint,
+                protection,
+            },
+            Pending::List,
+        );
     }
 }
 
@@ -48,7 +56,15 @@ fn transfer(
         return;
     };
     if let Some((endpoint, _)) = control.take_endpoint() {
-        control.ask(Request::List { listing, endpoint }, Pending::List);
+        let protection = control.protection;
+        control.ask(
+            Request::List {
+                listing,
+                endpoint,
+                protection,
+            },
+            Pending::List,
+        );
     }
 }
 

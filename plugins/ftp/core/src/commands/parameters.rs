@@ -6,7 +6,7 @@ use crate::address::NetworkProtocol;
 use crate::command::ExtendedPassive;
 use crate::control::{Control, ipv4, is_own_address};
 use crate::reply::{self, Reply};
-use crate::request::{Endpoint, Representation, Request};
+use crate::request::{Endpoint, Protection, Representation, Request};
 
 use super::Pending;
 
@@ -101,9 +101,14 @@ fn usable(control: &Control) -> Option<NetworkProtocol> {
 }
 
 impl Control {
-    /// Takes what a transfer uses up, or replies that there is no data port.
+    /// Takes what a transfer uses up, or replies why there can be none: no data port, or one in
+    /// clear where that is not allowed.
     pub(super) fn take_endpoint(&mut self) -> Option<(Endpoint, u64)> {
         let restart = std::mem::take(&mut self.parameters.restart);
+        if self.protection == Protection::Clear && self.needs_private_data() {
+            self.reply(&reply::DATA_NEEDS_TLS);
+            return None;
+        }
         match self.parameters.endpoint.take() {
             Some(endpoint) => Some((endpoint, restart)),
             None => {

@@ -20,6 +20,7 @@ pub(super) fn retr(control: &mut Control, argument: &str) {
                 offset,
                 representation,
                 endpoint,
+                protection: control.protection,
             },
             Pending::Retrieve {
                 name: argument.to_owned(),

@@ -3,7 +3,7 @@
 use crate::command::VERBS;
 use crate::control::Control;
 use crate::reply;
-use crate::request::Representation;
+use crate::request::{Protection, Representation};
 
 /// The status of the server, and of the transfer if one runs (RFC 959 section 4.1.3).
 pub(super) fn stat(control: &mut Control) {
@@ -26,6 +26,13 @@ pub(super) fn stat(control: &mut Control) {
             control.options.idle_timeout.as_secs()
         ),
     ];
+    if control.secured.is_some() {
+        lines.push("    Control connection is encrypted".to_owned());
+        lines.push(match control.protection {
+            Protection::Private => "    Data connections will be encrypted".to_owned(),
+            Protection::Clear => "    Data connections will be plain text".to_owned(),
+        });
+    }
     lines.push(match &control.transfer {
         Some(transfer) => format!(
             "    Data connection open: {}, {} bytes so far",

@@ -53,6 +53,7 @@ fn store(control: &mut Control, verb: &'static str, argument: &str, placement: P
             placement,
             representation,
             endpoint,
+            protection: control.protection,
         },
         pending,
     );

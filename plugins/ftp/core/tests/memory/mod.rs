@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use polyport_ftp_core::ascii::{Decoder, Encoder, looks_binary};
 use polyport_ftp_core::listing::{Entry, Kind, Rights, facts_line, long_line, matches, name_line};
 use polyport_ftp_core::{
-    Answer, Control, Denial, Failure, ListStyle, Listing, Opened, Options, Placement,
-    Representation, Request, Stopped, VirtualPath,
+    Answer, Control, Denial, Failure, ListStyle, Listing, Opened, Options, Placement, Protection,
+    Representation, Request, Secured, Stopped, TlsDemand, TlsPolicy, VirtualPath,
 };
 
 use crate::transcript::Wire;
@@ -35,10 +35,34 @@ pub struct Memory {
     upload: Option<Upload>,
     to_client: Vec<u8>,
     aborted: bool,
+    options: Options,
+    /// The client shows one.
+    certificate: bool,
+    /// The engine asked for a handshake that the client has not held yet.
+    handshake_due: bool,
+    /// Whether the client opened the data connection with TLS.
+    data: Option<Protection>,
 }
 
 impl Memory {
     pub fn connect() -> Self {
+        Self::with_tls(TlsPolicy::default())
+    }
+
+    /// A service with a certificate that demands what vsftpd does by default.
+    pub fn connect_to_ftps() -> Self {
+        let demand = TlsDemand {
+            accounts: true,
+            anonymous: false,
+        };
+        Self::with_tls(TlsPolicy {
+            offered: true,
+            logins: demand,
+            data: demand,
+        })
+    }
+
+    fn with_tls(tls: TlsPolicy) -> Self {
         let now = Instant::now();
         let options = Options {
             banner: "(polyport)".into(),
@@ -51,9 +75,16 @@ impl Memory {
             idle_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(300),
             max_login_failures: 3,
+            anonymous_enable: true,
+            tls,
+            secured: None,
         };
         let mut memory = Self {
-            control: Control::new(options, now),
+            control: Control::new(options.clone(), now),
+            options,
+            certificate: false,
+            handshake_due: false,
+            data: None,
             now,
             nodes: BTreeMap::from([("/".into(), Node::Directory)]),
             lines: VecDeque::new(),
@@ -91,18 +122,25 @@ impl Memory {
     }
 
     fn carry_out(&mut self, request: Request) -> Option<Answer> {
-        Some(self.try_carry_out(request).unwrap_or_else(Answer::Failed)).filter(|_| !self.aborted)
+        let answer = self.try_carry_out(request);
+        answer.unwrap_or_else(|failure| Some(Answer::Failed(failure)))
     }
 
-    fn try_carry_out(&mut self, request: Request) -> Result<Answer, Failure> {
-        Ok(match request {
+    fn try_carry_out(&mut self, request: Request) -> Result<Option<Answer>, Failure> {
+        Ok(Some(match request {
             Request::Login { user, password }
                 if (user.as_str(), &password[..]) == ("xzz", b"123456") =>
             {
                 Answer::LoggedIn(VirtualPath::root())
             }
             Request::Login { .. } => Answer::Denied(Denial::Credentials),
-            Request::Logout => panic!("no case leaves an account"),
+            Request::Identify { user } if user == "xzz" => Answer::LoggedIn(VirtualPath::root()),
+            Request::Identify { .. } => Answer::Denied(Denial::Credentials),
+            Request::Secure => {
+                self.handshake_due = true;
+                return Ok(None);
+            }
+            Request::Logout => return Ok(None),
             Request::Listen(_) => Answer::Listening(([127, 0, 0, 1], 42914).into()),
             Request::Enter(path) => match self.node(&path)? {
                 Node::Directory => Answer::Done,
@@ -141,7 +179,12 @@ impl Memory {
                 Answer::Done
             }
             Request::SetModified { path, .. } => self.node(&path).map(|_| Answer::Done)?,
-            Request::List { listing, .. } => {
+            Request::List {
+                listing,
+                protection,
+                ..
+            } => {
+                self.expect_data(protection);
                 self.to_client = self.listing(&listing)?;
                 Answer::Opened(Opened {
                     size: None,
@@ -153,8 +196,10 @@ impl Memory {
                 path,
                 offset,
                 representation,
+                protection,
                 ..
             } => {
+                self.expect_data(protection);
                 let content = self.content(&path)?.clone();
                 let representation = if looks_binary(&content) {
                     Representation::Image
@@ -180,8 +225,10 @@ impl Memory {
                 path,
                 placement,
                 representation,
+                protection,
                 ..
             } => {
+                self.expect_data(protection);
                 let old = self.content(&path).cloned().unwrap_or_default();
                 let mut target = path.clone();
                 let keep = match placement {
@@ -217,9 +264,16 @@ impl Memory {
             Request::Abort => {
                 self.upload = None;
                 self.aborted = true;
-                Answer::Done
+                return Ok(None);
             }
-        })
+        }))
+    }
+
+    /// The client has connected as the engine takes it.
+    fn expect_data(&mut self, protection: Protection) {
+        if let Some(data) = self.data.take() {
+            assert_eq!(data, protection, "the ends differ about TLS");
+        }
     }
 
     fn node(&self, path: &VirtualPath) -> Result<&Node, Failure> {
@@ -340,8 +394,35 @@ impl Wire for Memory {
         line
     }
 
-    fn open_data(&mut self, port: u16) {
+    fn show_certificate(&mut self) {
+        self.certificate = true;
+    }
+
+    fn connect_implicitly(&mut self) {
+        self.options.secured = Some(Secured {
+            certified: self.certificate,
+        });
+        self.control = Control::new(self.options.clone(), self.now);
+        self.lines.clear();
+        self.drive();
+    }
+
+    fn begin_tls(&mut self) {
+        assert!(std::mem::take(&mut self.handshake_due), "no 234 before");
+        let secured = Secured {
+            certified: self.certificate,
+        };
+        self.control
+            .handle_answer(self.now, Answer::Secured(secured));
+        self.drive();
+    }
+
+    fn open_data(&mut self, port: u16, tls: bool) {
         assert_eq!(port, 42914);
+        self.data = Some(match tls {
+            true => Protection::Private,
+            false => Protection::Clear,
+        });
     }
 
     fn send_data(&mut self, bytes: &[u8]) {

@@ -6,11 +6,15 @@
 //! case: what must hold (clause)
 //! given dir /sub
 //! given file /a.txt "one\ntwo\n"
+//! given implicit              connect anew, with TLS from the first byte
+//! given certificate           show a client certificate in the next handshake
 //! login                       greeting, USER, PASS as the account of the test
 //! C: SIZE a.txt               a line the client sends
 //! C! "ABOR"                   bytes the client sends, escaped as in Rust
+//! C: (TLS)                    hold the handshake on the control connection
 //! S: 213 8                    the line that must come back; * and ? as in a shell
 //! D: open                     connect to the port of the last 227 or 229
+//! D: open tls                 the same, with TLS
 //! D> "text"                   send on the data connection
 //! D> end                      close it
 //! D< one                      a line that must arrive on it
@@ -36,8 +40,14 @@ pub trait Wire {
     fn send(&mut self, bytes: &[u8]);
     /// The next line of the control connection without its end; none when it is closed.
     fn receive(&mut self) -> Option<String>;
-    /// Connects to a passive port.
-    fn open_data(&mut self, port: u16);
+    /// Shows a certificate of the account in the next handshake.
+    fn show_certificate(&mut self);
+    /// Connects anew where TLS begins with the first byte.
+    fn connect_implicitly(&mut self);
+    /// Holds the handshake after AUTH.
+    fn begin_tls(&mut self);
+    /// Connects to a passive port, in clear or with TLS.
+    fn open_data(&mut self, port: u16, tls: bool);
     /// Sends on the data connection.
     fn send_data(&mut self, bytes: &[u8]);
     /// Closes the data connection.
@@ -51,6 +61,7 @@ pub fn replay_all<W: Wire>(folder: &Path, mut connect: impl FnMut() -> W) -> usi
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     let mut cases = 0;
@@ -102,15 +113,16 @@ impl<W: Wire> Replay<W> {
                 self.wire.send(b"PASS 123456\r\n");
                 self.expect("230 Login successful.", at);
             }
+            ("C:", "(TLS)") => self.wire.begin_tls(),
             ("C:", command) => self.wire.send(format!("{command}\r\n").as_bytes()),
             ("C!", bytes) => self.wire.send(&unescape(bytes, at)),
             ("S:", "end") => assert_eq!(self.wire.receive(), None, "{at}"),
             ("S:", reply) => self.expect(reply, at),
-            ("D:", "open") => {
+            ("D:", "open" | "open tls") => {
                 let port = self
                     .port
                     .unwrap_or_else(|| panic!("{at}: no 227 or 229 before"));
-                self.wire.open_data(port);
+                self.wire.open_data(port, rest == "open tls");
             }
             ("D>", "end") => self.wire.close_data(),
             ("D>", bytes) => self.wire.send_data(&unescape(bytes, at)),
@@ -140,6 +152,8 @@ impl<W: Wire> Replay<W> {
                 assert_eq!(self.received().as_slice(), expected, "{at}");
                 self.data = None;
             }
+            ("given", "implicit") => self.wire.connect_implicitly(),
+            ("given", "certificate") => self.wire.show_certificate(),
             ("given", rest) => match rest.split_once(' ') {
                 Some(("dir", path)) => self.wire.make_directory(path),
                 Some(("file", rest)) => {
