@@ -8,6 +8,7 @@ use polyport_abi::control::{ControlV1, STATE_DEGRADED, STATE_READY};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::files::Folders;
 use crate::metrics::Metrics;
 use crate::net::Stream;
 use crate::tap::Trace;
@@ -26,6 +27,7 @@ struct Inner {
     base_dir: PathBuf,
     listen: Vec<(String, String)>,
     accounts: Accounts,
+    folders: Folders,
     metrics: Metrics,
     trace: Trace,
     tls: Option<Tls>,
@@ -52,6 +54,7 @@ impl Context {
                     .map(|l| (l.scheme.clone(), l.address.clone()))
                     .collect(),
                 accounts: Accounts::new(host),
+                folders: Folders::new(host),
                 metrics: Metrics::new(host),
                 trace: Trace::new(host),
                 tls: Tls::new(host, alpn),
@@ -109,6 +112,10 @@ impl Context {
     #[must_use]
     pub fn tls(&self) -> Option<Tls> {
         self.inner.tls.clone().filter(Tls::is_configured)
+    }
+
+    pub(crate) fn folders(&self) -> &Folders {
+        &self.inner.folders
     }
 
     pub(crate) fn trace(&self) -> Trace {

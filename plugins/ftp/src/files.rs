@@ -1,4 +1,4 @@
-//! Carries out what a client asks to do with files: the account's rights first, then the jail.
+//! Carries out what a client asks to do with files, in FTP's words; rights and paths are the view's.
 //!
 //! The calls block; run them on a blocking thread. Knows no socket.
 
@@ -13,7 +13,9 @@ use polyport_ftp_core::{
     Failure, ListStyle, Listing, Opened, Placement, Representation, VirtualPath,
 };
 use polyport_sdk::accounts::{Account, Action};
-use polyport_sdk::files::{ClientPath, Error, Jail, Kind, Metadata, Replace, Upload};
+use polyport_sdk::files::{
+    ClientPath, Error, Growing, Kind, Metadata, Replace, Upload, View, Writer,
+};
 
 use crate::config::Ascii;
 
@@ -26,8 +28,7 @@ const UNIQUE_TRIES: u32 = 10_000;
 /// A logged-in client's files.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    pub(crate) account: Account,
-    pub(crate) jail: Jail,
+    pub(crate) view: View,
     pub(crate) ascii: Ascii,
 }
 
@@ -49,25 +50,28 @@ pub(crate) enum Sink {
     /// A whole file, under a temporary name until it has arrived.
     New(Upload),
     /// A file that goes on.
-    Existing(File),
+    Existing(Growing),
 }
 
 impl Sink {
-    /// The file to write to.
-    pub(crate) fn file(&self) -> &File {
+    /// What writes to it.
+    pub(crate) fn writer(&self) -> Result<Writer, Error> {
         match self {
-            Self::New(upload) => upload.file(),
-            Self::Existing(file) => file,
+            Self::New(upload) => upload.writer(),
+            Self::Existing(file) => file.writer(),
         }
     }
 }
 
 impl Files {
+    /// Whose they are.
+    pub(crate) fn account(&self) -> &Account {
+        self.view.account()
+    }
+
     /// CWD. A folder into which files may only be dropped can be entered as well.
     pub(crate) fn enter(&self, path: &VirtualPath) -> Result<(), Failure> {
-        let any = [Action::List, Action::Read, Action::Create, Action::Write];
-        self.needs_any(&any, path)?;
-        if self.metadata(path)?.is_dir() {
+        if self.view.is_folder(&client_path(path)?).map_err(failure)? {
             Ok(())
         } else {
             Err(Failure::NotADirectory)
@@ -76,16 +80,17 @@ impl Files {
 
     /// SIZE, MDTM, MLST, RNFR.
     pub(crate) fn facts(&self, path: &VirtualPath) -> Result<listing::Entry, Failure> {
-        self.needs_any(&[Action::List, Action::Read], path)?;
-        let metadata = self.metadata(path)?;
+        let metadata = self.view.metadata(&client_path(path)?).map_err(failure)?;
         Ok(self.entry(path.as_str().as_bytes().to_vec(), path.as_str(), &metadata))
     }
 
     /// LIST, NLST, MLSD, STAT: the finished lines, sorted by name.
     pub(crate) fn list(&self, asked: &Listing) -> Result<Vec<u8>, Failure> {
-        self.needs(Action::List, &asked.path)?;
         let path = client_path(&asked.path)?;
-        let metadata = self.jail.metadata(&path).map_err(failure)?;
+        if !self.view.allows(Action::List, &path) {
+            return Err(Failure::Forbidden);
+        }
+        let metadata = self.view.metadata(&path).map_err(failure)?;
         let mut output = Vec::new();
         if metadata.is_file() {
             let name = asked.path.name().as_bytes().to_vec();
@@ -97,7 +102,7 @@ impl Files {
             return Ok(output);
         }
         let mut found = Vec::new();
-        for entry in self.jail.read_dir(&path).map_err(failure)? {
+        for entry in self.view.read_dir(&path).map_err(failure)? {
             let entry = entry.map_err(failure)?;
             let fits = match &asked.pattern {
                 Some(pattern) => matches(pattern.as_bytes(), entry.name.as_bytes()),
@@ -111,13 +116,6 @@ impl Files {
         let folder = asked.path.as_str().trim_end_matches('/');
         for entry in found {
             let full = format!("{folder}/{}", entry.name.to_string_lossy());
-            let shown = [Action::List, Action::Read];
-            if !shown
-                .iter()
-                .any(|&action| self.account.allows(action, &full))
-            {
-                continue;
-            }
             let entry = self.entry(entry.name.as_bytes().to_vec(), &full, &entry.metadata);
             self.line(&asked.style, &entry, &mut output);
         }
@@ -131,8 +129,7 @@ impl Files {
         offset: u64,
         asked: Representation,
     ) -> Result<(Source, Opened), Failure> {
-        self.needs(Action::Read, path)?;
-        let (mut file, metadata) = self.jail.open_file(&client_path(path)?).map_err(failure)?;
+        let (mut file, metadata) = self.view.open_file(&client_path(path)?).map_err(failure)?;
         let representation = match (asked, self.ascii) {
             (Representation::Image, _) | (_, Ascii::Never) => Representation::Image,
             (Representation::Ascii, Ascii::Always) => Representation::Ascii,
@@ -200,130 +197,59 @@ impl Files {
                 let (upload, name) = self.unique(path)?;
                 return Ok((Sink::New(upload), opened(Some(name))));
             }
-            Placement::Replace => {
-                let replace = self.may_replace(path, &target)?;
-                Sink::New(self.jail.upload(&target, replace).map_err(failure)?)
-            }
+            Placement::Replace => Sink::New(
+                self.view
+                    .upload(&target, Replace::Allowed)
+                    .map_err(failure)?,
+            ),
             Placement::At(offset) => {
-                self.needs(Action::Write, path)?;
-                Sink::Existing(self.jail.resume(&target, offset).map_err(failure)?)
+                Sink::Existing(self.view.resume(&target, offset).map_err(failure)?)
             }
-            Placement::Append => {
-                self.may_replace(path, &target)?;
-                Sink::Existing(self.jail.append(&target).map_err(failure)?.0)
-            }
+            Placement::Append => Sink::Existing(self.view.append(&target).map_err(failure)?),
         };
         Ok((sink, opened(None)))
     }
 
     /// MKD.
     pub(crate) fn make_directory(&self, path: &VirtualPath) -> Result<(), Failure> {
-        self.needs(Action::Create, path)?;
-        self.jail.create_dir(&client_path(path)?).map_err(failure)
+        self.view.create_dir(&client_path(path)?).map_err(failure)
     }
 
     /// RMD.
     pub(crate) fn remove_directory(&self, path: &VirtualPath) -> Result<(), Failure> {
-        self.needs(Action::Delete, path)?;
-        self.jail.remove_dir(&client_path(path)?).map_err(failure)
+        self.view.remove_dir(&client_path(path)?).map_err(failure)
     }
 
     /// DELE.
     pub(crate) fn delete(&self, path: &VirtualPath) -> Result<(), Failure> {
-        self.needs(Action::Delete, path)?;
-        self.jail.remove_file(&client_path(path)?).map_err(failure)
+        self.view.remove_file(&client_path(path)?).map_err(failure)
     }
 
-    /// RNFR, RNTO. A name that is taken is given up only by who may delete it.
+    /// RNFR, RNTO.
     pub(crate) fn rename(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), Failure> {
-        self.needs(Action::Delete, from)?;
-        self.needs(Action::Create, to)?;
-        let (old, new) = (client_path(from)?, client_path(to)?);
-        if self.jail.metadata(&old).map_err(failure)?.is_dir() {
-            self.needs_beneath(&old, from.as_str(), to.as_str())?;
-        }
-        if self.account.allows(Action::Delete, to.as_str()) {
-            self.jail.rename(&old, &new).map_err(failure)
-        } else {
-            self.jail.rename_new(&old, &new).map_err(failure)
-        }
-    }
-
-    /// The rights to move all that is in a folder: a rule about a name in it goes before the folder's.
-    fn needs_beneath(&self, folder: &ClientPath, from: &str, to: &str) -> Result<(), Failure> {
-        for entry in self.jail.read_dir(folder).map_err(failure)? {
-            let entry = entry.map_err(failure)?;
-            let beneath = |base: &str| {
-                let base = base.trim_end_matches('/');
-                format!("{base}/{}", entry.name.to_string_lossy())
-            };
-            let (old, new) = (beneath(from), beneath(to));
-            let may = |action, path: &str| self.account.allows(action, path);
-            if !may(Action::Delete, &old) || !may(Action::Create, &new) {
-                return Err(Failure::Forbidden);
-            }
-            if entry.metadata.is_dir() {
-                let folder = folder.child(&entry.name).map_err(|_| Failure::BadName)?;
-                self.needs_beneath(&folder, &old, &new)?;
-            }
-        }
-        Ok(())
+        self.view
+            .rename(&client_path(from)?, &client_path(to)?)
+            .map_err(failure)
     }
 
     /// MFMT.
     pub(crate) fn set_modified(&self, path: &VirtualPath, time: i64) -> Result<(), Failure> {
-        self.needs(Action::Write, path)?;
         let offset = Duration::from_secs(time.unsigned_abs());
         let time = if time < 0 {
             UNIX_EPOCH - offset
         } else {
             UNIX_EPOCH + offset
         };
-        self.jail
+        self.view
             .set_modified(&client_path(path)?, time)
             .map_err(failure)
-    }
-
-    fn needs(&self, action: Action, path: &VirtualPath) -> Result<(), Failure> {
-        self.needs_any(&[action], path)
-    }
-
-    fn needs_any(&self, actions: &[Action], path: &VirtualPath) -> Result<(), Failure> {
-        if actions
-            .iter()
-            .any(|&action| self.account.allows(action, path.as_str()))
-        {
-            Ok(())
-        } else {
-            Err(Failure::Forbidden)
-        }
-    }
-
-    /// The right to write what is there, or to make what is not.
-    fn may_replace(&self, path: &VirtualPath, target: &ClientPath) -> Result<Replace, Failure> {
-        let (create, write) = (Action::Create, Action::Write);
-        self.needs_any(&[create, write], path)?;
-        match self.jail.metadata(target) {
-            Ok(_) => self.needs(write, path).map(|()| Replace::Allowed),
-            Err(Error::NotFound) => {
-                self.needs(create, path)?;
-                let may_write = self.account.allows(write, path.as_str());
-                Ok(if may_write {
-                    Replace::Allowed
-                } else {
-                    Replace::Forbidden
-                })
-            }
-            Err(error) => Err(failure(error)),
-        }
     }
 
     fn unique(&self, folder: &VirtualPath) -> Result<(Upload, String), Failure> {
         for number in 1..=UNIQUE_TRIES {
             let name = format!("stou.{number}");
             let path = folder.join(&name).map_err(|_| Failure::BadName)?;
-            self.needs(Action::Create, &path)?;
-            match self.jail.upload(&client_path(&path)?, Replace::Forbidden) {
+            match self.view.upload(&client_path(&path)?, Replace::Forbidden) {
                 Ok(upload) => return Ok((upload, name)),
                 Err(Error::Exists | Error::IsADirectory) => {}
                 Err(error) => return Err(failure(error)),
@@ -332,12 +258,8 @@ impl Files {
         Err(Failure::Exists)
     }
 
-    fn metadata(&self, path: &VirtualPath) -> Result<Metadata, Failure> {
-        self.jail.metadata(&client_path(path)?).map_err(failure)
-    }
-
     fn entry(&self, name: Vec<u8>, path: &str, metadata: &Metadata) -> listing::Entry {
-        let may = |action| self.account.allows(action, path);
+        let may = |action| self.account().allows(action, path);
         listing::Entry {
             name,
             kind: match metadata.kind {
@@ -385,6 +307,9 @@ fn unix(time: SystemTime) -> i64 {
 pub(crate) fn failure(error: Error) -> Failure {
     match error {
         Error::NotFound | Error::Outside => Failure::NotFound,
+        Error::Forbidden => Failure::Forbidden,
+        Error::OtherFolder => Failure::OtherFolder,
+        Error::OverQuota => Failure::OverQuota,
         Error::Denied => Failure::Permission,
         Error::Exists => Failure::Exists,
         Error::NotADirectory => Failure::NotADirectory,

@@ -2,7 +2,6 @@
 //!
 //! The calls block; run them on a blocking thread. Knows no socket.
 
-use std::fs::File;
 use std::io::{self, Write};
 
 use polyport_ftp_core::Representation;
@@ -14,8 +13,8 @@ use crate::config::Ascii;
 const HEAD: usize = 8 * 1024;
 
 /// An upload's file and the form it is in.
-pub(crate) struct Writer {
-    file: File,
+pub(crate) struct Writer<W: Write> {
+    file: W,
     form: Form,
     converted: Vec<u8>,
 }
@@ -27,9 +26,9 @@ enum Form {
     Ascii(Decoder),
 }
 
-impl Writer {
+impl<W: Write> Writer<W> {
     /// Writes to the place `file` stands at.
-    pub(crate) fn new(file: File, representation: Representation, ascii: Ascii) -> Self {
+    pub(crate) fn new(file: W, representation: Representation, ascii: Ascii) -> Self {
         let form = match (representation, ascii) {
             (Representation::Image, _) | (_, Ascii::Never) => Form::Image,
             (Representation::Ascii, Ascii::Always) => Form::Ascii(Decoder::default()),
@@ -75,7 +74,7 @@ impl Writer {
 }
 
 /// An upload that breaks off keeps what was held back.
-impl Drop for Writer {
+impl<W: Write> Drop for Writer<W> {
     fn drop(&mut self) {
         if let Err(error) = self.write(&[], true) {
             tracing::debug!("end of a broken upload: {error}");

@@ -13,7 +13,10 @@ pub enum Error {
     /// Nothing has this name.
     #[error("not found")]
     NotFound,
-    /// The operating system, or the jail's rules about names, refuse it.
+    /// The account has no right to do that there.
+    #[error("the account has no right to do that here")]
+    Forbidden,
+    /// The operating system, or the rules about names and folders, refuse it.
     #[error("permission denied")]
     Denied,
     /// The name is taken and must not be replaced.
@@ -28,9 +31,17 @@ pub enum Error {
     /// The folder still holds something.
     #[error("directory not empty")]
     NotEmpty,
-    /// The file system or the owner's quota is full.
+    /// The file system, or the quota of its owner there, is full.
     #[error("no space left")]
     NoSpace,
+    /// The account's quota is used up.
+    #[error("the account's quota is used up")]
+    OverQuota,
+    /// What was to be renamed would come to lie in another of the folders that are shown as one tree.
+    #[error(
+        "the two names are in different folders of the server: copy it, then remove the old one"
+    )]
+    OtherFolder,
     /// The path leads out of the root, or through a symbolic link that the policy forbids.
     /// Answer it as [`NotFound`](Error::NotFound): that something is there is told to nobody.
     #[error("path leads outside of the root")]
@@ -85,6 +96,7 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match Errno::from_io_error(&error) {
             Some(errno) => errno.into(),
+            None if error.kind() == io::ErrorKind::QuotaExceeded => Self::OverQuota,
             // cap-std reports an escape as a permission error that no system call gave.
             None if error.kind() == io::ErrorKind::PermissionDenied => Self::Outside,
             None => Self::Io(error),
@@ -96,12 +108,14 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::NotFound | Error::Outside => io::ErrorKind::NotFound,
-            Error::Denied | Error::NotRegular => io::ErrorKind::PermissionDenied,
+            Error::Denied | Error::Forbidden | Error::NotRegular => io::ErrorKind::PermissionDenied,
             Error::Exists => io::ErrorKind::AlreadyExists,
             Error::NotADirectory => io::ErrorKind::NotADirectory,
             Error::IsADirectory => io::ErrorKind::IsADirectory,
             Error::NotEmpty => io::ErrorKind::DirectoryNotEmpty,
             Error::NoSpace => io::ErrorKind::StorageFull,
+            Error::OverQuota => io::ErrorKind::QuotaExceeded,
+            Error::OtherFolder => io::ErrorKind::CrossesDevices,
             Error::InvalidPath | Error::PastEnd { .. } => io::ErrorKind::InvalidInput,
             Error::Io(_) => io::ErrorKind::Other,
         };

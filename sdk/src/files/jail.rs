@@ -1,4 +1,4 @@
-//! One folder on the disk, out of which no path leads.
+//! One folder on the disk, out of which no path leads (unless the operator wants links followed anywhere).
 //!
 //! The calls block; run them on a blocking thread. Paths resolve by `openat2(RESOLVE_BENEATH)`
 //! from a descriptor of the root that is opened once, so that neither `..`, nor a link, nor one
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
 use super::open::{self, Want};
 use super::{ClientPath, Error, Metadata, ReadDir, Replace, Symlinks, Upload, path, upload};
@@ -139,8 +139,8 @@ impl Jail {
     /// As [`metadata`](Self::metadata), and [`Error::NotADirectory`].
     pub fn read_dir(&self, path: &ClientPath) -> Result<ReadDir, Error> {
         let folder = self.descriptor(path, Want::Directory)?;
-        self.check(folder.as_fd())?;
-        ReadDir::new(self.clone(), path.clone(), folder)
+        let device = self.check(folder.as_fd())?.device;
+        ReadDir::new(self.clone(), path.clone(), folder, device)
     }
 
     /// Begins to receive a file.
@@ -151,7 +151,6 @@ impl Jail {
     /// [`Error::NotRegular`], [`Error::Denied`], [`Error::NoSpace`].
     pub fn upload(&self, path: &ClientPath, replace: Replace) -> Result<Upload, Error> {
         let (folder, name) = self.folder_of(path)?;
-        self.check(folder.as_fd())?;
         let mode = match self.metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(Error::IsADirectory),
             Ok(_) if replace == Replace::Forbidden => return Err(Error::Exists),
@@ -191,6 +190,20 @@ impl Jail {
     pub fn remove_file(&self, path: &ClientPath) -> Result<(), Error> {
         let (folder, name) = self.folder_of(path)?;
         Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?)
+    }
+
+    /// Bytes that go when this name goes: those of a file without another name.
+    pub(super) fn len_of_name(&self, path: &ClientPath) -> u64 {
+        let Ok((folder, name)) = self.folder_of(path) else {
+            return 0;
+        };
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = rustix::fs::statat(&folder, name, flags).ok();
+        stat.filter(|stat| {
+            stat.st_nlink == 1 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        })
+        .and_then(|stat| u64::try_from(stat.st_size).ok())
+        .unwrap_or(0)
     }
 
     /// Makes a folder.
@@ -287,13 +300,16 @@ impl Jail {
         match self.inner.symlinks {
             Symlinks::Never => open::without_links(&self.inner.root, path, want),
             Symlinks::Inside => open::beneath(&self.inner.root, path, want),
+            Symlinks::Follow => open::anywhere(&self.inner.root, path, want),
         }
     }
 
     /// The folder an entry is in, and the entry's name. The root is in none.
     fn folder_of(&self, path: &ClientPath) -> Result<(OwnedFd, std::ffi::OsString), Error> {
         let (parent, name) = path.split().ok_or(Error::Denied)?;
-        Ok((self.descriptor(&parent, Want::Folder)?, name))
+        let folder = self.descriptor(&parent, Want::Folder)?;
+        self.check(folder.as_fd())?;
+        Ok((folder, name))
     }
 
     fn check(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<Metadata, Error> {

@@ -91,8 +91,9 @@ impl Metadata {
 
 /// Files of `/proc`, `/sys` and their kind look regular, but reading them acts on the kernel.
 fn is_kernel_interface(fd: BorrowedFd<'_>) -> Result<bool, Error> {
-    /// `proc`, `sysfs`, `debugfs`, `tracefs`, `securityfs`, `cgroup`, `cgroup2` (linux/magic.h).
-    const MAGIC: [u64; 7] = [
+    /// `proc`, `sysfs`, `debugfs`, `tracefs`, `securityfs`, `cgroup`, `cgroup2`, `devpts`, `bpf`,
+    /// `configfs`, `efivarfs`, `pstore`, `selinuxfs`, `mqueue`, `binfmt_misc` (linux/magic.h).
+    const MAGIC: [u64; 15] = [
         0x9fa0,
         0x6265_6572,
         0x6462_6720,
@@ -100,6 +101,14 @@ fn is_kernel_interface(fd: BorrowedFd<'_>) -> Result<bool, Error> {
         0x7363_6673,
         0x0027_e0eb,
         0x6367_7270,
+        0x1cd1,
+        0xcafe_4a11,
+        0x6265_6570,
+        0xde5e_81e4,
+        0x6165_676c,
+        0xf97c_ff8c,
+        0x1980_0202,
+        0x4249_4e4d,
     ];
     let magic = fstatfs(fd)?.f_type;
     Ok(MAGIC
@@ -127,6 +136,8 @@ pub struct Entry {
     pub name: OsString,
     /// What it stands for, links followed.
     pub metadata: Metadata,
+    /// Whether it is a link to that.
+    pub(super) is_link: bool,
 }
 
 impl Entry {
@@ -146,23 +157,32 @@ pub struct ReadDir {
     jail: Jail,
     path: ClientPath,
     folder: OwnedFd,
+    device: u64,
     names: rustix::fs::Dir,
 }
 
 impl ReadDir {
-    pub(super) fn new(jail: Jail, path: ClientPath, folder: OwnedFd) -> Result<Self, Error> {
+    pub(super) fn new(
+        jail: Jail,
+        path: ClientPath,
+        folder: OwnedFd,
+        device: u64,
+    ) -> Result<Self, Error> {
         let names = rustix::fs::Dir::read_from(&folder)?;
         Ok(Self {
             jail,
             path,
             folder,
+            device,
             names,
         })
     }
 
-    fn look_at(&self, name: &OsStr, is_link: bool) -> Result<Metadata, Error> {
+    /// What the name stands for, and whether it is a link to that.
+    fn look_at(&self, name: &OsStr, is_link: bool) -> Result<(Metadata, bool), Error> {
+        let followed = || self.jail.metadata(&self.path.child(name)?);
         if is_link {
-            return self.jail.metadata(&self.path.child(name)?);
+            return Ok((followed()?, true));
         }
         let stat = statx(
             self.folder.as_fd(),
@@ -171,9 +191,14 @@ impl ReadDir {
             StatxFlags::BASIC_STATS,
         )?;
         if FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Symlink {
-            return self.jail.metadata(&self.path.child(name)?);
+            return Ok((followed()?, true));
         }
-        Metadata::from_statx(&stat)
+        let metadata = Metadata::from_statx(&stat)?;
+        // Where another file system begins, it may be one of the kernel's.
+        if metadata.device != self.device {
+            return Ok((followed()?, false));
+        }
+        Ok((metadata, false))
     }
 }
 
@@ -199,7 +224,13 @@ impl Iterator for ReadDir {
                 _ => continue,
             };
             match shown {
-                Ok(metadata) => return Some(Ok(Entry { name, metadata })),
+                Ok((metadata, is_link)) => {
+                    return Some(Ok(Entry {
+                        name,
+                        metadata,
+                        is_link,
+                    }));
+                }
                 Err(Error::Io(error)) => return Some(Err(Error::Io(error))),
                 Err(_) => {}
             }

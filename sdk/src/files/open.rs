@@ -1,11 +1,11 @@
-//! The two ways from the root to a descriptor, one for each policy for links.
+//! The ways from the root to a descriptor, one for each policy for links.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 
-use super::{ClientPath, Error, Symlinks};
+use super::{ClientPath, Error, Metadata, Symlinks};
 
 /// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,27 @@ pub(super) fn beneath(root: &Dir, path: &ClientPath, want: Want) -> Result<Owned
         .into())
 }
 
+/// Follows every link but the magic ones of `/proc`. A device is not even opened: some act on that.
+pub(super) fn anywhere(root: &Dir, path: &ClientPath, want: Want) -> Result<OwnedFd, Error> {
+    let open = |want: Want| {
+        let flags = want.flags();
+        let resolve = ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(
+            root,
+            path.as_relative(),
+            flags,
+            Mode::empty(),
+            resolve,
+        )?)
+    };
+    let looked_at = open(Want::Look)?;
+    if want == Want::Look {
+        return Ok(looked_at);
+    }
+    Metadata::of(looked_at.as_fd(), None)?;
+    open(want)
+}
+
 /// Follows no link: opens one component after the other, each below the last.
 pub(super) fn without_links(root: &Dir, path: &ClientPath, want: Want) -> Result<OwnedFd, Error> {
     let step = Want::Folder.flags() | OFlags::NOFOLLOW;
@@ -73,10 +94,12 @@ pub(super) fn without_links(root: &Dir, path: &ClientPath, want: Want) -> Result
 
 /// For reading, and only if no disk has to be asked for a name (Linux 5.12).
 pub(super) fn from_cache(root: &Dir, path: &ClientPath, symlinks: Symlinks) -> Option<OwnedFd> {
-    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    if symlinks == Symlinks::Never {
-        resolve |= ResolveFlags::NO_SYMLINKS;
-    }
+    let always = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+    let resolve = match symlinks {
+        Symlinks::Inside => always,
+        // One that leads out takes the slower way.
+        Symlinks::Never | Symlinks::Follow => always | ResolveFlags::NO_SYMLINKS,
+    };
     openat2(
         root,
         path.as_relative(),

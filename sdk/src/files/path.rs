@@ -109,6 +109,20 @@ impl ClientPath {
             .map(OsStr::from_bytes)
     }
 
+    /// The path from `folder` on, if this is `folder` or beneath it.
+    #[must_use]
+    pub fn beneath(&self, folder: &Self) -> Option<Self> {
+        if folder.is_root() {
+            return Some(self.clone());
+        }
+        let rest = self.0.strip_prefix(folder.0.as_slice())?;
+        match rest.split_first() {
+            None => Some(Self::root()),
+            Some((b'/', rest)) => Some(Self(rest.to_vec())),
+            Some(_) => None,
+        }
+    }
+
     /// Whether any component begins with a dot.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
@@ -184,6 +198,17 @@ mod tests {
         assert_eq!(folder.join("../c").unwrap().to_target(), "/a/c");
         assert_eq!(folder.join("/c").unwrap().to_target(), "/c");
         assert_eq!(folder.join("../../../..").unwrap(), ClientPath::root());
+    }
+
+    #[test]
+    fn what_is_beneath_a_folder_is_told_by_whole_names() {
+        let path = |text: &str| ClientPath::parse(text).unwrap();
+        let beneath = |a: &str, b: &str| path(a).beneath(&path(b)).map(|found| found.to_target());
+        assert_eq!(beneath("/a/b/c", "/a/b"), Some("/c".into()));
+        assert_eq!(beneath("/a/b", "/a/b"), Some("/".into()));
+        assert_eq!(beneath("/a/b", "/"), Some("/a/b".into()));
+        assert_eq!(beneath("/a/bc", "/a/b"), None);
+        assert_eq!(beneath("/a", "/a/b"), None);
     }
 
     #[test]

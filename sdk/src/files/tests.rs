@@ -194,6 +194,55 @@ fn links_are_followed_inside_and_nowhere_else() {
 }
 
 #[test]
+fn links_are_followed_anywhere_where_the_operator_wants_it() {
+    let place = Place::new();
+    let secret = place.outside.path().join("secret");
+    symlink("../secret", place.root().join("out")).unwrap();
+    symlink(&secret, place.root().join("absolute")).unwrap();
+    symlink(place.outside.path(), place.root().join("up")).unwrap();
+    symlink("/dev/zero", place.root().join("zero")).unwrap();
+    symlink("/proc/self/status", place.root().join("status")).unwrap();
+    symlink("/proc/self/root", place.root().join("root")).unwrap();
+    symlink("/sys", place.root().join("sys")).unwrap();
+    mknodat(
+        CWD,
+        place.outside.path().join("fifo"),
+        FileType::Fifo,
+        Mode::from_raw_mode(0o666),
+        0,
+    )
+    .unwrap();
+    let jail = place.jail(Symlinks::Follow);
+    for name in ["out", "absolute", "up/secret"] {
+        assert_eq!(content(&jail, name).unwrap(), SECRET, "{name}");
+    }
+    for name in [
+        "zero",
+        "status",
+        "root",
+        "root/etc/passwd",
+        "sys",
+        "sys/kernel/notes",
+        "up/fifo",
+    ] {
+        assert!(jail.metadata(&path(name)).is_err(), "{name}");
+        assert!(jail.open_file(&path(name)).is_err(), "{name}");
+        assert!(jail.open_file_cached(&path(name)).is_none(), "{name}");
+        assert!(jail.read_dir(&path(name)).is_err(), "{name}");
+        assert!(jail.append(&path(name)).is_err(), "{name}");
+    }
+    assert_eq!(
+        names(&jail, "/"),
+        ["a.txt", "absolute", "folder", "out", "up"]
+    );
+    assert!(jail.create_dir(&path("sys/fs/cgroup/new")).is_err());
+    let mut upload = jail.upload(&path("up/new"), Replace::Forbidden).unwrap();
+    upload.write_all(b"x").unwrap();
+    upload.commit().unwrap();
+    assert!(place.outside.path().join("new").exists());
+}
+
+#[test]
 fn a_link_swapped_in_during_the_walk_never_leads_out() {
     let place = Place::new();
     fs::create_dir(place.outside.path().join("folder")).unwrap();

@@ -13,8 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::charge::Charge;
 use super::path::UPLOAD_PREFIX;
-use super::{Error, Metadata};
+use super::{Error, Metadata, Writer};
 
 /// Permission bits of new files before the process' umask.
 pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -41,6 +42,39 @@ pub struct Upload {
     file: File,
     replace: Replace,
     committed: bool,
+    charge: Charge,
+}
+
+/// A file that goes on from where it ended, from [`View::append`](super::View::append) and
+/// [`View::resume`](super::View::resume). What is written is in it at once.
+#[derive(Debug)]
+pub struct Growing {
+    file: File,
+    charge: Charge,
+}
+
+impl Growing {
+    pub(super) fn new(file: File, charge: Charge) -> Self {
+        // What arrived stays, also of an upload that breaks off.
+        charge.keep();
+        Self { file, charge }
+    }
+
+    /// Writes from where the file goes on.
+    ///
+    /// # Errors
+    /// When no more files can be open.
+    pub fn writer(&self) -> Result<Writer, Error> {
+        Ok(Writer::new(self.file.try_clone()?, self.charge.clone()))
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Io`].
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.file.sync_all()?)
+    }
 }
 
 impl Upload {
@@ -78,6 +112,7 @@ impl Upload {
             file,
             replace,
             committed: false,
+            charge: Charge::none(),
         };
         if let Some(mode) = mode {
             fchmod(&upload.file, Mode::from_raw_mode(mode & 0o777))?;
@@ -85,11 +120,26 @@ impl Upload {
         Ok(upload)
     }
 
-    /// The temporary file, for writing by other means than [`Write`] (splice, preallocation) and
-    /// for reading back.
+    /// Counts what is written from now on.
+    pub(super) fn charged(mut self, charge: Charge) -> Self {
+        self.charge = charge;
+        self
+    }
+
+    /// Writes by another hand, on a thread of its own perhaps.
+    ///
+    /// # Errors
+    /// When no more files can be open.
+    pub fn writer(&self) -> Result<Writer, Error> {
+        Ok(Writer::new(self.file.try_clone()?, self.charge.clone()))
+    }
+
+    /// Whether nothing was written.
     #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn is_empty(&self) -> bool {
+        self.file
+            .metadata()
+            .map_or(true, |metadata| metadata.len() == 0)
     }
 
     /// Makes what was written the target: syncs the file, renames it, syncs the folder.
@@ -121,6 +171,7 @@ impl Upload {
             }
         }
         self.committed = true;
+        self.charge.keep();
         sync_folder(&self.folder)?;
         Metadata::of(self.file.as_fd(), None)
     }
@@ -128,7 +179,7 @@ impl Upload {
 
 impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.charge.write(&mut self.file, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

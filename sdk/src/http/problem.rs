@@ -86,6 +86,15 @@ impl Problem {
         self
     }
 
+    /// Adds a field beside those of the same name; text that is not fit for a field is left out.
+    #[must_use]
+    pub fn and_header_text(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
     /// Closes the connection after the answer, for instead of reading a body that nobody wants.
     #[must_use]
     pub fn closing(self) -> Self {
@@ -96,6 +105,11 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    #[cfg(test)]
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The response a client gets who sent this `Accept` field.
@@ -182,10 +196,10 @@ impl From<files::Error> for Problem {
         let status = match &error {
             E::InvalidPath => StatusCode::BAD_REQUEST,
             found if found.is_not_found() => StatusCode::NOT_FOUND,
-            E::Denied | E::NotRegular => StatusCode::FORBIDDEN,
-            E::Exists | E::IsADirectory | E::NotEmpty => StatusCode::CONFLICT,
+            E::Denied | E::Forbidden | E::NotRegular => StatusCode::FORBIDDEN,
+            E::Exists | E::IsADirectory | E::NotEmpty | E::OtherFolder => StatusCode::CONFLICT,
             E::PastEnd { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            E::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            E::NoSpace | E::OverQuota => StatusCode::INSUFFICIENT_STORAGE,
             _ => {
                 tracing::error!("file system: {error}");
                 return Self::internal();
