@@ -31,6 +31,9 @@ pub struct AccountsV2 {
         origin: ClientOrigin<'_>,
         client_id: ROption<RStr<'_>>,
     ) -> ROption<AccountHandle>,
+    /// Whether the service takes passwords over secure connections only: a protocol that is told the name first
+    /// need not let the password be sent.
+    pub requires_tls: extern "C" fn(ctx: *const ()) -> bool,
     /// JSON of an account: `name` (login), `id` (section), `home` (absolute path or null), `rate_up` and
     /// `rate_down` (bytes a second or null), `quota` (bytes or null).
     pub describe: extern "C" fn(account: AccountHandle) -> RVec<u8>,

@@ -178,6 +178,15 @@ impl Accounts {
         }
     }
 
+    /// Whether the service takes passwords over secure connections only
+    /// ([`Origin::is_secure`]). [`Accounts::login`] holds to that by itself; a protocol that is told the name
+    /// first can refuse before the password is sent.
+    #[must_use]
+    pub fn requires_tls(&self) -> bool {
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|inner| inner.table.requires_tls())
+    }
+
     /// The account of a client that gives neither name nor password: that of its certificate, or else the
     /// anonymous one, where one is configured for its address. Never waits.
     #[must_use]

@@ -90,6 +90,14 @@ impl Table {
         }
     }
 
+    /// An older host has no such services.
+    pub(super) fn requires_tls(self) -> bool {
+        match self {
+            Self::First(_) => false,
+            Self::Second(table) => (table.requires_tls)(table.ctx),
+        }
+    }
+
     pub(super) fn describe(self, handle: AccountHandle) -> RVec<u8> {
         either!(self, table => (table.describe)(handle))
     }
