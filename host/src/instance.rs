@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use polyport_abi::RResult;
-use polyport_abi::plugin::{InstanceHandle, StartListener, StartRequest};
+use polyport_abi::plugin::{InstanceHandle, StartRequest};
 use tokio::time::timeout;
 
 use crate::config::{Service, Threads};
+use crate::listeners::Lent;
 use crate::loader::Library;
 use crate::loader::interfaces::{HostSide, State};
 
@@ -24,6 +25,8 @@ pub struct Instance {
     pub side: &'static HostSide,
     /// When it was started.
     pub started: SystemTime,
+    /// Which of the service's listen entries its sockets are.
+    pub entries: Vec<usize>,
     handle: InstanceHandle,
 }
 
@@ -36,7 +39,7 @@ impl Instance {
         library: Arc<Library>,
         side: &'static HostSide,
         service: &Service,
-        listeners: Vec<StartListener>,
+        lent: Lent,
         state: &Path,
         base: &Path,
     ) -> Result<Self, String> {
@@ -55,7 +58,7 @@ impl Instance {
                 Threads::Auto => 0,
                 Threads::Count(count) => usize::from(count.get()),
             },
-            listeners,
+            listeners: lent.listeners,
             settings: service.settings.clone(),
         };
         let request = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
@@ -65,6 +68,7 @@ impl Instance {
                 library,
                 side,
                 started: SystemTime::now(),
+                entries: lent.entries,
                 handle,
             }),
             RResult::RErr(error) => Err(error.into_string()),

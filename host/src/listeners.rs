@@ -9,10 +9,10 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use polyport_abi::plugin::StartListener;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::warn;
 
-use crate::config::{Address, Listen};
+use crate::config::{Access, Address, Listen};
 
 /// Connections that may wait at a socket until its change is committed.
 const BACKLOG: i32 = 128;
@@ -39,6 +39,7 @@ struct Bound {
     /// As bound, with the port that the system chose.
     address: String,
     unix: Option<PathBuf>,
+    access: Access,
 }
 
 impl Drop for Bound {
@@ -56,6 +57,15 @@ pub struct Fresh {
     bound: HashMap<Key, Bound>,
     /// What the machine cannot have and the service does without.
     spared: HashSet<Key>,
+}
+
+/// What an instance is given.
+#[derive(Debug)]
+pub struct Lent {
+    /// The sockets.
+    pub listeners: Vec<StartListener>,
+    /// Which of the service's entries they are.
+    pub entries: Vec<usize>,
 }
 
 impl Listeners {
@@ -98,6 +108,27 @@ impl Listeners {
         }
     }
 
+    /// Gives Unix sockets that are open the mode and owner that their entries have now.
+    pub fn set_access(&mut self, service: &str, listen: &[Listen]) {
+        for (index, entry) in listen.iter().enumerate() {
+            let Some(bound) = self.bound.get_mut(&key(service, index, entry)) else {
+                continue;
+            };
+            let access = entry.options.access;
+            if let Some(path) = &bound.unix
+                && bound.access != access
+            {
+                if let Err(error) = give(path, access) {
+                    warn!(
+                        "service {service}: listen {:?}: mode and owner: {error}",
+                        entry.text
+                    );
+                }
+                bound.access = access;
+            }
+        }
+    }
+
     /// Closes every socket that none of `services` names.
     pub fn keep_only<'a>(&mut self, services: impl Iterator<Item = (&'a str, &'a [Listen])>) {
         let wanted: HashSet<Key> = services
@@ -115,13 +146,9 @@ impl Listeners {
     ///
     /// # Errors
     /// When the process is out of descriptors.
-    pub fn lend(
-        &self,
-        service: &str,
-        listen: &[Listen],
-        fresh: &Fresh,
-    ) -> Result<Vec<StartListener>, String> {
+    pub fn lend(&self, service: &str, listen: &[Listen], fresh: &Fresh) -> Result<Lent, String> {
         let mut lent = Vec::new();
+        let mut entries = Vec::new();
         let mut owned = Vec::new();
         for (index, entry) in listen.iter().enumerate() {
             let key = key(service, index, entry);
@@ -137,13 +164,17 @@ impl Listeners {
                 unix: bound.unix.is_some(),
                 fd: fd.as_raw_fd(),
             });
+            entries.push(index);
             owned.push(fd);
         }
         // From here on the numbers in `lent` own the descriptors.
         for fd in owned {
             let _ = fd.into_raw_fd();
         }
-        Ok(lent)
+        Ok(Lent {
+            listeners: lent,
+            entries,
+        })
     }
 
     /// The addresses that a service's entries are bound to, with their schemes.
@@ -173,7 +204,7 @@ fn key(service: &str, index: usize, entry: &Listen) -> Key {
 fn bind(entry: &Listen) -> io::Result<Bound> {
     match &entry.address {
         Address::Tcp(address) => bind_tcp(*address),
-        Address::Unix(path) => bind_unix(path),
+        Address::Unix(path) => bind_unix(path, entry.options.access),
     }
 }
 
@@ -198,10 +229,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
         socket: socket.into(),
         address: bound,
         unix: None,
+        access: Access::default(),
     })
 }
 
-fn bind_unix(path: &Path) -> io::Result<Bound> {
+fn bind_unix(path: &Path, access: Access) -> io::Result<Bound> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -210,13 +242,27 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     if stale {
         fs::remove_file(path)?;
     }
-    let socket = std::os::unix::net::UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    Ok(Bound {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let bound = Bound {
         socket: socket.into(),
         address: path.display().to_string(),
         unix: Some(path.to_owned()),
-    })
+        access,
+    };
+    // Nobody can connect before it listens.
+    give(path, access)?;
+    SockRef::from(&bound.socket).listen(BACKLOG)?;
+    Ok(bound)
+}
+
+/// Owner first: to be given away takes bits from the mode.
+fn give(path: &Path, access: Access) -> io::Result<()> {
+    let (user, group) = access.owner;
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, user, group)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode))
 }
 
 /// Whether a service can do without this address: the IPv6 loopback or wildcard, next to the same of
@@ -249,6 +295,9 @@ fn explain(entry: &Listen, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => format!(
             "listen {text:?}: expected an address of this machine, got one it does not have"
         ),
+        io::ErrorKind::PermissionDenied if entry.options.access.owner != (None, None) => {
+            format!("listen {text:?}: permission denied; to give it to its owner needs root")
+        }
         io::ErrorKind::PermissionDenied => format!(
             "listen {text:?}: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"
         ),
@@ -339,9 +388,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let bound = bind_unix(&path).unwrap();
+        let bound = bind_unix(&path, Access::default()).unwrap();
         assert_eq!(
-            bind_unix(&path).unwrap_err().kind(),
+            bind_unix(&path, Access::default()).unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         drop(bound);

@@ -1,0 +1,125 @@
+//! The host's side of `limits/1`.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
+
+use polyport_abi::limits::{
+    AdmissionHandle, ListenerLimits, REFUSED_ADDRESS, REFUSED_CONNECTIONS, REFUSED_RATE,
+};
+use polyport_abi::log::LevelCell;
+use polyport_abi::{RResult, RStr, RVec};
+
+use super::{guard, side};
+use crate::accounts::admits;
+use crate::limits::{Admission, Counts, Refused, Rules};
+
+/// What an instance's listeners are held to.
+pub(super) struct Limits {
+    counts: OnceLock<Arc<Counts>>,
+    rules: RwLock<Vec<Rules>>,
+    revision: LevelCell,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            counts: OnceLock::new(),
+            rules: RwLock::default(),
+            revision: LevelCell {
+                value: AtomicU64::new(0),
+            },
+        }
+    }
+}
+
+impl Limits {
+    /// Sets where its clients are counted; once, before it starts.
+    pub(super) fn count_in(&self, counts: Arc<Counts>) {
+        // The first stay, as was promised.
+        let _ = self.counts.set(counts);
+    }
+
+    /// Puts these in place of those before.
+    pub(super) fn set(&self, rules: Vec<Rules>) {
+        let mut now = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        if *now != rules {
+            *now = rules;
+            self.revision.value.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub(super) fn revision(&self) -> &LevelCell {
+        &self.revision
+    }
+
+    fn rules<T>(&self, read: impl FnOnce(&[Rules]) -> T) -> T {
+        read(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rules of one listener; none for a number that no listener has.
+    fn listener<T>(&self, number: u32, read: impl FnOnce(&Rules) -> T) -> Option<T> {
+        let index = usize::try_from(number).ok()?;
+        self.rules(|rules| rules.get(index).map(read))
+    }
+}
+
+pub(super) extern "C" fn current(ctx: *const ()) -> RVec<u8> {
+    guard(RVec::new(), || {
+        let told: Vec<ListenerLimits> = side(ctx).limits.rules(|rules| {
+            let told = |rules: &Rules| ListenerLimits {
+                values: rules.values,
+                proxy_protocol: !rules.proxies.is_empty(),
+            };
+            rules.iter().map(told).collect()
+        });
+        serde_json::to_vec(&told).unwrap_or_default().into()
+    })
+}
+
+pub(super) extern "C" fn trusts(ctx: *const (), listener: u32, peer: RStr<'_>) -> bool {
+    guard(false, || {
+        let peer = address(&peer);
+        side(ctx)
+            .limits
+            .listener(listener, |rules| admits(&rules.proxies, peer))
+            .unwrap_or(false)
+    })
+}
+
+pub(super) extern "C" fn admit(
+    ctx: *const (),
+    listener: u32,
+    peer: RStr<'_>,
+) -> RResult<AdmissionHandle, u32> {
+    guard(RResult::RErr(REFUSED_CONNECTIONS), || {
+        let limits = &side(ctx).limits;
+        let Some(counts) = limits.counts.get() else {
+            return RResult::RErr(REFUSED_CONNECTIONS);
+        };
+        let admitted = limits.listener(listener, |rules| {
+            counts.admit(rules, address(&peer), Instant::now())
+        });
+        match admitted {
+            Some(Ok(admission)) => RResult::ROk(AdmissionHandle {
+                admission: Box::into_raw(Box::new(admission)).cast_const().cast(),
+            }),
+            Some(Err(Refused::Address)) => RResult::RErr(REFUSED_ADDRESS),
+            Some(Err(Refused::Rate)) => RResult::RErr(REFUSED_RATE),
+            Some(Err(Refused::Connections)) | None => RResult::RErr(REFUSED_CONNECTIONS),
+        }
+    })
+}
+
+pub(super) extern "C" fn release(admission: AdmissionHandle) {
+    guard((), || {
+        let admission = admission.admission.cast_mut().cast::<Admission>();
+        // SAFETY: made by `admit`, and the plugin gives each back once.
+        drop(unsafe { Box::from_raw(admission) });
+    });
+}
+
+fn address(peer: &RStr<'_>) -> Option<IpAddr> {
+    peer.as_str().parse().ok()
+}
