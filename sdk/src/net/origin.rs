@@ -41,6 +41,15 @@ impl Origin {
         }
     }
 
+    /// As this, for a client that asks to be taken for nobody: its certificate plays no part.
+    #[must_use]
+    pub fn without_certificate(self) -> Self {
+        Self {
+            certificate: None,
+            ..self
+        }
+    }
+
     pub(crate) fn over_tls(self, certificate: Option<Arc<[u8]>>) -> Self {
         Self {
             secure: true,

@@ -21,16 +21,9 @@ impl Session {
     pub(super) async fn carry_out(&mut self, request: Request) -> Option<Answer> {
         let answer = match request {
             Request::Login { user, password } => {
-                let login = AccountLogin::with_password(&user, &password);
-                logged_in(self.log_in(&user, login).await)
+                logged_in(self.log_in(&user, Some(&password)).await)
             }
-            Request::Identify { user } => {
-                let login = AccountLogin {
-                    user: Some(&user),
-                    ..AccountLogin::default()
-                };
-                logged_in(self.log_in(&user, login).await)
-            }
+            Request::Identify { user } => logged_in(self.log_in(&user, None).await),
             Request::Logout => {
                 self.login = None;
                 self.listener = None;
@@ -141,11 +134,12 @@ impl Session {
         })
     }
 
-    async fn log_in(&mut self, user: &str, login: AccountLogin<'_>) -> Result<VirtualPath, Denial> {
+    /// Without a password it is the certificate that has to be of the account.
+    async fn log_in(&mut self, user: &str, password: Option<&[u8]>) -> Result<VirtualPath, Denial> {
         let config = &self.service.config;
         let accounts = self.service.context.accounts();
         let anonymous = if is_anonymous(user) && config.anonymous_enable {
-            accounts.identify(&self.origin, None)
+            accounts.identify(&self.origin.clone().without_certificate(), None)
         } else {
             None
         };
@@ -161,7 +155,17 @@ impl Session {
             None => {
                 let denied =
                     !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
-                let account = accounts.login(&self.origin, login).await.map_err(denial);
+                let account = match password {
+                    Some(password) => {
+                        let login = AccountLogin::with_password(user, password);
+                        accounts.login(&self.origin, login).await.map_err(denial)
+                    }
+                    // no failed login if it is of another account: a password may follow
+                    None => accounts
+                        .identify(&self.origin, None)
+                        .filter(|account| account.name() == user)
+                        .ok_or(Denial::Credentials),
+                };
                 // asked nevertheless, so that the answer takes as long as for others
                 let account = account.and_then(|account| {
                     if denied {

@@ -26,7 +26,7 @@ impl Service {
         TlsPolicy {
             offered: connection.stream.as_tcp().is_some() && self.context.tls().is_some(),
             logins: TlsDemand {
-                accounts: false,
+                accounts: exposed && self.context.accounts().requires_tls(),
                 anonymous: exposed && config.force_anon_logins_ssl,
             },
             data: TlsDemand {
