@@ -4,6 +4,9 @@ pub use polyport_abi::plugin::SettingProblem as Problem;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// What is got where nobody knows the key.
+pub(crate) const UNKNOWN: &str = "an unknown key";
+
 /// Reads settings, gathering all problems: each offending key is noted, taken out, and the rest read again.
 ///
 /// # Errors
@@ -50,7 +53,7 @@ fn explain(key: String, found: Option<Value>, message: &str) -> Problem {
         return Problem {
             key,
             expected: format!("a known key: {expected}"),
-            got: "an unknown key".into(),
+            got: UNKNOWN.into(),
         };
     }
     match message.split_once("expected ") {

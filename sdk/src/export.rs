@@ -361,6 +361,14 @@ fn read_value<P: Plugin>(settings: &serde_json::Value) -> Result<P::Config, Vec<
     let (config, mut problems) = crate::config::read_rest::<P::Config>(settings);
     // The operator gets to know of a bound beside an unknown key, too.
     problems.extend(config.iter().flat_map(P::check));
+    for problem in &mut problems {
+        if problem.got == crate::config::UNKNOWN
+            && let Some(limit) = P::LIMITS.in_place_of(&problem.key)
+        {
+            problem.expected = format!("{limit} in the limits of the service");
+            problem.got = "a setting".into();
+        }
+    }
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),

@@ -8,8 +8,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use polyport_ftp_core::MAX_LINE;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Symlinks;
+use polyport_sdk::limits::Known;
 use serde::{Deserialize, Serialize};
 
 /// Lowest port passive mode may use: those below belong to system services.
@@ -58,8 +60,6 @@ pub struct Config {
     pub passive_ports: String,
     /// Whether PORT and EPRT are offered.
     pub port_enable: bool,
-    /// Seconds without a command until a session ends.
-    pub idle_timeout: u32,
     /// Seconds without progress until a transfer ends.
     pub data_timeout: u32,
     /// Seconds until a data connection must have come about.
@@ -90,6 +90,13 @@ pub enum Ascii {
     Never,
 }
 
+/// What clients are held to where the operator says nothing.
+pub const LIMITS: Known = Known::new()
+    .max_connections(2000)
+    .login_timeout(Duration::from_secs(60))
+    .idle_timeout(Duration::from_secs(300))
+    .max_line(MAX_LINE as u64, 512..=65_536);
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -111,7 +118,6 @@ impl Default for Config {
             pasv_address: String::new(),
             passive_ports: "40000-40099".into(),
             port_enable: true,
-            idle_timeout: 300,
             data_timeout: 300,
             accept_timeout: 60,
             max_login_failures: 3,
@@ -154,7 +160,6 @@ impl Config {
             );
         }
         for (key, seconds) in [
-            ("idle_timeout", self.idle_timeout),
             ("data_timeout", self.data_timeout),
             ("accept_timeout", self.accept_timeout),
         ] {
@@ -212,7 +217,6 @@ mod tests {
             root: PathBuf::new(),
             passive_ports: "2000".into(),
             pasv_address: "somewhere".into(),
-            idle_timeout: 0,
             data_timeout: 86_401,
             accept_timeout: 0,
             max_login_failures: 0,
@@ -229,7 +233,6 @@ mod tests {
                 "root",
                 "passive_ports",
                 "pasv_address",
-                "idle_timeout",
                 "data_timeout",
                 "accept_timeout",
                 "max_login_failures"

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Data, Summary, Text};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
@@ -29,6 +30,12 @@ impl Plugin for Ftp {
     type Config = Config;
 
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("ftps", "tcp")];
+
+    const LIMITS: Known = config::LIMITS;
+
+    fn busy(_: &str, _: Refusal, _: &[u8]) -> Busy {
+        Busy::Answer(polyport_ftp_core::too_many_connections())
+    }
 
     const CLIENT_HELP: &'static str = client::HELP;
 

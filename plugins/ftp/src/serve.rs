@@ -59,7 +59,7 @@ impl Service {
 
     fn options(&self, connection: &Connection) -> Options {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let config = &self.config;
+        let (config, limits) = (&self.config, connection.limits());
         Options {
             banner: config.banner(),
             peer: connection.peer().ip(),
@@ -68,7 +68,9 @@ impl Service {
             port_enable: config.port_enable,
             pasv_address: config.pasv_address(),
             write_enable: config.write_enable,
-            idle_timeout: seconds(config.idle_timeout),
+            login_timeout: limits.login_timeout,
+            max_line: limits.max_line,
+            idle_timeout: limits.idle_timeout,
             data_timeout: seconds(config.data_timeout),
             max_login_failures: config.max_login_failures,
             anonymous_enable: config.anonymous_enable,

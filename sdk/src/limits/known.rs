@@ -123,6 +123,19 @@ impl Known {
         }
     }
 
+    /// The key that means what a setting of this name meant, or would mean; none if it is no limit.
+    pub(crate) fn in_place_of(&self, setting: &str) -> Option<&'static str> {
+        let key = match setting {
+            "connect_timeout" => "login_timeout",
+            "header_timeout" => "handshake_timeout",
+            "max_header_size" => "max_header",
+            "max_packet_size" | "max_request" => "max_packet",
+            other => other,
+        };
+        let (key, _) = KEYS.into_iter().find(|(known, _)| *known == key)?;
+        self.limit(key).map(|_| key)
+    }
+
     /// As the host is told.
     pub(crate) fn describe(&self) -> KnownLimits {
         KEYS.iter()

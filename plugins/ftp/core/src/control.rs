@@ -38,6 +38,10 @@ pub struct Options {
     pub pasv_address: Option<Ipv4Addr>,
     /// Whether any command may change files.
     pub write_enable: bool,
+    /// Time from the connection to the login, until 421.
+    pub login_timeout: Duration,
+    /// Longest command line in bytes.
+    pub max_line: usize,
     /// Time without a command, and without a transfer, until 421.
     pub idle_timeout: Duration,
     /// Time without progress of a transfer until it is ended.
@@ -151,6 +155,7 @@ pub struct Control {
     course: Course,
     end_of_input: bool,
     quit: bool,
+    connected_at: Instant,
     active_at: Instant,
 }
 
@@ -164,6 +169,7 @@ impl Control {
             Some(_) => Protection::Private,
             None => Protection::Clear,
         };
+        let reader = LineReader::new(options.max_line);
         Self {
             secured: options.secured,
             protection,
@@ -174,13 +180,14 @@ impl Control {
             pending: None,
             transfer: None,
             output,
-            reader: LineReader::default(),
+            reader,
             queue: VecDeque::new(),
             requests: VecDeque::new(),
             course: Course::default(),
             end_of_input: false,
             quit: false,
             active_at: now,
+            connected_at: now,
         }
     }
 
@@ -292,7 +299,7 @@ impl Control {
                 transfer.timed_out = true;
                 self.request(Request::Abort);
             }
-        } else if self.pending.is_none() && now >= self.active_at + self.options.idle_timeout {
+        } else if self.pending.is_none() && now >= self.patience_ends() {
             self.end(Some(reply::IDLE_TIMEOUT));
         }
         self.advance();
@@ -336,7 +343,16 @@ impl Control {
             Some(transfer) if transfer.timed_out => None,
             Some(transfer) => Some(transfer.progress_at + self.options.data_timeout),
             None if self.pending.is_some() => None,
-            None => Some(self.active_at + self.options.idle_timeout),
+            None => Some(self.patience_ends()),
+        }
+    }
+
+    /// When a client that is neither served nor waited for is sent away.
+    fn patience_ends(&self) -> Instant {
+        let idle = self.active_at + self.options.idle_timeout;
+        match self.user() {
+            Some(_) => idle,
+            None => idle.min(self.connected_at + self.options.login_timeout),
         }
     }
 
@@ -388,7 +404,7 @@ impl Control {
     /// Throws away what was sent and not carried out yet.
     pub(crate) fn discard_input(&mut self) {
         self.queue.clear();
-        self.reader = LineReader::default();
+        self.reader = LineReader::new(self.options.max_line);
     }
 
     /// QUIT: 221 comes when the transfer has ended.

@@ -20,7 +20,9 @@ mod reply;
 mod request;
 
 pub use control::{Control, Options, TlsDemand, TlsPolicy, is_anonymous};
+pub use line::MAX_LINE;
 pub use path::VirtualPath;
+pub use reply::too_many_connections;
 pub use request::{
     Answer, Denial, Endpoint, Failure, ListStyle, Listing, Opened, Placement, Protection,
     Representation, Request, Secured, Stopped,

@@ -4,7 +4,7 @@
 //! IAC are taken out (a client sends IAC IP, IAC DM before ABOR), lines end in LF with or
 //! without CR before it. Must not know any command.
 
-/// Longest accepted command line in bytes, without its line end.
+/// Longest command line in bytes, without its line end, unless the operator says otherwise.
 ///
 /// A path of 4096 bytes (PATH_MAX) and its verb fit.
 pub const MAX_LINE: usize = 4096 + 64;
@@ -20,7 +20,7 @@ const NEGOTIATIONS: std::ops::RangeInclusive<u8> = 251..=254;
 pub enum Line {
     /// A complete line without its end.
     Command(Vec<u8>),
-    /// A line over [`MAX_LINE`]; its bytes were thrown away.
+    /// A line over the limit; its bytes were thrown away.
     TooLong,
 }
 
@@ -35,14 +35,25 @@ enum Telnet {
 }
 
 /// Incremental splitter; any cut of the stream gives the same lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LineReader {
+    max_line: usize,
     telnet: Telnet,
     line: Vec<u8>,
     too_long: bool,
 }
 
 impl LineReader {
+    /// A reader of lines up to this length in bytes, without their line end.
+    pub fn new(max_line: usize) -> Self {
+        Self {
+            max_line,
+            telnet: Telnet::default(),
+            line: Vec::new(),
+            too_long: false,
+        }
+    }
+
     /// Takes the next bytes and appends the lines they complete.
     pub fn feed(&mut self, bytes: &[u8], lines: &mut impl Extend<Line>) {
         for &byte in bytes {
@@ -78,7 +89,7 @@ impl LineReader {
     fn data(&mut self, byte: u8) -> Option<Line> {
         if byte != b'\n' {
             // one more than a line may have: the CR before its LF
-            if self.line.len() > MAX_LINE {
+            if self.line.len() > self.max_line {
                 self.too_long = true;
                 self.line.clear();
             }
@@ -94,7 +105,7 @@ impl LineReader {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        Some(if line.len() > MAX_LINE {
+        Some(if line.len() > self.max_line {
             Line::TooLong
         } else {
             Line::Command(line)
@@ -107,7 +118,7 @@ mod tests {
     use super::*;
 
     fn lines(chunks: &[&[u8]]) -> Vec<Line> {
-        let mut reader = LineReader::default();
+        let mut reader = LineReader::new(MAX_LINE);
         let mut found = Vec::new();
         for chunk in chunks {
             reader.feed(chunk, &mut found);
@@ -152,7 +163,7 @@ mod tests {
             (b"NOOP\r\nU", false),
             (&[b'x'; MAX_LINE + 2], false),
         ] {
-            let mut reader = LineReader::default();
+            let mut reader = LineReader::new(MAX_LINE);
             reader.feed(bytes, &mut Vec::new());
             assert_eq!(reader.is_at_line_start(), at_start, "{bytes:?}");
         }
@@ -168,7 +179,7 @@ mod tests {
 
     #[test]
     fn overlong_line_is_bounded_and_the_next_one_is_read() {
-        let mut reader = LineReader::default();
+        let mut reader = LineReader::new(MAX_LINE);
         let mut found = Vec::new();
         for _ in 0..100 {
             reader.feed(&[b'x'; 1000], &mut found);

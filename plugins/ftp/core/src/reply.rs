@@ -21,6 +21,14 @@ macro_rules! replies {
     };
 }
 
+/// What a client reads for which there is no place (RFC 959 section 4.2: 421 may be the reply to any command, and to
+/// the connection itself).
+pub fn too_many_connections() -> Vec<u8> {
+    let mut output = Vec::new();
+    TOO_MANY_CONNECTIONS.write(&mut output);
+    output
+}
+
 replies! {
     LISTING_FOLLOWS        = 150 "Here comes the directory listing.";
     SEND_DATA              = 150 "Ok to send data.";
@@ -55,6 +63,7 @@ replies! {
     IDLE_TIMEOUT           = 421 "Timeout.";
     DRAINING               = 421 "Service closing, please connect again.";
     ACCOUNT_CHANGED        = 421 "The account was changed, please log in again.";
+    TOO_MANY_CONNECTIONS   = 421 "Too many connections, please try again later.";
     TOO_MANY_QUEUED        = 421 "Too many commands without waiting for replies.";
     NO_DATA_PORT           = 425 "Use PORT or PASV first.";
     NEED_EPSV              = 425 "PASV needs IPv4, use EPSV.";

@@ -14,6 +14,8 @@ fn options() -> Options {
         port_enable: true,
         pasv_address: None,
         write_enable: true,
+        login_timeout: Duration::from_secs(60),
+        max_line: 4160,
         idle_timeout: Duration::from_secs(300),
         data_timeout: Duration::from_secs(300),
         max_login_failures: 3,

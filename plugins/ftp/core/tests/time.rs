@@ -28,6 +28,8 @@ impl Client {
             port_enable: true,
             pasv_address: None,
             write_enable: true,
+            login_timeout: 60 * SECOND,
+            max_line: 4160,
             idle_timeout: 300 * SECOND,
             data_timeout: 60 * SECOND,
             max_login_failures: 3,
@@ -129,6 +131,19 @@ fn an_idle_session_ends_a_while_after_its_last_command() {
     assert_eq!(client.replies(), "421 Timeout.\r\n");
     assert!(client.control.is_closed());
     assert_eq!(client.deadline(), None);
+}
+
+#[test]
+fn who_does_not_log_in_is_sent_away_however_busy() {
+    let mut client = Client::connect();
+    assert_eq!(client.deadline(), Some(60));
+    client.pass(59 * SECOND);
+    client.send("NOOP\r\n");
+    client.replies();
+    assert_eq!(client.deadline(), Some(60));
+    client.at_deadline();
+    assert_eq!(client.replies(), "421 Timeout.\r\n");
+    assert!(client.control.is_closed());
 }
 
 #[test]
