@@ -36,6 +36,8 @@ pub struct Mqtt {
 impl Plugin for Mqtt {
     type Config = Config;
 
+    const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("mqtts", "tcp"), ("wss", "ws")];
+
     const CLIENT_HELP: &'static str = client::HELP;
 
     fn client(arguments: Vec<String>) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polyport_mqtt_core::{Authorizer, LoginRefusal, LoginRequest};
+use polyport_mqtt_core::{Authorizer, Extent, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
 use polyport_sdk::accounts::{Account, Action, Denied, Login};
 use polyport_sdk::net::Origin;
@@ -14,8 +14,15 @@ impl Authorizer for Rights {
     fn may_publish(&self, topic_name: &str) -> bool {
         self.0.allows(Action::Publish, topic_name)
     }
-    fn may_subscribe(&self, topic_filter: &str) -> bool {
-        self.0.allows(Action::Subscribe, topic_filter)
+    fn may_subscribe(&self, topic_filter: &str) -> Extent {
+        if self.0.allows(Action::Subscribe, topic_filter) {
+            Extent::Every
+        } else {
+            Extent::None
+        }
+    }
+    fn may_receive(&self, topic_name: &str) -> bool {
+        self.0.allows(Action::Subscribe, topic_name)
     }
 }
 

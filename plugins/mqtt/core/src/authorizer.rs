@@ -6,8 +6,23 @@ use crate::codec::ReasonCode;
 pub trait Authorizer: Send + Sync {
     /// May publish to this topic name.
     fn may_publish(&self, topic_name: &str) -> bool;
-    /// May subscribe to this topic filter (of a shared subscription: the filter after the name).
-    fn may_subscribe(&self, topic_filter: &str) -> bool;
+    /// Which of the topics that this filter stands for may be received (of a shared subscription:
+    /// the filter after the name).
+    fn may_subscribe(&self, topic_filter: &str) -> Extent;
+    /// May receive what is published to this topic name. Asked for subscriptions to filters of
+    /// which only some topics may be received.
+    fn may_receive(&self, topic_name: &str) -> bool;
+}
+
+/// How much of what was asked for is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every topic.
+    Every,
+    /// Some topics: each is to be asked for.
+    Some,
+    /// No topic.
+    None,
 }
 
 /// Rights without limits.
@@ -18,7 +33,10 @@ impl Authorizer for AllowAll {
     fn may_publish(&self, _: &str) -> bool {
         true
     }
-    fn may_subscribe(&self, _: &str) -> bool {
+    fn may_subscribe(&self, _: &str) -> Extent {
+        Extent::Every
+    }
+    fn may_receive(&self, _: &str) -> bool {
         true
     }
 }

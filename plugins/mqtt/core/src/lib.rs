@@ -16,7 +16,7 @@ pub mod time;
 pub mod topic;
 mod trie;
 
-pub use authorizer::{AllowAll, Authorizer, LoginRefusal};
+pub use authorizer::{AllowAll, Authorizer, Extent, LoginRefusal};
 pub use broker::{Broker, ConnectionId, LoginRequest, Output, Received};
 pub use settings::Settings;
 pub use time::Time;

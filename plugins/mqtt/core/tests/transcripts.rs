@@ -13,7 +13,7 @@ use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::codec::QoS;
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
-    Authorizer, Broker, ConnectionId, LoginRefusal, LoginRequest, Settings, Time,
+    Authorizer, Broker, ConnectionId, Extent, LoginRefusal, LoginRequest, Settings, Time,
 };
 
 /// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`. The
@@ -26,8 +26,22 @@ impl Authorizer for Rights {
     fn may_publish(&self, topic: &str) -> bool {
         !topic.starts_with("denied/")
     }
-    fn may_subscribe(&self, filter: &str) -> bool {
-        !filter.starts_with("denied/") && (self.named || !filter.starts_with("private/"))
+    fn may_subscribe(&self, filter: &str) -> Extent {
+        let denied = if self.named {
+            &["denied/"][..]
+        } else {
+            &["denied/", "private/"]
+        };
+        if denied.iter().any(|prefix| filter.starts_with(prefix)) {
+            Extent::None
+        } else if filter.starts_with(['+', '#']) {
+            Extent::Some
+        } else {
+            Extent::Every
+        }
+    }
+    fn may_receive(&self, topic: &str) -> bool {
+        self.may_subscribe(topic) == Extent::Every
     }
 }
 

@@ -102,7 +102,7 @@ impl Broker {
         };
         let packet_identifier = ack.packet_identifier;
         let mut reason = ReasonCode::Success;
-        if !session.received.remove(&packet_identifier) {
+        if !session.note_released(packet_identifier) {
             reason = ReasonCode::PacketIdentifierNotFound;
         } else if session.durable {
             // Before PUBCOMP leaves: the client may use the identifier for a new message then.

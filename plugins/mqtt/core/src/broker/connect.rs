@@ -238,7 +238,7 @@ impl Broker {
         let resumed = self.take_over(&pending);
         let session_present = resumed.is_some();
         if let Some(key) = resumed {
-            self.check_subscriptions(id, key);
+            self.check_rights(id, key);
         }
         let client_id: Arc<str> = pending.client_id.as_str().into();
         let key = resumed.unwrap_or_else(|| {
@@ -261,12 +261,11 @@ impl Broker {
             }
         });
         if let Some(session) = self.sessions.get_mut(key) {
-            session.connection = Some(id);
+            session.begin_connection(id);
             session.expiry = expiry;
             session.will = will;
             session.will_at = None;
             session.ends_at = None;
-            session.outstanding = 0;
             session.recorded |=
                 self.settings.persistence && (session.durable || session.will.is_some());
             if session.recorded {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::send::{Sending, send};
 use super::session::{Awaiting, Delivery, InFlight, Session, SessionId};
+use super::topic_checks::may_receive;
 use super::{Broker, ConnectionId};
 use crate::codec::{PacketType, QoS, ReasonCode, ack};
 use crate::message::{Message, MessageView};
@@ -28,7 +29,7 @@ impl Broker {
             }
         }
         for group in &route.groups {
-            if let Some(member) = self.choose(group) {
+            if let Some(member) = self.choose(group, view.topic) {
                 self.deliver(view, member, &mut kept);
             }
         }
@@ -36,15 +37,17 @@ impl Broker {
 
     /// The members of a shared subscription take turns; a connected one with room goes before one
     /// whose messages would wait.
-    fn choose<'a>(&self, group: &'a SharedGroup) -> Option<&'a Receiver> {
+    fn choose<'a>(&self, group: &'a SharedGroup, topic: &str) -> Option<&'a Receiver> {
         let start = group.cursor.fetch_add(1, Ordering::Relaxed) as usize;
         let members = &group.members;
         let turn = |offset: usize| &members[start.wrapping_add(offset) % members.len()];
         let session = |member: &Receiver| self.sessions.get(member.session);
         let by = |wanted: &dyn Fn(&Session) -> bool| {
-            (0..members.len())
-                .map(turn)
-                .find(|member| session(member).is_some_and(wanted))
+            (0..members.len()).map(turn).find(|member| {
+                session(member).is_some_and(|session| {
+                    wanted(session) && may_receive(session, &self.connections, topic)
+                })
+            })
         };
         by(&|session| session.connection.is_some() && session.queue.is_empty())
             .or_else(|| by(&|session| session.connection.is_some()))
@@ -62,6 +65,9 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(receiver.session) else {
             return;
         };
+        if !may_receive(session, &self.connections, view.topic) {
+            return;
+        }
         let mut sending = Sending {
             qos,
             retain,

@@ -17,6 +17,7 @@ mod send;
 mod session;
 mod subscribe;
 mod timers;
+mod topic_checks;
 
 use std::collections::HashMap;
 use std::sync::Arc;

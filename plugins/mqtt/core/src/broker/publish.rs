@@ -185,10 +185,11 @@ impl Broker {
         version: Version,
         publish: &Publish<'_>,
     ) -> Result<bool, Error> {
-        let Some(session) = self.sessions.get(session) else {
+        let Some(session) = self.sessions.get_mut(session) else {
             return Ok(true);
         };
-        if session.received.contains(&publish.packet_identifier) {
+        if session.received.contains_key(&publish.packet_identifier) {
+            session.note_received(publish.packet_identifier);
             self.write(id, |out| {
                 ack::encode(
                     out,
@@ -200,7 +201,7 @@ impl Broker {
             });
             return Ok(true);
         }
-        if version.is_v5() && session.received.len() >= usize::from(self.settings.receive_maximum) {
+        if version.is_v5() && session.received_here >= usize::from(self.settings.receive_maximum) {
             let reason = ReasonCode::ReceiveMaximumExceeded;
             return Err(Error::Refused {
                 reason,
@@ -231,7 +232,7 @@ impl Broker {
                 if !(version.is_v5() && reason.is_error())
                     && let Some(session) = self.sessions.get_mut(session)
                 {
-                    session.received.insert(packet_identifier);
+                    session.note_received(packet_identifier);
                     if session.durable {
                         self.journal.require(&Record::Received {
                             session: session.number,

@@ -77,7 +77,10 @@ impl Broker {
                 });
             }
         }
-        session.received.extend(stored.received);
+        let received = stored.received.into_iter();
+        session
+            .received
+            .extend(received.map(|identifier| (identifier, false)));
         let subscriptions: Vec<_> = stored
             .subscriptions
             .into_iter()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::connection::Phase;
 use super::send::{Sending, send};
 use super::session::SessionId;
+use super::topic_checks::may_receive_on;
 use super::{Broker, ConnectionId};
 use crate::codec::QoS;
 use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
@@ -122,7 +123,10 @@ impl Broker {
                 .retained
                 .get(&message.topic)
                 .is_some_and(|current| Arc::ptr_eq(current, &message));
-            if !current || message.is_expired(self.now) {
+            if !current
+                || message.is_expired(self.now)
+                || !may_receive_on(session, connection, &message.topic)
+            {
                 continue;
             }
             let identifiers: &[u32] = if identifier == 0 { &[] } else { &[identifier] };

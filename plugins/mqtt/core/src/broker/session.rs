@@ -1,9 +1,10 @@
 //! Session state (section 4.1).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
+use super::topic_checks::TopicChecks;
 use crate::codec::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::message::Message;
@@ -72,8 +73,13 @@ pub(super) struct Session {
     pub outstanding: usize,
     pub queue: VecDeque<Delivery>,
     pub queue_bytes: usize,
-    /// QoS 2 packet identifiers of the client that wait for PUBREL.
-    pub received: HashSet<u16>,
+    /// QoS 2 packet identifiers of the client that wait for PUBREL, each with whether its PUBLISH
+    /// came, or came again, on the present connection.
+    pub received: HashMap<u16, bool>,
+    /// How many of them did: they count against the server's receive maximum (4.9).
+    pub received_here: usize,
+    /// Set when a subscription stands for topics that may not be received as well.
+    pub topic_checks: Option<Box<TopicChecks>>,
     pub will: Option<PendingWill>,
     pub will_at: Option<Time>,
     pub ends_at: Option<Time>,
@@ -98,7 +104,9 @@ impl Session {
             outstanding: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
-            received: HashSet::new(),
+            received: HashMap::new(),
+            received_here: 0,
+            topic_checks: None,
             will: None,
             will_at: None,
             ends_at: None,
@@ -106,6 +114,30 @@ impl Session {
             last_identifier: 0,
             free_identifiers: 0,
         }
+    }
+
+    /// A connection took the session over: quotas begin anew (4.9).
+    pub(super) fn begin_connection(&mut self, id: ConnectionId) {
+        self.connection = Some(id);
+        self.outstanding = 0;
+        self.received_here = 0;
+        for here in self.received.values_mut() {
+            *here = false;
+        }
+    }
+
+    /// Notes a QoS 2 PUBLISH that came on this connection; true if its identifier was not known.
+    pub(super) fn note_received(&mut self, packet_identifier: u16) -> bool {
+        let before = self.received.insert(packet_identifier, true);
+        self.received_here += usize::from(before != Some(true));
+        before.is_none()
+    }
+
+    /// Forgets a QoS 2 PUBLISH that was released; false if it was not known.
+    pub(super) fn note_released(&mut self, packet_identifier: u16) -> bool {
+        let before = self.received.remove(&packet_identifier);
+        self.received_here -= usize::from(before == Some(true));
+        before.is_some()
     }
 
     /// True when the session can outlive its connection.
@@ -164,6 +196,26 @@ impl Session {
         let delivery = self.queue.pop_front()?;
         self.queue_bytes -= delivery.message.size();
         Some(delivery)
+    }
+}
+
+impl Session {
+    /// Gives up the messages that `keep` does not want, queued or under way, unless they were
+    /// received and only their identifier is left; returns the numbers of their deliveries.
+    pub(super) fn retain_deliveries(&mut self, keep: impl Fn(&Delivery) -> bool) -> Vec<u64> {
+        let mut dropped = Vec::new();
+        let mut wanted = |delivery: &Delivery| {
+            let wanted = keep(delivery);
+            if !wanted {
+                dropped.push(delivery.number);
+            }
+            wanted
+        };
+        self.in_flight
+            .retain(|entry| entry.delivery.as_ref().is_none_or(&mut wanted));
+        self.queue.retain(wanted);
+        self.queue_bytes = self.queue.iter().map(|entry| entry.message.size()).sum();
+        dropped
     }
 }
 

@@ -1,7 +1,9 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10).
 
 use super::session::SessionId;
+use super::topic_checks::TopicChecks;
 use super::{Broker, ConnectionId};
+use crate::authorizer::Extent;
 use crate::codec::subscribe::{Subscribe, SubscriptionOptions};
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::codec::{Error, ReasonCode, Version, suback, unsuback};
@@ -30,7 +32,12 @@ impl Broker {
         let mut retained = Vec::new();
         for (text, filter, options) in parsed {
             match self.check_filter(id, session, text, filter) {
-                Ok(()) => {
+                Ok(extent) => {
+                    if extent == Extent::Some
+                        && let Some(session) = self.sessions.get_mut(session)
+                    {
+                        session.topic_checks.get_or_insert_default();
+                    }
                     let existed = self.subscribe(session, text, filter, options, identifier);
                     self.collect_retained(filter, options, existed, identifier, &mut retained);
                     codes.push(options.qos as u8);
@@ -94,13 +101,15 @@ impl Broker {
         session: SessionId,
         text: &str,
         filter: Filter<'_>,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<Extent, ReasonCode> {
         if text.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let connection = self.connections.get(id);
-        if !connection.is_some_and(|connection| connection.authorizer.may_subscribe(filter.filter))
-        {
+        let extent = connection.map_or(Extent::None, |connection| {
+            connection.authorizer.may_subscribe(filter.filter)
+        });
+        if extent == Extent::None {
             return Err(ReasonCode::NotAuthorized);
         }
         let full = self.sessions.get(session).is_none_or(|session| {
@@ -110,7 +119,7 @@ impl Broker {
         if full {
             Err(ReasonCode::QuotaExceeded)
         } else {
-            Ok(())
+            Ok(extent)
         }
     }
 
@@ -145,8 +154,8 @@ impl Broker {
     }
 
     /// A session may be resumed by a client with other rights than made it: what it may no longer
-    /// subscribe to is taken from it, queued messages included.
-    pub(super) fn check_subscriptions(&mut self, id: ConnectionId, key: SessionId) {
+    /// subscribe to is taken from it, and messages that it may no longer receive.
+    pub(super) fn check_rights(&mut self, id: ConnectionId, key: SessionId) {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
@@ -154,16 +163,15 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let denied: Vec<Box<str>> = session
-            .subscriptions
-            .keys()
-            .filter(|text| {
-                Filter::parse(text).is_some_and(|filter| !authorizer.may_subscribe(filter.filter))
-            })
-            .cloned()
-            .collect();
-        if denied.is_empty() {
-            return;
+        let checks = TopicChecks::default();
+        let mut some = false;
+        let mut denied = Vec::new();
+        for text in session.subscriptions.keys() {
+            match Filter::parse(text).map(|filter| authorizer.may_subscribe(filter.filter)) {
+                Some(Extent::Every) => {}
+                Some(Extent::Some) => some = true,
+                _ => denied.push(text.clone()),
+            }
         }
         let (number, durable) = (session.number, session.durable);
         for text in denied {
@@ -178,19 +186,17 @@ impl Broker {
                 });
             }
         }
-        for _ in 0..session.queue.len() {
-            let Some(delivery) = session.pop_queue() else {
-                break;
-            };
-            if authorizer.may_subscribe(&delivery.message.topic) {
-                session.push_queue(delivery);
-            } else if durable {
-                let delivery = delivery.number;
+        let dropped = session.retain_deliveries(|delivery| {
+            checks.may_receive(&*authorizer, &delivery.message.topic)
+        });
+        if durable {
+            for delivery in dropped {
                 self.journal.require(&Record::Delivered {
                     session: number,
                     delivery,
                 });
             }
         }
+        session.topic_checks = some.then(|| Box::new(checks));
     }
 }
