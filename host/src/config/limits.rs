@@ -103,17 +103,18 @@ pub fn out_of_bounds(key: &str, number: u64, known: KnownLimit) -> Option<String
     if (known.min..=known.max).contains(&number) {
         return None;
     }
-    let show = |number: u64| match unit {
-        Unit::Count => number.to_string(),
-        Unit::Time => format!("{:?}", spell(Duration::from_millis(number))),
-        Unit::Size => format!("{number} bytes"),
-    };
-    Some(format!(
-        "expected {} to {}, got {}",
-        show(known.min),
-        show(known.max),
-        show(number)
-    ))
+    let KnownLimit { min, max, .. } = known;
+    let spelt = |number| format!("{:?}", spell(Duration::from_millis(number)));
+    Some(match unit {
+        Unit::Count => format!("expected {min} to {max}, got {number}"),
+        Unit::Time => format!(
+            "expected {} to {}, got {}",
+            spelt(min),
+            spelt(max),
+            spelt(number)
+        ),
+        Unit::Size => format!("expected {min} to {max} bytes, got {number}"),
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(out_of_bounds("max_line", 1000, known), None);
         assert_eq!(
             out_of_bounds("max_line", 1, known).unwrap(),
-            "expected 1000 bytes to 60000 bytes, got 1 bytes"
+            "expected 1000 to 60000 bytes, got 1"
         );
         assert_eq!(
             out_of_bounds("idle_timeout", 0, known).unwrap(),

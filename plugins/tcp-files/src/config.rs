@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Symlinks;
+use polyport_sdk::limits::Known;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol;
@@ -17,21 +18,23 @@ pub struct Config {
     pub root: PathBuf,
     /// What happens to symbolic links.
     pub symlinks: Symlinks,
-    /// Longest request in bytes.
-    pub max_request: u32,
-    /// Seconds without a request, or without progress of a download, until a connection ends.
-    pub idle_timeout: u32,
     /// Failed logins until the connection is closed.
     pub max_login_failures: u32,
 }
+
+/// What clients are held to where the operator says nothing. The idle time holds for a download that does not
+/// progress as well.
+pub const LIMITS: Known = Known::new()
+    .max_connections(2000)
+    .login_timeout(Duration::from_secs(60))
+    .idle_timeout(Duration::from_secs(300))
+    .max_packet(65_536, 64..=protocol::LONGEST as u64);
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             root: "files".into(),
             symlinks: Symlinks::Inside,
-            max_request: 65_536,
-            idle_timeout: 300,
             max_login_failures: 3,
         }
     }
@@ -51,26 +54,10 @@ impl Config {
         if self.root.as_os_str().is_empty() {
             problem("root", "a folder".into(), "\"\"".into());
         }
-        if !(64..=protocol::LONGEST).contains(&self.max_request) {
-            let expected = format!("64 to {} bytes", protocol::LONGEST);
-            problem("max_request", expected, self.max_request.to_string());
-        }
-        if !(1..=86_400).contains(&self.idle_timeout) {
-            problem(
-                "idle_timeout",
-                "1 to 86400 seconds".into(),
-                self.idle_timeout.to_string(),
-            );
-        }
         if self.max_login_failures == 0 {
             problem("max_login_failures", "1 or more".into(), "0".into());
         }
         problems
-    }
-
-    /// Time without progress until a connection ends.
-    pub fn idle_timeout(&self) -> Duration {
-        Duration::from_secs(self.idle_timeout.into())
     }
 }
 
@@ -83,8 +70,6 @@ mod tests {
         assert!(Config::default().check().is_empty());
         let config = Config {
             root: PathBuf::new(),
-            max_request: 63,
-            idle_timeout: 0,
             max_login_failures: 0,
             ..Config::default()
         };
@@ -93,9 +78,6 @@ mod tests {
             .into_iter()
             .map(|problem| problem.key)
             .collect();
-        assert_eq!(
-            keys,
-            ["root", "max_request", "idle_timeout", "max_login_failures"]
-        );
+        assert_eq!(keys, ["root", "max_login_failures"]);
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Jail;
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
 pub use config::Config;
@@ -28,6 +29,12 @@ pub struct TcpFiles {
 
 impl Plugin for TcpFiles {
     type Config = Config;
+
+    const LIMITS: Known = config::LIMITS;
+
+    fn busy(_: &str, _: Refusal, received: &[u8]) -> Busy {
+        reply::busy(received)
+    }
 
     const CLIENT_HELP: &'static str = client::HELP;
 

@@ -1,5 +1,12 @@
 //! Writes answers, byte for byte as Python's `json.dumps` writes them. Does no I/O.
 
+use polyport_sdk::limits;
+
+use crate::protocol::{Reader, Request};
+
+/// The longest request that is awaited of a client for which there is no place.
+const FIRST_REQUEST: u32 = 4096;
+
 /// Length of every status in bytes; clients read exactly that many.
 pub(crate) const STATUS_LEN: usize = 1024;
 
@@ -16,6 +23,8 @@ pub(crate) enum Status {
     BadRequest,
     /// The offset lies beyond the end of the file.
     BeyondEnd,
+    /// There is no place for the client.
+    Busy,
 }
 
 impl Status {
@@ -26,8 +35,20 @@ impl Status {
             Self::NoSuchFile => (300, "file does not exist"),
             Self::BadRequest => (400, "bad request"),
             Self::BeyondEnd => (416, "offset beyond the end of the file"),
+            Self::Busy => (503, "too many connections"),
         }
     }
+}
+
+/// What a client reads for which there is no place: the answer to its first request.
+pub(crate) fn busy(received: &[u8]) -> limits::Busy {
+    let mut reader = Reader::new(FIRST_REQUEST);
+    reader.feed(received);
+    limits::Busy::Answer(match reader.next() {
+        Ok(None) => return limits::Busy::Wait,
+        Ok(Some(Request::Get { .. })) => status_instead_of_file(Status::Busy),
+        Ok(Some(Request::Auth { .. })) | Err(_) => status(Status::Busy),
+    })
 }
 
 /// A status of exactly [`STATUS_LEN`] bytes, filled up with zeros.

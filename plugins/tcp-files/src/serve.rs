@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use polyport_sdk::accounts::{Account, Action, Login};
 use polyport_sdk::files::{ClientPath, Jail};
+use polyport_sdk::limits::Current;
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::TcpFiles;
@@ -25,9 +26,12 @@ const INPUT: usize = 4096;
 /// Serves one client to its end.
 pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Result<(), Error> {
     let mut draining = std::pin::pin!(connection.draining());
+    let limits = connection.limits();
     let mut client = Client {
-        reader: Reader::new(plugin.config.max_request),
-        limit: plugin.config.idle_timeout(),
+        // Bounded by the same number as the key.
+        reader: Reader::new(u32::try_from(limits.max_packet).unwrap_or(u32::MAX)),
+        login_by: Instant::now() + limits.login_timeout,
+        limits: connection.current_limits(),
         who: plugin.anonymous(&connection.origin),
         stream: connection.stream,
         origin: connection.origin,
@@ -39,11 +43,12 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         if !client.answer_requests().await? {
             return Ok(());
         }
+        let patience = client.patience();
         let account = client.who.as_ref().map(|who| who.account.clone());
         let read = tokio::select! {
             () = &mut draining => return Ok(()),
             () = revoked(account.as_ref()) => return Ok(()),
-            read = timeout(client.limit, client.stream.read(&mut input)) => read,
+            read = timeout(patience, client.stream.read(&mut input)) => read,
         };
         match read {
             Ok(Ok(0)) if client.reader.is_within_a_request() => {
@@ -67,7 +72,9 @@ struct Client {
     origin: Origin,
     stream: Stream,
     reader: Reader,
-    limit: Duration,
+    limits: Current,
+    /// When one without an account is sent away.
+    login_by: Instant,
     who: Option<Who>,
     login_failures: u32,
 }
@@ -112,6 +119,15 @@ impl TcpFiles {
 }
 
 impl Client {
+    /// How long its next request may take.
+    fn patience(&self) -> Duration {
+        let idle = self.limits.get().idle_timeout;
+        match self.who {
+            Some(_) => idle,
+            None => idle.min(self.login_by.saturating_duration_since(Instant::now())),
+        }
+    }
+
     /// Answers what has arrived; whether the connection goes on.
     async fn answer_requests(&mut self) -> Result<bool, Error> {
         loop {
@@ -213,7 +229,7 @@ impl Client {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match timeout(self.limit, self.stream.write(rest)).await {
+            match timeout(self.limits.get().idle_timeout, self.stream.write(rest)).await {
                 Ok(Ok(sent)) => rest = &rest[sent..],
                 Ok(Err(error)) => return Err(gone(error)),
                 Err(_) => return Err(Error::Peer("the client does not read its answer".into())),

@@ -128,7 +128,7 @@ fn t21_t22_t23_clients_as_the_tutorial_writes_them() {
 fn t21_a_request_byte_by_byte_and_one_that_is_too_long() {
     let host = builder()
         .file("files/a.txt", "content")
-        .settings("tcp-files", "max_request = 100")
+        .keys("tcp-files", "limits.max_packet = 100")
         .start();
     let mut session = Session::connect(&host);
     for byte in br#"{"cmd": "get", "file": "a.txt"}"# {
@@ -224,7 +224,9 @@ fn t24_a_user_made_by_command_has_a_home_and_can_log_in_at_once() {
 
 #[test]
 fn a_connection_ends_when_it_is_idle_or_its_account_goes() {
-    let host = builder().settings("tcp-files", "idle_timeout = 1").start();
+    let host = builder()
+        .keys("tcp-files", "limits.idle_timeout = \"1s\"")
+        .start();
     assert!(Session::connect(&host).is_closed());
     let host = builder().start();
     let mut session = Session::connect(&host);

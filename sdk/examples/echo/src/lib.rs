@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use polyport_sdk::config::Problem;
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,15 +23,12 @@ use tracing::info;
 pub struct Config {
     /// First line that a client sees.
     greeting: String,
-    /// Longest line that is echoed, in bytes.
-    max_line: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             greeting: "hello".into(),
-            max_line: 4096,
         }
     }
 }
@@ -43,14 +41,20 @@ pub struct Echo {
 impl Plugin for Echo {
     type Config = Config;
 
+    const LIMITS: Known = Known::new().max_line(4096, 1..=1 << 20);
+
+    fn busy(_: &str, _: Refusal, _: &[u8]) -> Busy {
+        Busy::Answer(b"too many connections\n".to_vec())
+    }
+
     fn check(config: &Config) -> Vec<Problem> {
-        if config.max_line > 0 {
+        if !config.greeting.is_empty() {
             return Vec::new();
         }
         vec![Problem {
-            key: "max_line".into(),
-            expected: "1 or more".into(),
-            got: "0".into(),
+            key: "greeting".into(),
+            expected: "a text that is not empty".into(),
+            got: "\"\"".into(),
         }]
     }
 
@@ -61,6 +65,7 @@ impl Plugin for Echo {
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         let draining = connection.draining();
+        let limit = connection.limits().max_line as u64;
         let (read, mut write) = tokio::io::split(connection.stream);
         let mut read = BufReader::new(read);
         write
@@ -69,7 +74,6 @@ impl Plugin for Echo {
         let echo = async {
             loop {
                 let mut line = Vec::new();
-                let limit = self.config.max_line as u64;
                 if (&mut read).take(limit).read_until(b'\n', &mut line).await? == 0 {
                     return Ok(());
                 }

@@ -10,7 +10,8 @@ use polyport_testkit::Host;
 fn it_greets_and_echoes_lines_of_any_split() {
     let host = Host::builder()
         .plugin("echo", "echo", "polyport-echo")
-        .settings("echo", "greeting = \"good day\"\nmax_line = 8")
+        .settings("echo", "greeting = \"good day\"")
+        .keys("echo", "limits.max_line = 8")
         .start();
     let mut client = BufReader::new(host.connect("echo"));
     let mut line = String::new();
@@ -30,11 +31,15 @@ fn it_greets_and_echoes_lines_of_any_split() {
 fn a_setting_out_of_range_is_refused_with_its_line() {
     let mut host = Host::builder()
         .plugin("echo", "echo", "polyport-echo")
-        .settings("echo", "max_line = 0")
+        .settings("echo", "greeting = \"\"\nmax_line = 0")
+        .keys("echo", "limits.max_line = 0")
         .prepare();
     let log = host.try_start().unwrap_err();
-    assert!(
-        log.contains("services.echo.settings.max_line: expected 1 or more, got 0"),
-        "{log}"
-    );
+    for expected in [
+        "services.echo.settings.greeting: expected a text that is not empty, got \"\"",
+        "services.echo.settings.max_line: expected max_line in the limits of the service, got a setting",
+        "services.echo.limits.max_line: expected 1 to 1048576 bytes, got 0",
+    ] {
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
 }
