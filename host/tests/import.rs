@@ -107,14 +107,13 @@ fn mosquittos_users_and_their_topics_are_taken_over() {
     assert_eq!(
         printed,
         format!(
-            "# accounts.ini\n\n[group:mqtt]\nallow.1 = publish sensors/%u/#\n\n\
+            "# accounts.ini\n\n[group:mqtt]\nallow.1 = publish sensors/%u/#\nallow.2 = subscribe in/%c\n\n\
              [dev1]\nname = dev1\ngroups = mqtt\npassword = {}\nservices = mqtt\nallow.1 = publish,subscribe a/b c/#\n\
              deny.1 = publish,subscribe a/b c/secret\nallow.2 = publish 100%%/x\n\n\
              [dev2]\nname = dev2\ngroups = mqtt\npassword = {}\nservices = mqtt\n\n\
              [ghost]\nname = ghost\ngroups = mqtt\nservices = mqtt\nallow.1 = publish,subscribe x\n\n\
              # Without counterpart, or different:\n\
              # acl:7: \"ghost\" has no password in the password file\n\
-             # acl:10: %c, the client id, is not known to rules: in/%c\n\
              # acl:11: expected user, topic or pattern, got \"bogus\"\n\
              # acl: a subscription is refused here unless all of its topics may be read; mosquitto grants it and \
              holds the messages back\n\

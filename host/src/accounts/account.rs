@@ -3,17 +3,20 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+use super::allowance::Allowance;
+use super::certificate::CertificateName;
 use super::group::{Entitlement, Groups, origin};
 use super::ini::{Item, Section};
 use super::network::{Network, admits};
 use super::password::{Secret, Tag};
 use super::rights::{Actions, Grant, Origin, Rights, Rule};
-use super::{expiry, words};
+use super::usage::Usage;
+use super::{expiry, token, words};
 use crate::config::is_name;
 
 /// The section of clients that have no account.
@@ -21,8 +24,22 @@ pub const ANONYMOUS: &str = "anonymous";
 
 /// The keys of a section; rules and `rights.SERVICE` come on top of them.
 pub const KEYS: &[&str] = &[
-    "name", "password", "expire", "expore", "enabled", "home", "groups", "services", "from",
+    "name",
+    "password",
+    "expire",
+    "expore",
+    "enabled",
+    "home",
+    "groups",
+    "services",
+    "from",
     "rights",
+    "certificate",
+    "require_tls",
+    "quota",
+    "rate_up",
+    "rate_down",
+    "max_sessions",
 ];
 
 /// The longest login and the longest section name, in bytes.
@@ -51,6 +68,12 @@ pub struct Account {
     pub from: Option<Vec<Network>>,
     /// The groups it is in.
     pub groups: Vec<String>,
+    /// The client certificates that stand for it.
+    pub certificates: Vec<CertificateName>,
+    /// Whether its password is only taken over a secure connection.
+    pub require_tls: bool,
+    /// What it may use up.
+    pub allowance: Allowance,
     /// What it may do to every target: by its own section and by those of its groups.
     pub rights: Vec<Rights>,
     /// What it may do to single targets: its own rules and those of its groups.
@@ -60,6 +83,7 @@ pub struct Account {
     /// Equal for two accounts that differ in nothing.
     pub fingerprint: [u8; 32],
     proven: Mutex<Option<Tag>>,
+    usage: OnceLock<Arc<Usage>>,
 }
 
 /// What is wrong with a key, before anybody knows its place.
@@ -90,15 +114,21 @@ impl Account {
             services: None,
             from: None,
             groups: Vec::new(),
+            certificates: Vec::new(),
+            require_tls: false,
+            allowance: Allowance::default(),
             rights: Vec::new(),
             rules: Vec::new(),
             origins: Vec::new(),
             fingerprint: [0; 32],
             proven: Mutex::new(None),
+            usage: OnceLock::new(),
         };
         let mut own = Entitlement::default();
         for item in &section.items {
-            let read = if anonymous && matches!(item.key.as_str(), "name" | "password") {
+            let key = item.key.as_str();
+            let of_users = matches!(key, "name" | "password" | "certificate");
+            let read = if anonymous && (of_users || key.starts_with(token::KEY)) {
                 Err(format!(
                     "is not for [{ANONYMOUS}]: it stands for the clients that do not log in"
                 ))
@@ -156,6 +186,14 @@ impl Account {
                 self.from = Some(Network::LOOPBACK.to_vec());
             }
         }
+        self.require_tls = own.require_tls.unwrap_or_else(|| {
+            groups
+                .iter()
+                .any(|group| group.entitlement.require_tls == Some(true))
+        });
+        self.allowance = own.allowance;
+        self.allowance
+            .fill(groups.iter().map(|group| &group.entitlement.allowance));
         let entitlements: Vec<&Entitlement> = std::iter::once(&own)
             .chain(groups.iter().map(|group| &group.entitlement))
             .collect();
@@ -232,6 +270,9 @@ impl Account {
             }
             "services" => self.services = Some(service_names(value)?),
             "from" => self.from = Some(networks(value)?),
+            "certificate" => self.certificates = CertificateName::parse_list(value)?,
+            // Read when the login is known.
+            key if key.starts_with(token::KEY) => {}
             _ => return own.read_item(section, item, KEYS),
         }
         Ok(())
@@ -263,6 +304,17 @@ impl Account {
         *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(tag);
     }
 
+    /// What its sessions use up.
+    pub fn usage(&self) -> &Arc<Usage> {
+        self.usage.get_or_init(Arc::default)
+    }
+
+    /// Goes on with the counters of the account that this one replaces.
+    pub fn go_on_from(&self, before: &Self) {
+        // Set already if both are in force at once, and then it is the same.
+        let _ = self.usage.set(Arc::clone(before.usage()));
+    }
+
     /// Over everything that was read, in a fixed order.
     fn compute_fingerprint(&self) -> [u8; 32] {
         let secret = self
@@ -274,6 +326,7 @@ impl Account {
             (
                 (&self.id, &self.name, secret, self.expires, self.enabled),
                 (&self.home, &self.services, &self.from),
+                (&self.certificates, self.require_tls, self.allowance),
                 (&self.rights, &self.rules),
             )
         );
@@ -301,7 +354,7 @@ fn check_login(login: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn boolean(value: &str) -> Option<bool> {
+pub fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Some(true),
         "no" | "false" | "off" | "0" => Some(false),

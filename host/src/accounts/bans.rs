@@ -90,12 +90,15 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// Those of a login; none of somebody by a Unix socket.
-    fn of(user: &str, peer: Option<IpAddr>) -> Option<[Self; 2]> {
-        let Source::Network(address) = Source::of(peer) else {
-            return None;
+    /// Those of a login; none for somebody by a Unix socket.
+    fn of(user: Option<&str>, peer: Option<IpAddr>) -> impl Iterator<Item = Self> {
+        let address = match Source::of(peer) {
+            Source::Network(address) => Some(address),
+            Source::Local => None,
         };
-        Some([Self::Address(address), Self::User(user.to_owned())])
+        let user = user.filter(|_| address.is_some());
+        let address = address.map(Self::Address).into_iter();
+        address.chain(user.map(|user| Self::User(user.to_owned())))
     }
 
     fn is_memorable(&self) -> bool {
@@ -141,17 +144,17 @@ impl Banned {
             let record = state.subjects.get(subject);
             record.is_some_and(|record| record.until.is_some_and(|until| now < until))
         };
-        Subject::of(user, peer)?.into_iter().find(is_banned)
+        Subject::of(Some(user), peer).find(is_banned)
     }
 
-    /// Counts a failed login; gives those who are banned by it.
-    pub fn failed(&self, user: &str, peer: Option<IpAddr>, now: Instant) -> Vec<Subject> {
+    /// Counts a failed login, of a token alone if without a user; gives those who are banned by it.
+    pub fn failed(&self, user: Option<&str>, peer: Option<IpAddr>, now: Instant) -> Vec<Subject> {
         let mut state = self.lock();
         if !state.counts(peer) {
             return Vec::new();
         }
         let mut banned = Vec::new();
-        for subject in Subject::of(user, peer).into_iter().flatten() {
+        for subject in Subject::of(user, peer) {
             if !subject.is_memorable()
                 || !(state.subjects.contains_key(&subject) || state.has_room(now))
             {
@@ -244,9 +247,12 @@ mod tests {
     #[test]
     fn an_address_is_banned_for_all_users_and_a_user_for_all_addresses() {
         let (banned, now) = (banned(2, 3), Instant::now());
-        assert_eq!(names(&banned.failed("a", peer("10.0.0.1"), now)), [""; 0]);
         assert_eq!(
-            names(&banned.failed("b", peer("10.0.0.1"), now)),
+            names(&banned.failed(Some("a"), peer("10.0.0.1"), now)),
+            [""; 0]
+        );
+        assert_eq!(
+            names(&banned.failed(Some("b"), peer("10.0.0.1"), now)),
             ["10.0.0.1"]
         );
         assert_eq!(
@@ -257,9 +263,9 @@ mod tests {
             "10.0.0.1"
         );
         assert!(banned.refuses("a", peer("10.0.0.2"), now).is_none());
-        banned.failed("a", peer("2001:db8::1"), now);
+        banned.failed(Some("a"), peer("2001:db8::1"), now);
         assert_eq!(
-            names(&banned.failed("a", peer("2001:db8::2"), now)),
+            names(&banned.failed(Some("a"), peer("2001:db8::2"), now)),
             ["2001:db8::/64", "a"]
         );
         assert_eq!(
@@ -279,20 +285,20 @@ mod tests {
     fn only_failures_within_the_window_count() {
         let (banned, mut now) = (banned(3, 100), Instant::now());
         for _ in 0..10 {
-            assert!(banned.failed("a", peer("10.0.0.1"), now).is_empty());
+            assert!(banned.failed(Some("a"), peer("10.0.0.1"), now).is_empty());
             now += Duration::from_secs(300);
         }
-        banned.failed("a", peer("10.0.0.1"), now);
-        assert_eq!(banned.failed("a", peer("10.0.0.1"), now).len(), 1);
+        banned.failed(Some("a"), peer("10.0.0.1"), now);
+        assert_eq!(banned.failed(Some("a"), peer("10.0.0.1"), now).len(), 1);
     }
 
     #[test]
     fn this_machine_and_unix_sockets_are_exempt_and_bans_can_be_off() {
         let (banned, now) = (banned(1, 1), Instant::now());
         for exempt in [peer("127.0.0.1"), peer("::1"), None] {
-            assert!(banned.failed("a", exempt, now).is_empty());
+            assert!(banned.failed(Some("a"), exempt, now).is_empty());
         }
-        assert_eq!(banned.failed("a", peer("10.0.0.1"), now).len(), 2);
+        assert_eq!(banned.failed(Some("a"), peer("10.0.0.1"), now).len(), 2);
         assert!(banned.refuses("a", peer("127.0.0.1"), now).is_none());
         banned.configure(&Bans {
             enabled: false,
@@ -305,18 +311,18 @@ mod tests {
             ..Bans::default()
         });
         assert!(
-            banned.failed("a", None, now).is_empty(),
+            banned.failed(Some("a"), None, now).is_empty(),
             "a Unix socket has no address"
         );
-        assert_eq!(banned.failed("b", peer("127.0.0.1"), now).len(), 1);
+        assert_eq!(banned.failed(Some("b"), peer("127.0.0.1"), now).len(), 1);
     }
 
     #[test]
     fn a_ban_is_lifted_by_what_the_list_shows_and_success_forgives_the_user() {
         let (banned, now) = (banned(1, 2), Instant::now());
-        banned.failed("a", peer("2001:db8::1"), now);
+        banned.failed(Some("a"), peer("2001:db8::1"), now);
         banned.succeeded("a");
-        banned.failed("a", peer("10.0.0.1"), now);
+        banned.failed(Some("a"), peer("10.0.0.1"), now);
         let shown: Vec<String> = banned
             .list(now)
             .iter()
@@ -334,12 +340,12 @@ mod tests {
     fn a_flood_of_names_is_forgotten_again() {
         let (banned, now) = (banned(u16::MAX, 2), Instant::now());
         for number in 0..MAX_SUBJECTS + 10 {
-            banned.failed(&number.to_string(), peer("10.0.0.1"), now);
+            banned.failed(Some(&number.to_string()), peer("10.0.0.1"), now);
         }
         assert_eq!(banned.lock().subjects.len(), MAX_SUBJECTS);
-        banned.failed(&"x".repeat(MAX_USER + 1), peer("10.0.0.1"), now);
+        banned.failed(Some(&"x".repeat(MAX_USER + 1)), peer("10.0.0.1"), now);
         let later = now + Duration::from_secs(601);
-        banned.failed("y", peer("10.0.0.1"), later);
+        banned.failed(Some("y"), peer("10.0.0.1"), later);
         assert!(banned.lock().subjects.len() < 3);
     }
 }

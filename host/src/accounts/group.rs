@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::account::{Wrong, networks, service_names};
+use super::account::{Wrong, boolean, networks, service_names};
+use super::allowance::Allowance;
 use super::ini::{Item, Section};
 use super::network::Network;
 use super::rights::{Grant, Origin, Rights, Rule, Template, head, read_actions};
@@ -14,7 +15,16 @@ use crate::config::{did_you_mean, is_name};
 const PREFIX: &str = "group:";
 
 /// The keys of a group; rules and `rights.SERVICE` come on top of them.
-pub const KEYS: &[&str] = &["services", "from", "rights"];
+pub const KEYS: &[&str] = &[
+    "services",
+    "from",
+    "rights",
+    "require_tls",
+    "quota",
+    "rate_up",
+    "rate_down",
+    "max_sessions",
+];
 
 /// What a key that begins so goes on with: the name of a service.
 const RIGHTS_OF: &str = "rights.";
@@ -33,11 +43,15 @@ pub struct Group {
     pub entitlement: Entitlement,
 }
 
-/// What a section says about rights, whosever it is.
+/// What a section says about rights and limits, whosever it is.
 #[derive(Debug, Default)]
 pub struct Entitlement {
     /// The simple form.
     pub rights: Rights,
+    /// What may be used up.
+    pub allowance: Allowance,
+    /// Whether passwords are only taken over a secure connection.
+    pub require_tls: Option<bool>,
     rules: Vec<Ruling>,
 }
 
@@ -88,7 +102,7 @@ impl Group {
 }
 
 impl Entitlement {
-    /// Reads what is about rights, and refuses a key that is not, as none of `known`.
+    /// Reads what is about rights and limits, and refuses a key that is not, as none of `known`.
     pub fn read_item(
         &mut self,
         section: &Section,
@@ -96,6 +110,16 @@ impl Entitlement {
         known: &[&str],
     ) -> Result<(), String> {
         let key = item.key.as_str();
+        if let Some(read) = self.allowance.read_item(key, &item.value) {
+            return read;
+        }
+        if key == "require_tls" {
+            let required = boolean(&item.value);
+            let required =
+                required.ok_or_else(|| format!("expected yes or no, got {:?}", item.value))?;
+            self.require_tls = Some(required);
+            return Ok(());
+        }
         if let Some(head) = head(key) {
             let template = Template::parse(head?, origin(section, item))?;
             // The name of nobody shows what is wrong for everybody.

@@ -4,12 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::account::{ANONYMOUS, Account, Wrong};
+use super::certificate::CertificateName;
 use super::group::{self, Group, Groups};
 use super::ini::{Document, Item, Section};
 use super::password::{Dummy, Secret};
 use super::rights::head;
+use super::token::Token;
 use super::words;
 use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, shown, utf8};
 
@@ -21,6 +24,8 @@ const MAX_SECTION: usize = 128;
 pub struct AccountList {
     accounts: Vec<Arc<Account>>,
     by_login: HashMap<String, usize>,
+    by_certificate: HashMap<CertificateName, usize>,
+    tokens: HashMap<[u8; 32], Arc<Token>>,
     anonymous: Option<Arc<Account>>,
     groups: HashSet<String>,
     services_named: Vec<(Place, String, String)>,
@@ -50,6 +55,8 @@ impl AccountList {
         Self {
             accounts: Vec::new(),
             by_login: HashMap::new(),
+            by_certificate: HashMap::new(),
+            tokens: HashMap::new(),
             anonymous: None,
             groups: HashSet::new(),
             services_named: Vec::new(),
@@ -107,6 +114,37 @@ impl AccountList {
     /// The account that `login` names; never the anonymous one.
     pub fn get(&self, login: &str) -> Option<&Arc<Account>> {
         self.by_login.get(login).map(|index| &self.accounts[*index])
+    }
+
+    /// The account that stands for a client certificate, in DER; none for none.
+    pub fn by_certificate(&self, der: &[u8]) -> Option<&Arc<Account>> {
+        if der.is_empty() || self.by_certificate.is_empty() {
+            return None;
+        }
+        let names = CertificateName::all_of(der);
+        let index = names
+            .iter()
+            .find_map(|name| self.by_certificate.get(name))?;
+        Some(&self.accounts[*index])
+    }
+
+    /// The token that `password` is, if it is one.
+    pub fn token(&self, password: &[u8]) -> Option<&Arc<Token>> {
+        self.tokens.get(&Token::hash_of(password)?)
+    }
+
+    /// The tokens of an account by their names.
+    pub fn tokens_of(&self, login: &str) -> Vec<&Arc<Token>> {
+        let tokens = self.tokens.values();
+        let mut tokens: Vec<_> = tokens.filter(|token| token.account == login).collect();
+        tokens.sort_by(|one, other| one.name.cmp(&other.name));
+        tokens
+    }
+
+    /// When accounts and tokens expire.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = SystemTime> {
+        let accounts = self.everybody().filter_map(|account| account.expires);
+        accounts.chain(self.tokens.values().filter_map(|token| token.expires))
     }
 
     /// All accounts in the order of the file, without the anonymous one.
@@ -169,27 +207,35 @@ impl AccountList {
 
     /// Whether this very account is in the list, not one that replaced it.
     pub(super) fn holds(&self, account: &Arc<Account>) -> bool {
-        let held = if account.id == ANONYMOUS {
-            self.anonymous()
-        } else {
-            self.get(&account.name)
-        };
-        held.is_some_and(|held| Arc::ptr_eq(held, account))
+        self.namesake(account)
+            .is_some_and(|held| Arc::ptr_eq(held, account))
+    }
+
+    /// Whether this token is in the list as it is.
+    pub(super) fn has_token(&self, token: &Arc<Token>) -> bool {
+        let held = self.tokens.get(&token.hash);
+        held.is_some_and(|held| Arc::ptr_eq(held, token) || held == token)
     }
 
     /// The account of the same name here, if it differs in nothing.
     fn unchanged(&self, other: &Account) -> Option<&Arc<Account>> {
-        let same = if other.id == ANONYMOUS {
+        self.namesake(other)
+            .filter(|account| account.fingerprint == other.fingerprint)
+    }
+
+    /// The account of the same name here.
+    fn namesake(&self, other: &Account) -> Option<&Arc<Account>> {
+        if other.id == ANONYMOUS {
             self.anonymous()
         } else {
             self.get(&other.name)
-        };
-        same.filter(|account| account.fingerprint == other.fingerprint)
+        }
     }
 
-    /// Whether any account of one list is not in the other as it is.
+    /// Whether any account or token of one list is not in the other as it is.
     pub(super) fn differs(&self, other: &Self) -> bool {
-        self.everybody().count() != other.everybody().count()
+        self.tokens != other.tokens
+            || self.everybody().count() != other.everybody().count()
             || self
                 .everybody()
                 .any(|account| other.unchanged(account).is_none())
@@ -202,6 +248,8 @@ impl AccountList {
         for account in list.accounts.iter_mut().chain(&mut list.anonymous) {
             if let Some(old) = before.unchanged(account) {
                 *account = Arc::clone(old);
+            } else if let Some(old) = before.namesake(account) {
+                account.go_on_from(old);
             }
         }
         list
@@ -247,7 +295,9 @@ impl<'a> Reading<'a> {
             let mut wrongs = Vec::new();
             let account = Account::read(section, folder, &groups, &mut |wrong| wrongs.push(wrong));
             let account = Arc::new(account);
+            let tokens = Token::read_all(section, &account.name, &mut |wrong| wrongs.push(wrong));
             self.errors(section, wrongs);
+            self.note_tokens(section, tokens, &mut list.tokens);
             self.warn(section, &account);
             self.note_services(section, &mut list.services_named);
             if section.id == ANONYMOUS {
@@ -262,6 +312,7 @@ impl<'a> Reading<'a> {
                 );
                 self.error(section.line, 0, &section.id, message);
             }
+            self.note_certificates(section, &account, &mut list);
             list.by_login
                 .insert(account.name.clone(), list.accounts.len());
             list.accounts.push(account);
@@ -273,6 +324,64 @@ impl<'a> Reading<'a> {
                 .filter_map(|account| account.secret.as_ref()),
         );
         list
+    }
+
+    fn note_tokens(
+        &mut self,
+        section: &Section,
+        read: Vec<Token>,
+        tokens: &mut HashMap<[u8; 32], Arc<Token>>,
+    ) {
+        for token in read {
+            let (line, key) = (
+                token.origin.line,
+                format!("{}.{}", section.id, token.origin.key),
+            );
+            if let Some(before) = tokens.insert(token.hash, Arc::new(token)) {
+                let before = before.origin.line + 1;
+                self.error(
+                    line,
+                    0,
+                    &key,
+                    format!("the same token is in line {before} already"),
+                );
+            }
+        }
+    }
+
+    /// For the account that is about to be added to the list.
+    fn note_certificates(&mut self, section: &Section, account: &Account, list: &mut AccountList) {
+        let Some(item) = section.items.iter().find(|item| item.key == "certificate") else {
+            return;
+        };
+        for name in &account.certificates {
+            let before = list
+                .by_certificate
+                .insert(name.clone(), list.accounts.len());
+            let Some(before) = before.and_then(|index| {
+                let id = list
+                    .accounts
+                    .get(index)
+                    .map_or(&account.id, |account| &account.id);
+                let sections = self.document.sections.iter();
+                let mut items = sections
+                    .filter(|one| one.id == *id)
+                    .flat_map(|one| &one.items);
+                items.find(|item| item.key == "certificate")
+            }) else {
+                continue;
+            };
+            let message = format!(
+                "the certificate {name} is in line {} already",
+                before.line + 1
+            );
+            self.error(
+                item.line,
+                item.value_range.start,
+                &key_of(section, item),
+                message,
+            );
+        }
     }
 
     fn groups(&mut self, services_named: &mut Vec<(Place, String, String)>) -> Groups {

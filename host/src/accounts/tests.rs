@@ -1,6 +1,7 @@
 //! Accounts as a whole: a file in, logins and rights out.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -8,8 +9,11 @@ use std::time::Duration;
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use proptest::prelude::*;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::subscriber::{NoSubscriber, with_default};
 
+use super::login::Login;
 use super::*;
 use crate::config::Diagnostics;
 
@@ -48,16 +52,56 @@ fn peer(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
 
+fn client(peer: Option<IpAddr>) -> Client<'static> {
+    Client {
+        address: peer,
+        ..Client::default()
+    }
+}
+
 fn verify(
     accounts: &Arc<Accounts>,
     user: &str,
     password: &str,
     peer: Option<IpAddr>,
-) -> Result<Arc<Account>, Denied> {
+) -> Result<Session, Denied> {
+    log_in(
+        accounts,
+        &Entrance::new("ftp"),
+        &client(peer),
+        Some(user),
+        Some(password),
+    )
+}
+
+fn log_in(
+    accounts: &Arc<Accounts>,
+    entrance: &Arc<Entrance>,
+    client: &Client<'_>,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> Result<Session, Denied> {
     let (sender, receiver) = channel();
     let done = Box::new(move |result| sender.send(result).unwrap());
-    accounts.verify_async(user, password.as_bytes(), "ftp", peer, done);
+    let password = password.map(str::as_bytes);
+    accounts.log_in(entrance, client, user, password, done);
     receiver.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+fn anonymous(accounts: &Arc<Accounts>, service: &str, peer: Option<IpAddr>) -> Option<Session> {
+    accounts.identify(&Entrance::new(service), &client(peer))
+}
+
+/// A login with a password that is to be computed.
+fn login(user: &str, password: &str) -> Login {
+    Login {
+        user: user.into(),
+        password: password.into(),
+        entrance: Entrance::new("ftp"),
+        peer: LOCAL,
+        secure: false,
+        client_id: None,
+    }
 }
 
 #[test]
@@ -134,17 +178,17 @@ fn every_problem_is_reported_at_once_with_its_line() {
 #[test]
 fn anonymous_is_off_unless_named_and_from_this_machine_unless_said() {
     let accounts = Accounts::start(parse(TUTORIAL).unwrap()).unwrap();
-    assert!(accounts.anonymous("mqtt", LOCAL).is_none());
+    assert!(anonymous(&accounts, "mqtt", LOCAL).is_none());
     accounts.replace(parse("[anonymous]\nservices = mqtt\n").unwrap());
-    let account = accounts.anonymous("mqtt", peer("::1")).unwrap();
+    let account = anonymous(&accounts, "mqtt", peer("::1")).unwrap();
     assert!(
-        accounts.anonymous("mqtt", LOCAL).is_some()
-            && accounts.anonymous("mqtt", peer("127.1.1.1")).is_some()
+        anonymous(&accounts, "mqtt", LOCAL).is_some()
+            && anonymous(&accounts, "mqtt", peer("127.1.1.1")).is_some()
     );
-    assert!(accounts.anonymous("mqtt", peer("10.0.0.1")).is_none());
-    assert!(accounts.anonymous("ftp", LOCAL).is_none());
+    assert!(anonymous(&accounts, "mqtt", peer("10.0.0.1")).is_none());
+    assert!(anonymous(&accounts, "ftp", LOCAL).is_none());
     for (action, word) in Action::ALL {
-        let granted = accounts.allows(&account, "mqtt", action, "x");
+        let granted = account.allows(action, "x");
         assert_eq!(
             granted,
             ["list", "read", "publish", "subscribe"].contains(&word),
@@ -152,10 +196,10 @@ fn anonymous_is_off_unless_named_and_from_this_machine_unless_said() {
         );
     }
     accounts.replace(parse("[anonymous]\nfrom = any\nrights = none\n").unwrap());
-    let account = accounts.anonymous("ftp", peer("10.0.0.1")).unwrap();
-    assert!(!accounts.allows(&account, "ftp", Action::Read, "x"));
+    let account = anonymous(&accounts, "ftp", peer("10.0.0.1")).unwrap();
+    assert!(!account.allows(Action::Read, "x"));
     accounts.replace(parse("[anonymous]\nenabled = no\n").unwrap());
-    assert!(accounts.anonymous("ftp", LOCAL).is_none());
+    assert!(anonymous(&accounts, "ftp", LOCAL).is_none());
     assert!(matches!(
         verify(&accounts, "anonymous", "", LOCAL),
         Err(Denied::Refused)
@@ -168,14 +212,14 @@ fn rights_of_a_service_replace_those_of_all() {
     let accounts = Accounts::start(parse(text).unwrap()).unwrap();
     let list = accounts.list();
     let judge = |login: &str, service: &str, action| {
-        let decision = decide(
-            list.get(login).unwrap(),
+        let question = Question {
             service,
             action,
-            "/x",
-            SystemTime::now(),
-        );
-        match decision {
+            target: "/x",
+            client_id: None,
+            token: None,
+        };
+        match decide(list.get(login).unwrap(), &question, SystemTime::now()) {
             Decision::Allowed(cause) => format!("allowed: {cause}"),
             Decision::Denied(cause) => format!("denied: {cause}"),
         }
@@ -219,31 +263,38 @@ fn logins_are_checked_in_every_respect() {
     assert_eq!(
         verify(&accounts, "a", "secret", peer("10.0.0.1"))
             .unwrap()
+            .account
             .name,
         "a"
     );
     assert_eq!(
-        verify(&accounts, "plain", "secret", LOCAL).unwrap().name,
+        verify(&accounts, "plain", "secret", LOCAL)
+            .unwrap()
+            .account
+            .name,
         "plain"
     );
     let refused = [
         ("a", "wrong", "10.0.0.1"),
-        ("a", "secret", "11.0.0.1"),
+        ("a", "wrong", "11.0.0.1"),
         ("plain", "wrong", "10.0.0.1"),
         ("nobody", "secret", "10.0.0.1"),
         ("none", "", "10.0.0.1"),
         ("off", "secret", "10.0.0.1"),
+        ("old", "wrong", "10.0.0.1"),
+        ("mqtt-only", "wrong", "10.0.0.1"),
+    ];
+    // Only who knows the password learns more.
+    let elsewhere = [
+        ("a", "secret", "11.0.0.1"),
         ("old", "secret", "10.0.0.1"),
         ("mqtt-only", "secret", "10.0.0.1"),
     ];
-    for (user, password, from) in refused {
-        assert!(
-            matches!(
-                verify(&accounts, user, password, peer(from)),
-                Err(Denied::Refused)
-            ),
-            "{user} {password}"
-        );
+    let refused = refused.map(|login| (login, Denied::Refused));
+    let elsewhere = elsewhere.map(|login| (login, Denied::NotHere));
+    for ((user, password, from), denied) in refused.into_iter().chain(elsewhere) {
+        let answer = verify(&accounts, user, password, peer(from));
+        assert_eq!(answer.unwrap_err(), denied, "{user} {password}");
     }
 }
 
@@ -251,12 +302,7 @@ fn logins_are_checked_in_every_respect() {
 fn a_proven_password_is_not_hashed_again_until_the_account_changes() {
     let text = format!("[a]\npassword = {}\n", cheap());
     let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
-    let login = |password: &str| Login {
-        user: "a".into(),
-        password: password.into(),
-        service: "ftp".into(),
-        peer: LOCAL,
-    };
+    let login = |password: &str| login("a", password);
     assert!(accounts.proven(&login("secret")).is_none());
     verify(&accounts, "a", "secret", LOCAL).unwrap();
     assert!(accounts.proven(&login("secret")).is_some());
@@ -271,17 +317,28 @@ fn a_proven_password_is_not_hashed_again_until_the_account_changes() {
 
 #[test]
 fn sessions_of_unchanged_accounts_go_on() {
-    let accounts = Accounts::start(parse("[a]\n[b]\n[c]\n[anonymous]\n").unwrap()).unwrap();
-    let before = accounts.list();
-    let held = |login: &str| Arc::clone(before.get(login).unwrap());
-    let moved = parse("[c]\n[anonymous]\n# comment\n[b]\n[a]\n").unwrap();
+    let text = "[a]\npassword = x\n[b]\npassword = x\n[c]\npassword = x\n[anonymous]\n";
+    let accounts = Accounts::start(parse(text).unwrap()).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|user| verify(&accounts, user, "x", LOCAL).unwrap());
+    let nobody = anonymous(&accounts, "ftp", LOCAL).unwrap();
+    let all_go_on = || {
+        [&a, &b, &c, &nobody]
+            .iter()
+            .all(|session| session.is_current())
+    };
+    assert!(all_go_on() && all_go_on());
+    let moved = "[c]\npassword = x\n[anonymous]\n# comment\n[b]\npassword = x\n[a]\npassword = x\n";
+    let moved = parse(moved).unwrap();
     assert!(!accounts.differs(&moved));
-    let next = parse("[d]\n[a]\n# comment\n[c]\nhome = x\n[anonymous]\n").unwrap();
+    accounts.replace(moved);
+    assert!(all_go_on());
+    let next = "[d]\npassword = x\n[a]\npassword = x\n# comment\n[c]\npassword = x\nhome = x\n[anonymous]\n";
+    let next = parse(next).unwrap();
     assert!(accounts.differs(&next));
     accounts.replace(next);
-    assert!(accounts.is_current(&held("a")) && accounts.is_current(before.anonymous().unwrap()));
-    assert!(!accounts.is_current(&held("b")) && !accounts.is_current(&held("c")));
-    assert!(accounts.is_current(accounts.list().get("d").unwrap()));
+    assert!(a.is_current() && nobody.is_current());
+    assert!(!b.is_current() && !c.is_current());
+    assert!(verify(&accounts, "d", "x", LOCAL).unwrap().is_current());
 }
 
 #[test]
@@ -302,10 +359,18 @@ fn a_list_that_locks_everybody_out_is_refused() {
 
 #[test]
 fn expiry_is_noticed_once_and_ends_sessions() {
-    let text = "[a]\nexpire = 2001-01-01\n[b]\nexpire = 2999-01-01\n";
-    let accounts = Accounts::start(parse(text).unwrap()).unwrap();
-    assert!(!accounts.is_current(accounts.list().get("a").unwrap()));
-    assert!(accounts.is_current(accounts.list().get("b").unwrap()));
+    let soon = OffsetDateTime::now_utc() + Duration::from_millis(1500);
+    let soon = soon.format(&Rfc3339).unwrap();
+    let text =
+        format!("[a]\npassword = x\nexpire = {soon}\n[b]\npassword = x\nexpire = 2999-01-01\n");
+    let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
+    let [a, b] = ["a", "b"].map(|user| verify(&accounts, user, "x", LOCAL).unwrap());
+    assert!(a.is_current() && b.is_current());
+    while a.is_current() {
+        std::thread::yield_now();
+    }
+    assert!(b.is_current());
+    assert!(accounts.expired_since_last());
     assert!(!accounts.expired_since_last());
     *accounts.looked.lock().unwrap() = SystemTime::UNIX_EPOCH;
     assert!(accounts.expired_since_last());
@@ -364,12 +429,7 @@ fn a_refusal_takes_the_same_time_whatever_its_reason_is() {
         ("none", "wrong"),
         ("off", "secret"),
     ];
-    let logins = logins.map(|(user, password)| Login {
-        user: user.into(),
-        password: password.into(),
-        service: "ftp".into(),
-        peer: LOCAL,
-    });
+    let logins = logins.map(|(user, password)| login(user, password));
     let mut times = logins.each_ref().map(|_| Vec::with_capacity(TRIES));
     // In turns, so that whatever else the machine does is the same for all.
     for _ in 0..TRIES {

@@ -15,6 +15,7 @@ mod read;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 
 use std::collections::HashMap;
@@ -27,7 +28,9 @@ pub use folders::Folder;
 pub use host::{AccessLog, HostConfig, LogConfig, LogFormat};
 pub use limits::{Limits, out_of_bounds};
 pub use listen::{Access, Address, Listen, Options as ListenOptions};
+pub use read::parse_size;
 pub use service::{Service, Threads, is_name};
+pub use tls::{Pair, Tls};
 use tree::Table;
 
 /// Where a configuration comes from: what the command line said.

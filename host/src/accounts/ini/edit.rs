@@ -43,6 +43,17 @@ impl Document {
         Ok(())
     }
 
+    /// Removes the line of a section's key; false if there is none.
+    pub fn remove_item(&mut self, section: usize, key: &str) -> bool {
+        let mut items = self.sections[section].items.iter();
+        let Some(line) = items.find(|item| item.key == key).map(|item| item.line) else {
+            return false;
+        };
+        self.lines.remove(line);
+        self.reparse();
+        true
+    }
+
     /// Adds a section with `items` at the end of the file.
     pub fn append(&mut self, id: &str, items: &[(&str, String)]) -> Result<(), String> {
         let mut lines = vec![format!("[{id}]")];
@@ -155,6 +166,14 @@ mod tests {
         assert!(document.text().contains("\r\nempty = no more\r\n"));
         assert!(document.set(0, "name", "a\nb").is_err());
         assert!(document.set(0, "name", "\"'").is_err());
+    }
+
+    #[test]
+    fn a_key_goes_and_its_neighbours_stay() {
+        let mut document = parse("[a]\n# one\none = 1\n; two\ntwo = 2\n[b]\ntwo = 3");
+        assert!(document.remove_item(0, "two") && !document.remove_item(0, "two"));
+        assert!(document.remove_item(1, "two"));
+        assert_eq!(document.text(), "[a]\n# one\none = 1\n; two\n[b]\n");
     }
 
     #[test]

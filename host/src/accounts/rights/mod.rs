@@ -1,8 +1,8 @@
 //! What an account may do. [`decide`] is the only place where a right is judged.
 //!
 //! Rules are about paths (`list`, `read`, `write`, `create`, `delete`, `share`) or about topics
-//! (`publish`, `subscribe`). A target that a later interface describes further, such as by the id of
-//! its client, gets its place in the patterns beside `%u`.
+//! (`publish`, `subscribe`). Who came by an API token may do what the account may and the token's
+//! scope allows as well.
 
 mod path;
 mod rule;
@@ -15,6 +15,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::account::Account;
+use super::token::Token;
 pub use rule::{Origin, Rule, Template, head};
 
 /// Something a client asks to do.
@@ -60,6 +61,21 @@ pub struct Grant {
     pub origin: Option<Origin>,
 }
 
+/// What is asked about an account.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The service in which it happens.
+    pub service: &'a str,
+    /// What is to be done.
+    pub action: Action,
+    /// To which path, topic or topic filter.
+    pub target: &'a str,
+    /// What the client calls itself: `%c`.
+    pub client_id: Option<&'a str>,
+    /// The token that the client came by.
+    pub token: Option<&'a Token>,
+}
+
 /// What [`decide`] found, and why.
 #[derive(Debug, Clone, Copy)]
 pub enum Decision<'a> {
@@ -82,6 +98,10 @@ pub enum Cause<'a> {
     Rule(&'a Rule),
     /// `rights` or `rights.SERVICE`.
     Rights(&'a Origin),
+    /// The token that the client came by has expired.
+    TokenExpired(&'a Origin),
+    /// The scope of the token that the client came by does not allow it.
+    Scope(&'a Origin),
     /// What holds where no rights are written.
     Default,
     /// Nothing allows it.
@@ -189,7 +209,7 @@ impl<'a> Cause<'a> {
             Self::Expired => of_key(&["expire", "expore"]),
             Self::Service => of_key(&["services"]),
             Self::Rule(rule) => Some(&rule.origin),
-            Self::Rights(origin) => Some(origin),
+            Self::Rights(origin) | Self::TokenExpired(origin) | Self::Scope(origin) => Some(origin),
             Self::Default => None,
             Self::Nothing => account
                 .rights
@@ -207,6 +227,8 @@ impl fmt::Display for Cause<'_> {
             Self::Service => out.write_str("the account is not for this service"),
             Self::Rule(rule) => write!(out, "{}", rule.origin),
             Self::Rights(origin) => write!(out, "{origin}"),
+            Self::TokenExpired(_) => out.write_str("the token is expired"),
+            Self::Scope(_) => out.write_str("the scope of the token does not allow it"),
             Self::Default => out.write_str("no rights are written, so the default ones hold"),
             Self::Nothing => out.write_str("neither a rule nor rights allow it"),
         }
@@ -230,23 +252,38 @@ pub fn decide_service<'a>(account: &'a Account, service: &str, now: SystemTime) 
     }
 }
 
-/// Whether `account` may do `action` to `target` (a path, a topic, a topic filter) in `service`.
+/// Whether `account` may do what is asked.
 ///
 /// The first of its rules that denies decides; without one the first that allows; without that its
-/// rights and those of its groups. How long a pattern is plays no part.
-pub fn decide<'a>(
+/// rights and those of its groups. How long a pattern is plays no part. A token takes away what its
+/// scope does not allow.
+pub fn decide<'a>(account: &'a Account, question: &Question<'a>, now: SystemTime) -> Decision<'a> {
+    let decision = decide_for_account(account, question, now);
+    match (question.token, decision) {
+        (Some(token), Decision::Allowed(_)) if !token.is_valid(now) => {
+            Decision::Denied(Cause::TokenExpired(&token.origin))
+        }
+        (Some(token), Decision::Allowed(_)) if !token.allows(question) => {
+            Decision::Denied(Cause::Scope(&token.origin))
+        }
+        _ => decision,
+    }
+}
+
+fn decide_for_account<'a>(
     account: &'a Account,
-    service: &str,
-    action: Action,
-    target: &str,
+    question: &Question<'_>,
     now: SystemTime,
 ) -> Decision<'a> {
+    let Question {
+        service, action, ..
+    } = *question;
     if let denied @ Decision::Denied(_) = decide_service(account, service, now) {
         return denied;
     }
     let mut allowed = None;
     for rule in &account.rules {
-        if (rule.deny || allowed.is_none()) && rule.concerns(service, action, target) {
+        if (rule.deny || allowed.is_none()) && rule.concerns(question) {
             if rule.deny {
                 return Decision::Denied(Cause::Rule(rule));
             }

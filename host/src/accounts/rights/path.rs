@@ -1,5 +1,7 @@
 //! Patterns of paths: `/pub/**`, `/home/%u/*.txt`.
 
+use super::rule::Piece;
+
 /// The most segments of a pattern.
 const MAX_SEGMENTS: usize = 64;
 
@@ -84,9 +86,19 @@ impl Segment {
             return Err(format!("expected \"**\" between slashes, got {part:?}"));
         }
         let mut glob = Vec::new();
-        super::rule::expand(part, name, &['/'], |piece, literal| {
+        super::rule::expand(part, name, &['/'], |piece| {
+            let (text, literal) = match piece {
+                Piece::Written(text) => (text, false),
+                Piece::Literal(text) => (text, true),
+                Piece::ClientId => {
+                    return Err(format!(
+                        "expected %u or %%: %c, the client's id, is for topics, got {part:?}"
+                    ));
+                }
+            };
             let star = |byte: u8| (literal || byte != b'*').then_some(byte);
-            glob.extend(piece.bytes().map(star));
+            glob.extend(text.bytes().map(star));
+            Ok(())
         })?;
         let literal: Option<Vec<u8>> = glob.iter().copied().collect();
         match literal.as_deref() {

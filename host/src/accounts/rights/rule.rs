@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::path::PathPattern;
 use super::topic::TopicPattern;
-use super::{Action, Actions};
+use super::{Action, Actions, Question};
 use crate::config::is_name;
 
 /// The longest pattern, in bytes.
@@ -173,16 +173,30 @@ impl Template {
 }
 
 impl Rule {
-    /// Whether it is about doing `action` to `target` in `service`. A filter to subscribe to is
-    /// allowed by a rule for all of its topics and denied by one for any.
-    pub fn concerns(&self, service: &str, action: Action, target: &str) -> bool {
+    /// Whether it is about what is asked. A filter to subscribe to is allowed by a rule for all of
+    /// its topics and denied by one for any.
+    pub fn concerns(&self, question: &Question<'_>) -> bool {
+        let Question {
+            service,
+            action,
+            target,
+            ..
+        } = *question;
         self.actions.contains(action)
             && self.service.as_ref().is_none_or(|name| name == service)
             && match &self.pattern {
                 Pattern::Path(pattern) => pattern.matches(target),
-                Pattern::Topic(pattern) if action != Action::Subscribe => pattern.matches(target),
-                Pattern::Topic(pattern) if self.deny => pattern.overlaps(target),
-                Pattern::Topic(pattern) => pattern.covers(target),
+                Pattern::Topic(pattern) => {
+                    let Some((pattern, id)) = pattern.of_client(question.client_id, self.deny)
+                    else {
+                        return false;
+                    };
+                    match action {
+                        Action::Subscribe if self.deny => pattern.overlaps(target, id),
+                        Action::Subscribe => pattern.covers(target, id),
+                        _ => pattern.matches(target, id),
+                    }
+                }
             }
     }
 }
@@ -205,17 +219,26 @@ fn split(value: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Gives the pieces of `text` to `put`: those that are written, and those that are literal whatever
-/// they hold. `name` stands for `%u`; it may have none of `forbidden`, which would be a pattern of
-/// its own.
+/// A piece of a pattern.
+pub enum Piece<'a> {
+    /// As it is written.
+    Written(&'a str),
+    /// Literal, whatever it holds.
+    Literal(&'a str),
+    /// `%c`.
+    ClientId,
+}
+
+/// Gives the pieces of `text` to `put`. `name` stands for `%u`; it may have none of `forbidden`,
+/// which would be a pattern of its own.
 pub fn expand(
     text: &str,
     name: &str,
     forbidden: &[char],
-    mut put: impl FnMut(&str, bool),
+    mut put: impl FnMut(Piece<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut pieces = text.split('%');
-    put(pieces.next().unwrap_or_default(), false);
+    put(Piece::Written(pieces.next().unwrap_or_default()))?;
     while let Some(piece) = pieces.next() {
         match piece.chars().next() {
             Some('u') if name.contains(forbidden) => {
@@ -224,23 +247,22 @@ pub fn expand(
                 ));
             }
             Some('u') => {
-                put(name, true);
-                put(&piece[1..], false);
+                put(Piece::Literal(name))?;
+                put(Piece::Written(&piece[1..]))?;
             }
             // `%%`: the second one is the beginning of the next piece.
             None => match pieces.next() {
                 Some(next) => {
-                    put("%", true);
-                    put(next, false);
+                    put(Piece::Literal("%"))?;
+                    put(Piece::Written(next))?;
                 }
-                None => return Err(format!("expected %u or %% for %, got {text:?}")),
+                None => return Err(format!("expected %u, %c or %% for %, got {text:?}")),
             },
             Some('c') => {
-                return Err(format!(
-                    "expected %u or %%: %c, the client's id, is not known to rules yet, got {text:?}"
-                ));
+                put(Piece::ClientId)?;
+                put(Piece::Written(&piece[1..]))?;
             }
-            Some(_) => return Err(format!("expected %u or %% for %, got {text:?}")),
+            Some(_) => return Err(format!("expected %u, %c or %% for %, got {text:?}")),
         }
     }
     Ok(())

@@ -3,13 +3,13 @@
 //! ```text
 //! topic [read|write|readwrite|deny] TOPIC      for clients without a name, or for the `user` above
 //! user NAME
-//! pattern [read|write|readwrite|deny] TOPIC    for all; %u is the name, %c the client id
+//! pattern [read|write|readwrite|deny] TOPIC    for all; %u is the name, %c the client's id
 //! ```
 //!
 //! Whatever no line allows is refused.
 
+use super::Text;
 use super::plan::{Plan, Section};
-use super::{Line, Text};
 use crate::accounts::ANONYMOUS;
 
 /// One line of an ACL file as a rule.
@@ -67,9 +67,7 @@ pub fn accounts(plan: &mut Plan, passwords: Option<&Text>, acl: Option<&Text>) -
                 user = Some(rest.to_owned());
             }
             "topic" => {
-                let Some(rule) = rule(plan, &line, rest, false) else {
-                    continue;
-                };
+                let rule = rule(rest, false);
                 match &user {
                     None => common.anonymous.push(rule),
                     Some(user) => {
@@ -82,7 +80,7 @@ pub fn accounts(plan: &mut Plan, passwords: Option<&Text>, acl: Option<&Text>) -
                     }
                 }
             }
-            "pattern" => common.patterns.extend(rule(plan, &line, rest, true)),
+            "pattern" => common.patterns.push(rule(rest, true)),
             _ => plan.note(
                 &line.place,
                 format_args!("expected user, topic or pattern, got {word:?}"),
@@ -168,7 +166,7 @@ fn add(section: &mut Section, rule: &Rule) {
 }
 
 /// `[read|write|readwrite|deny] TOPIC`
-fn rule(plan: &mut Plan, line: &Line<'_>, text: &str, is_pattern: bool) -> Option<Rule> {
+fn rule(text: &str, is_pattern: bool) -> Rule {
     let (word, rest) = split_word(text);
     let (deny, actions, topic) = match (word, rest) {
         ("read", topic) if !topic.is_empty() => (false, "subscribe", topic),
@@ -177,23 +175,16 @@ fn rule(plan: &mut Plan, line: &Line<'_>, text: &str, is_pattern: bool) -> Optio
         ("deny", topic) if !topic.is_empty() => (true, "publish,subscribe", topic),
         _ => (false, "publish,subscribe", text),
     };
-    if is_pattern && topic.contains("%c") {
-        plan.note(
-            &line.place,
-            format_args!("%c, the client id, is not known to rules: {topic}"),
-        );
-        return None;
-    }
     let pattern = topic.replace('%', "%%");
-    Some(Rule {
+    Rule {
         deny,
         actions,
         pattern: if is_pattern {
-            pattern.replace("%%u", "%u")
+            pattern.replace("%%u", "%u").replace("%%c", "%c")
         } else {
             pattern
         },
-    })
+    }
 }
 
 fn split_word(text: &str) -> (&str, &str) {

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 
 use super::{Options, Outcome};
-use crate::accounts::{ANONYMOUS, AccountList, Action, Decision, decide};
+use crate::accounts::{ANONYMOUS, AccountList, Action, Decision, Question, Token, decide};
 use crate::config::{Config, did_you_mean, shown};
 
 /// Arguments of `polyport user can`.
@@ -22,6 +22,12 @@ pub struct Command {
     action: Action,
     /// A path such as /pub/a.txt, a topic, or for subscribe a topic filter
     target: String,
+    /// What the client calls itself, for the rules with %c
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// The name of the token that the client comes by
+    #[arg(long, value_name = "NAME")]
+    token: Option<String>,
 }
 
 fn action(word: &str) -> Result<Action, String> {
@@ -51,7 +57,16 @@ impl Command {
             );
         }
         let list = AccountList::load(&config.host.accounts)?;
-        let said = self.judge(&list, &config.host.accounts);
+        let token = self.token.as_ref().map(|name| {
+            let tokens = list.tokens_of(&self.name);
+            let found = tokens.iter().find(|token| token.name == *name).copied();
+            found.unwrap_or_else(|| {
+                let names: Vec<&str> = tokens.iter().map(|token| token.name.as_str()).collect();
+                let message = format!("{} has no token {name:?}", self.name);
+                misused(&message, name, &names)
+            })
+        });
+        let said = self.judge(&list, token.map(|token| &**token), &config.host.accounts);
         match said {
             Some(Ok(why)) => println!("allowed: {why}"),
             Some(Err(why)) => return Err(format!("denied: {why}").into()),
@@ -68,19 +83,25 @@ impl Command {
     }
 
     /// Whether it may, and why; none without such an account.
-    fn judge(&self, list: &AccountList, file: &Path) -> Option<Result<String, String>> {
+    fn judge(
+        &self,
+        list: &AccountList,
+        token: Option<&Token>,
+        file: &Path,
+    ) -> Option<Result<String, String>> {
         let account = if self.name == ANONYMOUS {
             list.anonymous()
         } else {
             list.get(&self.name)
         }?;
-        let decision = decide(
-            account,
-            &self.service,
-            self.action,
-            &self.target,
-            SystemTime::now(),
-        );
+        let question = Question {
+            service: &self.service,
+            action: self.action,
+            target: &self.target,
+            client_id: self.client_id.as_deref(),
+            token,
+        };
+        let decision = decide(account, &question, SystemTime::now());
         let (Decision::Allowed(cause) | Decision::Denied(cause)) = decision;
         let why = match cause.origin(account, &self.service) {
             None => cause.to_string(),

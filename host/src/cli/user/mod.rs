@@ -10,6 +10,7 @@ mod list;
 mod passwd;
 mod password;
 mod remove;
+mod token;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub enum Command {
     List(list::Command),
     /// Say whether an account may do something, and by which line of accounts.ini
     Can(can::Command),
+    /// Make, list and remove API tokens of an account
+    #[command(subcommand)]
+    Token(token::Command),
     /// Remove an account; its home folder stays
     Remove(remove::Command),
     /// Replace plain passwords in the file by their hash, or print the hash of a password
@@ -45,6 +49,7 @@ impl Command {
             Self::Passwd(command) => command.run(&accounts_file(options)?),
             Self::List(command) => command.run(&accounts_file(options)?),
             Self::Can(command) => command.run(options),
+            Self::Token(command) => command.run(&accounts_file(options)?),
             Self::Remove(command) => command.run(&accounts_file(options)?),
             Self::Hash(command) => command.run(options),
         }

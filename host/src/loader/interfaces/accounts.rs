@@ -1,4 +1,4 @@
-//! The host's side of `accounts/1`.
+//! The host's side of `accounts/1`, whose handles are sessions.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polyport_abi::accounts::{
     self as abi, AccountHandle, Changed, DENIED_BUSY, DENIED_REFUSED, LoginDone, LoginRequest,
 };
+use polyport_abi::accounts2::{DENIED_NEEDS_TLS, DENIED_NOT_HERE, DENIED_TOO_MANY_SESSIONS};
 use polyport_abi::{ROption, RResult, RSlice, RStr, RVec};
 
-use super::{HostSide, guard, side};
-use crate::accounts::{Account, Action, Denied};
+use super::{guard, side};
+use crate::accounts::{Action, Client, Denied, Session};
 
 /// Who wants to hear that accounts changed.
 #[derive(Default)]
@@ -30,21 +31,46 @@ impl Watchers {
     }
 }
 
-/// An account and the instance that it logged in at.
-struct Held {
-    account: Arc<Account>,
-    side: &'static HostSide,
-}
-
-fn hold(account: Arc<Account>, side: &'static HostSide) -> AccountHandle {
+pub(super) fn hold(session: Session) -> AccountHandle {
     AccountHandle {
-        account: Arc::into_raw(Arc::new(Held { account, side })).cast(),
+        account: Arc::into_raw(Arc::new(session)).cast(),
     }
 }
 
-fn held(handle: &AccountHandle) -> &Held {
+pub(super) fn held(handle: &AccountHandle) -> &Session {
     // SAFETY: handles are made by `hold` and used by the plugin only while it holds them.
-    unsafe { &*handle.account.cast::<Held>() }
+    unsafe { &*handle.account.cast::<Session>() }
+}
+
+/// Where the answer to a login goes.
+pub(super) struct Answer(*mut (), LoginDone);
+
+// SAFETY: the pointer is the plugin's own and goes back to it once, from whichever thread.
+unsafe impl Send for Answer {}
+
+impl Answer {
+    pub(super) fn to(user_data: *mut (), done: LoginDone) -> Self {
+        Self(user_data, done)
+    }
+
+    pub(super) fn give(self, answer: Result<Session, u32>) {
+        let answer = match answer {
+            Ok(session) => RResult::ROk(hold(session)),
+            Err(number) => RResult::RErr(number),
+        };
+        (self.1.call)(self.0, answer);
+    }
+}
+
+/// The number of a refusal in `accounts/2`.
+pub(super) fn number_of(denied: Denied) -> u32 {
+    match denied {
+        Denied::Refused => DENIED_REFUSED,
+        Denied::Busy => DENIED_BUSY,
+        Denied::NotHere => DENIED_NOT_HERE,
+        Denied::TooManySessions => DENIED_TOO_MANY_SESSIONS,
+        Denied::NeedsTls => DENIED_NEEDS_TLS,
+    }
 }
 
 pub(super) extern "C" fn login(
@@ -53,30 +79,21 @@ pub(super) extern "C" fn login(
     user_data: *mut (),
     done: LoginDone,
 ) {
-    struct Answer(*mut (), LoginDone);
-    // SAFETY: the pointer is the plugin's own and goes back to it once, from whichever thread.
-    unsafe impl Send for Answer {}
-    impl Answer {
-        fn give(self, answer: RResult<AccountHandle, u32>) {
-            (self.1.call)(self.0, answer);
-        }
-    }
-
-    let answer = Answer(user_data, done);
+    let answer = Answer::to(user_data, done);
     guard((), || {
         let side = side(ctx);
-        let done = move |checked: Result<Arc<Account>, Denied>| {
-            answer.give(match checked {
-                Ok(account) => RResult::ROk(hold(account, side)),
-                Err(Denied::Busy) => RResult::RErr(DENIED_BUSY),
-                Err(Denied::Refused) => RResult::RErr(DENIED_REFUSED),
-            });
+        let done = move |checked: Result<Session, Denied>| {
+            // Of the numbers it knows.
+            answer.give(checked.map_err(|denied| match denied {
+                Denied::Busy | Denied::TooManySessions => DENIED_BUSY,
+                Denied::Refused | Denied::NotHere | Denied::NeedsTls => DENIED_REFUSED,
+            }));
         };
-        side.accounts.verify_async(
-            request.user.as_str(),
-            request.password.as_slice(),
-            &side.service,
-            address(&request.peer),
+        side.accounts.log_in(
+            &side.entrance,
+            &client(&request.peer),
+            Some(request.user.as_str()),
+            Some(request.password.as_slice()),
             Box::new(done),
         );
     });
@@ -85,18 +102,23 @@ pub(super) extern "C" fn login(
 pub(super) extern "C" fn anonymous(ctx: *const (), peer: RStr<'_>) -> ROption<AccountHandle> {
     guard(ROption::RNone, || {
         let side = side(ctx);
-        side.accounts
-            .anonymous(&side.service, address(&peer))
-            .map(|account| hold(account, side))
-            .into()
+        let found = side.accounts.identify(&side.entrance, &client(&peer));
+        found.map(hold).into()
     })
 }
 
 pub(super) extern "C" fn describe(account: AccountHandle) -> RVec<u8> {
     guard(RVec::new(), || {
         let account = &held(&account).account;
-        let json =
-            serde_json::json!({ "name": account.name, "id": account.id, "home": account.home });
+        let limits = &account.allowance;
+        let json = serde_json::json!({
+            "name": account.name,
+            "id": account.id,
+            "home": account.home,
+            "rate_up": limits.rate_up,
+            "rate_down": limits.rate_down,
+            "quota": limits.quota,
+        });
         json.to_string().into_bytes().into()
     })
 }
@@ -107,33 +129,26 @@ pub(super) extern "C" fn allows(
     target: RSlice<'_, u8>,
 ) -> bool {
     guard(false, || {
-        let held = held(&account);
-        let (Some(action), Ok(target)) =
-            (action_of(action), std::str::from_utf8(target.as_slice()))
-        else {
-            return false;
-        };
-        let Held { account, side } = held;
-        side.accounts.allows(account, &side.service, action, target)
+        match (action_of(action), std::str::from_utf8(target.as_slice())) {
+            (Some(action), Ok(target)) => held(&account).allows(action, target),
+            _ => false,
+        }
     })
 }
 
 pub(super) extern "C" fn is_current(account: AccountHandle) -> bool {
-    guard(false, || {
-        let held = held(&account);
-        held.side.accounts.is_current(&held.account)
-    })
+    guard(false, || held(&account).is_current())
 }
 
 pub(super) extern "C" fn retain(account: AccountHandle) {
     // SAFETY: the plugin holds the handle, so the count is at least one.
-    unsafe { Arc::increment_strong_count(account.account.cast::<Held>()) }
+    unsafe { Arc::increment_strong_count(account.account.cast::<Session>()) }
 }
 
 pub(super) extern "C" fn release(account: AccountHandle) {
     guard((), || {
         // SAFETY: gives back one count that `hold` or `retain` took.
-        drop(unsafe { Arc::from_raw(account.account.cast::<Held>()) });
+        drop(unsafe { Arc::from_raw(account.account.cast::<Session>()) });
     });
 }
 
@@ -151,8 +166,15 @@ pub(super) extern "C" fn unwatch(ctx: *const (), user_data: *const ()) {
         .retain(|(other, _)| *other != user_data as usize);
 }
 
-fn address(peer: &RStr<'_>) -> Option<IpAddr> {
-    peer.as_str().parse().ok()
+/// All that a plugin of `accounts/1` tells of a client. One without an address came by a Unix socket.
+fn client(peer: &RStr<'_>) -> Client<'static> {
+    let address: Option<IpAddr> = peer.as_str().parse().ok();
+    Client {
+        address,
+        secure: address.is_none(),
+        certificate: &[],
+        id: None,
+    }
 }
 
 fn action_of(number: u32) -> Option<Action> {

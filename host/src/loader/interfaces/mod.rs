@@ -2,10 +2,13 @@
 //! leaves them.
 
 mod accounts;
+mod accounts2;
 mod control;
 mod folders;
+mod limits;
 mod log;
 mod metrics;
+mod tls;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -14,20 +17,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use polyport_abi::accounts::AccountsV1;
+use polyport_abi::accounts2::AccountsV2;
 use polyport_abi::control::ControlV1;
 use polyport_abi::folders::FoldersV1;
+use polyport_abi::limits::LimitsV1;
 use polyport_abi::log::{LevelCell, LogV1};
 use polyport_abi::metrics::{Cell, MetricsV1};
 use polyport_abi::summary::SummaryV1;
+use polyport_abi::tls::TlsV1;
 use polyport_abi::trace::TraceV1;
 use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, RStr, offer};
 use tokio::sync::watch;
 use tracing::Level;
 
 pub use self::accounts::Watchers;
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Entrance};
 use crate::config::Folder;
+use crate::limits::{Counts, Rules};
 use crate::logging;
+use crate::tls::Loaded;
 use crate::trace::{Hub, hub};
 
 /// How an instance says it is.
@@ -49,6 +57,7 @@ pub enum State {
 pub struct HostSide {
     service: String,
     accounts: Arc<Accounts>,
+    entrance: Arc<Entrance>,
     watchers: Arc<Watchers>,
     state: watch::Sender<State>,
     level: LevelCell,
@@ -57,15 +66,20 @@ pub struct HostSide {
     trace: &'static Hub,
     summary: OnceLock<&'static SummaryV1>,
     folders: folders::Shown,
+    limits: limits::Limits,
+    tls: tls::Held,
     tables: Tables,
 }
 
 struct Tables {
     log: OnceLock<LogV1>,
     accounts: OnceLock<AccountsV1>,
+    accounts2: OnceLock<AccountsV2>,
     metrics: OnceLock<MetricsV1>,
     control: OnceLock<ControlV1>,
     folders: OnceLock<FoldersV1>,
+    limits: OnceLock<LimitsV1>,
+    tls: OnceLock<TlsV1>,
     trace: OnceLock<TraceV1>,
 }
 
@@ -81,6 +95,7 @@ impl HostSide {
         let side = Box::leak(Box::new(Self {
             service: service.to_owned(),
             accounts,
+            entrance: Entrance::new(service),
             watchers,
             state: watch::Sender::new(State::Starting),
             level: LevelCell {
@@ -93,12 +108,17 @@ impl HostSide {
             trace: hub(service),
             summary: OnceLock::new(),
             folders: folders::Shown::default(),
+            limits: limits::Limits::default(),
+            tls: tls::Held::default(),
             tables: Tables {
                 log: OnceLock::new(),
                 accounts: OnceLock::new(),
+                accounts2: OnceLock::new(),
                 metrics: OnceLock::new(),
                 control: OnceLock::new(),
                 folders: OnceLock::new(),
+                limits: OnceLock::new(),
+                tls: OnceLock::new(),
                 trace: OnceLock::new(),
             },
         }));
@@ -135,12 +155,33 @@ impl HostSide {
         self.access.value.store(access, Ordering::Relaxed);
     }
 
+    /// Sets where its clients are counted; once, before it starts.
+    pub fn count_in(&self, counts: Arc<Counts>) {
+        self.limits.count_in(counts);
+    }
+
+    /// Sets what each of its listeners is held to, from now on.
+    pub fn set_limits(&self, rules: Vec<Rules>) {
+        self.limits.set(rules);
+    }
+
+    /// Sets what it holds its handshakes with from now on; none: no TLS.
+    pub fn set_tls(&self, tls: Option<&Loaded>) {
+        let material = tls.map_or_else(|| Arc::from([]), |tls| Arc::clone(&tls.material));
+        self.tls.set(material);
+    }
+
     /// Sets how its connections are told in lines; once, before it starts.
     pub fn set_summary(&self, summary: Option<&'static SummaryV1>) {
         if let Some(summary) = summary {
             // The first stays, as was promised.
             let _ = self.summary.set(summary);
         }
+    }
+
+    /// Whether its service takes passwords only over a secure connection, from now on.
+    pub fn set_require_tls(&self, required: bool) {
+        self.entrance.set_require_tls(required);
     }
 
     /// Whether it tells what passes over its connections when somebody looks.
@@ -195,6 +236,7 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
             watch: accounts::watch,
             unwatch: accounts::unwatch,
         })),
+        AccountsV2::ID => offer(tables.accounts2.get_or_init(|| accounts2::table(ctx))),
         MetricsV1::ID => offer(tables.metrics.get_or_init(|| MetricsV1 {
             ctx,
             cell: metrics::cell,
@@ -207,6 +249,19 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
             ctx,
             revision: side(ctx).folders.revision(),
             current: folders::current,
+        })),
+        LimitsV1::ID => offer(tables.limits.get_or_init(|| LimitsV1 {
+            ctx,
+            revision: side(ctx).limits.revision(),
+            current: limits::current,
+            trusts: limits::trusts,
+            admit: limits::admit,
+            release: limits::release,
+        })),
+        TlsV1::ID => offer(tables.tls.get_or_init(|| TlsV1 {
+            ctx,
+            revision: side(ctx).tls.revision(),
+            material: tls::material,
         })),
         TraceV1::ID => offer(tables.trace.get_or_init(|| TraceV1 {
             ctx,
