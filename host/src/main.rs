@@ -9,12 +9,14 @@ mod cli;
 mod config;
 mod control;
 mod instance;
+mod limits;
 mod listeners;
 mod loader;
 mod logging;
 mod privileges;
 mod reload;
 mod run;
+mod tls;
 mod trace;
 mod watch;
 

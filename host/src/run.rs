@@ -17,6 +17,7 @@ use crate::board::Board;
 use crate::config::{Config, Source};
 use crate::control::server::{Request, Server};
 use crate::control::{Answer, Command};
+use crate::limits;
 use crate::logging;
 use crate::reload::Host;
 use crate::watch::{Watched, watch};
@@ -31,6 +32,7 @@ const THREADS: usize = 2;
 pub fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(&source)?;
     let _flush = logging::start(&config.host.log)?;
+    limits::descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
@@ -51,7 +53,7 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
     let board = Board::new();
     let file = source.file.clone();
-    let mut watched = Watched::new(&file, &config.host);
+    let mut watched = Watched::new(&file, &config);
     let seen = watched.look();
 
     let mut host = Host::boot(source, config, board.clone()).await?;
@@ -152,7 +154,7 @@ fn rewatch(
     host: &Host,
     changes: &mpsc::Sender<()>,
 ) {
-    let wanted = Watched::new(file, &host.config().host);
+    let wanted = Watched::new(file, host.config());
     if wanted != *watched {
         task.abort();
         *watched = wanted;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::config::HostConfig;
+use crate::config::{Config, Tls};
 
 /// Between two looks without an event.
 const RESCAN: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ const RESCAN: Duration = Duration::from_secs(5);
 pub struct Watched {
     config: PathBuf,
     accounts: PathBuf,
+    /// Certificates, keys, authorities.
+    tls: BTreeSet<PathBuf>,
     plugins: PathBuf,
     quiet_time: Duration,
 }
@@ -36,11 +38,15 @@ pub struct Watched {
 pub struct Look([u8; 32]);
 
 impl Watched {
-    /// The files of a configuration read from `config`.
-    pub fn new(config: &Path, host: &HostConfig) -> Self {
+    /// The files of a configuration, which was read from `file`.
+    pub fn new(file: &Path, config: &Config) -> Self {
+        let host = &config.host;
+        let services = config.services.iter().filter(|service| service.enabled);
+        let tls = services.filter_map(|service| service.tls.as_ref());
         Self {
-            config: config.to_owned(),
+            config: file.to_owned(),
             accounts: host.accounts.clone(),
+            tls: tls.flat_map(Tls::files).map(Path::to_owned).collect(),
             plugins: host.plugins.clone(),
             quiet_time: host.quiet_time,
         }
@@ -49,7 +55,7 @@ impl Watched {
     /// Content of the text files; name, size, time and identity of the libraries.
     pub fn look(&self) -> Look {
         let mut sum = Sha256::new();
-        for file in [&self.config, &self.accounts] {
+        for file in self.texts() {
             sum.update(fs::read(file).unwrap_or_else(|error| error.to_string().into_bytes()));
             sum.update([0]);
         }
@@ -69,10 +75,15 @@ impl Watched {
         Look(sum.finalize().into())
     }
 
+    /// The files whose content counts.
+    fn texts(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.config, &self.accounts].into_iter().chain(&self.tls)
+    }
+
     /// The folders to watch: of the files, and of what symbolic links lead to.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let mut folders = BTreeSet::from([self.plugins.clone()]);
-        for file in [&self.config, &self.accounts] {
+        for file in self.texts() {
             folders.extend(file.parent().map(|folder| {
                 if folder.as_os_str().is_empty() {
                     Path::new(".")
@@ -168,6 +179,7 @@ mod tests {
         Watched {
             config: folder.join("polyport.toml"),
             accounts: folder.join("accounts.ini"),
+            tls: BTreeSet::from([folder.join("cert.pem")]),
             plugins: folder.to_owned(),
             quiet_time: Duration::from_millis(10),
         }
@@ -184,7 +196,10 @@ mod tests {
         assert_ne!(empty, one);
         assert_eq!(watched.look(), one);
         fs::write(folder.path().join("libx.so"), "x").unwrap();
-        assert_ne!(watched.look(), one);
+        let two = watched.look();
+        assert_ne!(two, one);
+        fs::write(folder.path().join("cert.pem"), "x").unwrap();
+        assert_ne!(watched.look(), two);
     }
 
     #[tokio::test]

@@ -29,8 +29,9 @@ impl Command {
         let mut summary = String::new();
         if let Some(config) = config {
             found.extend(config.folder_problems(|_| true));
-            found.extend(settings(&config)?);
-            match AccountList::load(&config.host.accounts) {
+            let accounts = AccountList::load(&config.host.accounts);
+            found.extend(settings(&config, accounts.as_ref().ok())?);
+            match accounts {
                 Ok(list) => {
                     let services: Vec<&str> = config
                         .services
@@ -63,8 +64,9 @@ impl Command {
     }
 }
 
-/// What the plugins say of their settings, and which libraries cannot be used.
-fn settings(config: &Config) -> io::Result<Diagnostics> {
+/// What the plugins say of their settings, which libraries and certificates cannot be used, and what should be
+/// looked at.
+fn settings(config: &Config, accounts: Option<&AccountList>) -> io::Result<Diagnostics> {
     // The running host's copies are not touched. The state folder is on a disk from which libraries
     // load; it may be missing, or another user's.
     let scratch = tempfile::tempdir_in(&config.host.state).or_else(|_| tempfile::tempdir())?;
@@ -72,10 +74,16 @@ fn settings(config: &Config) -> io::Result<Diagnostics> {
     let mut found = Diagnostics::new();
     for service in &config.services {
         let Examined {
-            error, problems, ..
-        } = examine(&mut loader, config, service);
+            error,
+            problems,
+            tls,
+            warnings,
+            ..
+        } = examine(&mut loader, config, service, accounts);
         found.extend(error.into_iter().collect());
         found.extend(problems);
+        found.extend(tls.err().unwrap_or_default());
+        found.extend(warnings);
     }
     Ok(found.sorted())
 }

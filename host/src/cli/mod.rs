@@ -14,6 +14,7 @@ mod restart;
 mod run;
 mod status;
 mod stop;
+mod tls;
 mod trace;
 mod user;
 
@@ -92,6 +93,9 @@ enum Command {
     /// List who failed to log in too often, or let somebody log in again
     #[command(subcommand)]
     Ban(ban::Command),
+    /// Make certificates for trying out
+    #[command(subcommand)]
+    Tls(tls::Command),
     /// Look at plugin libraries without running their code
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::User(command) => command.run(&options),
         Command::Ban(command) => command.run(&options),
         Command::Import(command) => command.run(&options),
+        Command::Tls(command) => command.run(),
         Command::Plugin(command) => command.run(&options),
         Command::Client(command) => match command.run(&options) {
             Ok(code) => return code,

@@ -222,9 +222,6 @@ impl fmt::Display for Listen {
 
 fn known_word(scheme: &str) -> Result<&str, String> {
     let starts_with_letter = scheme.starts_with(|c: char| c.is_ascii_lowercase());
-    if scheme == "tls" {
-        return Err("no tls:// address: TLS is not available in this version".to_owned());
-    }
     if !starts_with_letter
         || !scheme
             .bytes()
@@ -316,7 +313,6 @@ mod tests {
             ("127.0.0.1:70000", "a port from 0 to 65535"),
             ("80", "a port from 0 to 65535"),
             ("example.org:80", "not a name"),
-            ("tls://127.0.0.1:80", "TLS is not available"),
             ("WS://127.0.0.1:80", "lowercase"),
             ("unix:", "a path"),
             ("", "a port"),

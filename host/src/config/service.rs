@@ -9,6 +9,7 @@ use super::diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean};
 use super::limits::Limits;
 use super::listen::{self, Listen, Options};
 use super::read::Reader;
+use super::tls::{self, Tls};
 use super::tree::{Entry, Kind};
 
 /// The keys of a service.
@@ -17,6 +18,7 @@ pub const KEYS: &[&str] = &[
     "enabled",
     "listen",
     "tls",
+    "require_tls",
     "isolation",
     "threads",
     "limits",
@@ -38,6 +40,10 @@ pub struct Service {
     pub enabled: bool,
     /// The addresses that the host binds for it.
     pub listen: Vec<Listen>,
+    /// Its certificates and the rules of its handshakes.
+    pub tls: Option<Tls>,
+    /// Whether passwords are only taken over a connection that nobody can overhear.
+    pub require_tls: bool,
     /// The size of its runtime.
     pub threads: Threads,
     /// What its clients are held to.
@@ -92,7 +98,12 @@ pub fn read(
     let plugin = plugin(&mut reader, entry);
     let enabled = reader.boolean("enabled").unwrap_or(true);
     let (listen, places) = listen(&mut reader, folder);
-    refuse_unavailable(&mut reader);
+    let tls = reader.entry("tls").and_then(|entry| {
+        let path = reader.name("tls");
+        tls::read(entry, &path, folder, reader.diagnostics())
+    });
+    let require_tls = reader.boolean("require_tls").unwrap_or(false);
+    isolation(&mut reader);
     let threads = threads(&mut reader);
     let limits = match reader.table("limits") {
         Some(table) => {
@@ -110,6 +121,8 @@ pub fn read(
             plugin: plugin?,
             enabled,
             listen,
+            tls,
+            require_tls,
             threads,
             limits,
             folders,
@@ -242,16 +255,8 @@ fn threads(reader: &mut Reader<'_, '_>) -> Threads {
     count.map_or(Threads::Auto, Threads::Count)
 }
 
-/// Keys whose words are settled and whose work is not done: a clear no instead of silence.
-fn refuse_unavailable(reader: &mut Reader<'_, '_>) {
-    if let Some(entry) = reader.entry("tls") {
-        let name = reader.name("tls");
-        let message =
-            "TLS is not available in this version: remove the key, or put a TLS proxy in front";
-        reader
-            .diagnostics()
-            .push(Diagnostic::error(entry.place.clone(), name, message));
-    }
+/// A key whose words are settled and whose work is not done: a clear no instead of silence.
+fn isolation(reader: &mut Reader<'_, '_>) {
     match reader.text("isolation") {
         None | Some(("in-process", _)) => {}
         Some(("process", place)) => {

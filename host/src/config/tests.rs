@@ -178,7 +178,7 @@ fn every_problem_is_reported_at_once_with_its_line() {
             "9:27: services.ftp.listen[1]: expected a string or a table, got 7",
             "10:11: services.ftp.threads: expected \"auto\" or a number from 1 to 256, got 0",
             "11:13: services.ftp.isolation: \"process\" is not available in this version: expected \"in-process\"",
-            "12:1: services.ftp.tls: TLS is not available in this version: remove the key, or put a TLS proxy in front",
+            "12:1: services.ftp.tls.key: expected the file of the private key, got none",
             "13:11: services.Bad: expected a service name of a-z, 0-9, _ and -, got \"Bad\"",
         ]
     );

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyport_abi::client::ClientV1;
+use polyport_abi::limits::KnownLimits;
 use polyport_abi::manifest::Manifest;
 use polyport_abi::plugin::{PluginV1, SettingProblem};
 use polyport_abi::summary::SummaryV1;
@@ -33,6 +34,8 @@ pub struct Library {
     pub hash: String,
     lifecycle: &'static PluginV1,
     summary: Option<&'static SummaryV1>,
+    description: serde_json::Value,
+    limits: Option<KnownLimits>,
 }
 
 /// The libraries that this process has loaded, by hash.
@@ -102,7 +105,7 @@ impl Loader {
         let copy = self
             .copy(&hash, bytes)
             .map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))?;
-        probe(&copy)?;
+        let description = probe(&copy)?;
         let offered = open(&copy, &manifest)?;
         let lifecycle = find(offered(PluginV1::ID)).map_err(|error| error.to_string())?;
         let summary = match find(offered(SummaryV1::ID)) {
@@ -118,6 +121,8 @@ impl Loader {
             hash: hash.clone(),
             lifecycle,
             summary,
+            limits: known_limits(&description),
+            description,
         });
         self.loaded.insert(hash, Arc::clone(&library));
         Ok(library)
@@ -161,9 +166,20 @@ impl Library {
         self.lifecycle
     }
 
+    /// The limits that its clients can be held to; none for a plugin of an SDK that had no limits.
+    pub fn limits(&self) -> Option<&KnownLimits> {
+        self.limits.as_ref()
+    }
+
     /// How its connections are told in lines, if it knows how.
     pub fn summary(&self) -> Option<&'static SummaryV1> {
         self.summary
+    }
+
+    /// The plugin's words for listeners with TLS, and the scheme that each of them carries; none: it was made
+    /// with an SDK that cannot do TLS.
+    pub fn tls_schemes(&self) -> Option<Vec<(String, String)>> {
+        serde_json::from_value(self.description.get("tls_schemes")?.clone()).ok()
     }
 
     /// What the plugin finds wrong with settings; empty when it takes them.
@@ -179,6 +195,10 @@ impl Library {
             }]
         })
     }
+}
+
+fn known_limits(description: &serde_json::Value) -> Option<KnownLimits> {
+    serde_json::from_value(description.get("limits")?.clone()).ok()
 }
 
 /// Loads a library in a child process, which a broken one may kill, and gives its description.

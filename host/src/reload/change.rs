@@ -14,7 +14,8 @@ use crate::instance::Instance;
 use crate::listeners::Fresh;
 use crate::loader::Library;
 use crate::loader::interfaces::HostSide;
-use crate::{logging, privileges};
+use crate::tls::Loaded;
+use crate::{limits, logging, privileges};
 
 /// How long an exclusive instance may take to let go of its store before the next one starts.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ impl Host {
             .all(|next| matches!(next.step, Step::Untouched | Step::Rest));
         let same = self.config == next.config && !self.accounts.differs(&next.accounts);
         if !boot && quiet && same && removed.is_empty() {
-            self.board.update(|shown| shown.last_error = None);
+            self.tell_refusals(&next.kept);
             take_over_log(&next.config); // its files may have been rotated
             return Ok(false);
         }
@@ -54,6 +55,16 @@ impl Host {
         }
         self.commit(next, started, &removed);
         Ok(true)
+    }
+
+    /// Logs and shows what could not be had.
+    fn tell_refusals(&self, refusals: &[String]) {
+        for refusal in refusals {
+            error!("{refusal}");
+        }
+        self.board.update(|shown| {
+            shown.last_error = (!refusals.is_empty()).then(|| refusals.join("\n"));
+        });
     }
 
     async fn start_all(&mut self, next: &mut Next, started: &mut Started) -> Result<(), String> {
@@ -81,6 +92,7 @@ impl Host {
                 Step::Untouched
                 | Step::Limits
                 | Step::Folders
+                | Step::Tls
                 | Step::Settings
                 | Step::End
                 | Step::Rest => {}
@@ -150,6 +162,7 @@ impl Host {
         let NextService {
             service,
             library: Some(library),
+            tls,
             error: None,
             ..
         } = next
@@ -158,7 +171,7 @@ impl Host {
         };
         self.listeners
             .bind(&service.name, &service.listen, &mut started.fresh)?;
-        let instance = self.launch(config, service, library, &started.fresh)?;
+        let instance = self.launch(config, service, library, tls.as_deref(), &started.fresh)?;
         started.instances.insert(service.name.clone(), instance);
         Ok(())
     }
@@ -168,6 +181,7 @@ impl Host {
         config: &Config,
         service: &Service,
         library: &Arc<Library>,
+        tls: Option<&Loaded>,
         fresh: &Fresh,
     ) -> Result<Instance, String> {
         let lent = self.listeners.lend(&service.name, &service.listen, fresh)?;
@@ -177,6 +191,10 @@ impl Host {
             Arc::clone(&self.watchers),
         );
         side.set_folders(config.folders_of(service));
+        side.set_tls(tls);
+        side.set_require_tls(service.require_tls);
+        side.count_in(self.limits.service(&service.name));
+        side.set_limits(limits::rules(service, library.limits(), &lent.entries));
         Instance::start(
             Arc::clone(library),
             side,
@@ -231,7 +249,13 @@ impl Host {
             }
         }
         for (service, library) in started.displaced {
-            let restarted = match self.launch(&self.config, &service, &library, &Fresh::default()) {
+            let entry = self
+                .entries
+                .iter()
+                .find(|entry| entry.service.name == service.name);
+            let tls = entry.and_then(|entry| entry.tls.as_deref());
+            let fresh = Fresh::default();
+            let restarted = match self.launch(&self.config, &service, &library, tls, &fresh) {
                 Ok(instance) => instance
                     .ready(self.config.host.ready_timeout)
                     .await
@@ -279,24 +303,30 @@ impl Host {
         }
         self.accounts.replace(next.accounts);
         self.accounts.configure_bans(&next.config.host.ban);
-        self.watchers.notify();
         take_over_log(&next.config);
-        let mut refusals = Vec::new();
+        let mut refusals = next.kept;
+        let mut connections = 0_u64;
         for NextService {
             service,
             step,
+            tls,
+            warnings,
             error,
             ..
         } in next.services
         {
+            for warning in warnings.iter() {
+                warn!("{warning}");
+            }
             let old = before
                 .remove(&service.name)
                 .and_then(|entry| entry.instance);
             let (instance, ended) = match (step, started.instances.remove(&service.name)) {
                 (_, Some(new)) => (Some(new), old),
-                (Step::Untouched | Step::Limits | Step::Folders | Step::Settings, None) => {
-                    (old, None)
-                }
+                (
+                    Step::Untouched | Step::Limits | Step::Folders | Step::Tls | Step::Settings,
+                    None,
+                ) => (old, None),
                 (_, None) => (None, old),
             };
             if let Some(ended) = ended {
@@ -304,6 +334,13 @@ impl Host {
             }
             if let Some(instance) = &instance {
                 instance.side.refresh_log();
+                instance.side.set_require_tls(service.require_tls);
+                let known = instance.library.limits();
+                connections = connections.saturating_add(limits::connections(&service, known));
+                let rules = limits::rules(&service, known, &instance.entries);
+                instance.side.set_limits(rules);
+                self.listeners.set_access(&service.name, &service.listen);
+                instance.side.set_tls(tls.as_deref());
                 instance.side.set_folders(next.config.folders_of(&service));
                 if service.folders.is_some() && !instance.side.shows_folders() {
                     warn!(
@@ -320,9 +357,12 @@ impl Host {
             self.entries.push(Entry {
                 service,
                 instance,
+                tls,
                 error,
             });
         }
+        // Once all is in force that a session may end by.
+        self.watchers.notify();
         for name in removed {
             if let Some(instance) = before.remove(name).and_then(|entry| entry.instance) {
                 self.ending
@@ -335,15 +375,11 @@ impl Host {
                 .filter(|entry| entry.instance.is_some())
                 .map(|entry| (entry.service.name.as_str(), entry.service.listen.as_slice())),
         );
+        limits::descriptors::check(connections);
         self.config = next.config;
         while self.ending.try_join_next().is_some() {}
-        for refusal in &refusals {
-            error!("{refusal}");
-        }
-        self.board.update(|shown| {
-            shown.generation += 1;
-            shown.last_error = (!refusals.is_empty()).then(|| refusals.join("\n"));
-        });
+        self.tell_refusals(&refusals);
+        self.board.update(|shown| shown.generation += 1);
         self.show();
     }
 
@@ -361,6 +397,7 @@ impl Host {
             service,
             instance,
             error,
+            ..
         } = entry;
         ShownService {
             name: service.name.clone(),

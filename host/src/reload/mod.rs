@@ -12,11 +12,13 @@ use tracing::{error, info, warn};
 
 use crate::accounts::{self, Accounts};
 use crate::board::Board;
-use crate::config::{Config, Service, Source};
+use crate::config::{Config, Diagnostics, Service, Source};
 use crate::instance::Instance;
+use crate::limits;
 use crate::listeners::Listeners;
 use crate::loader::interfaces::Watchers;
 use crate::loader::{Library, Loader};
+use crate::tls::Loaded;
 use plan::Step;
 pub use prepare::{Examined, examine};
 
@@ -30,6 +32,7 @@ pub struct Host {
     watchers: Arc<Watchers>,
     loader: Loader,
     listeners: Listeners,
+    limits: limits::Registry,
     entries: Vec<Entry>,
     ending: JoinSet<()>,
 }
@@ -38,6 +41,7 @@ pub struct Host {
 struct Entry {
     service: Service,
     instance: Option<Instance>,
+    tls: Option<Arc<Loaded>>,
     error: Option<String>,
 }
 
@@ -46,12 +50,16 @@ struct Next {
     config: Config,
     accounts: accounts::Parsed,
     services: Vec<NextService>,
+    /// Certificates that cannot be used, in place of which those before are kept.
+    kept: Vec<String>,
 }
 
 struct NextService {
     service: Service,
     step: Step,
     library: Option<Arc<Library>>,
+    tls: Option<Arc<Loaded>>,
+    warnings: Diagnostics,
     /// Why it cannot start.
     error: Option<String>,
     /// Whether its failure refuses the whole change; not at boot, and not for one that failed before and was
@@ -78,6 +86,7 @@ impl Host {
             watchers: Arc::default(),
             loader,
             listeners: Listeners::default(),
+            limits: limits::Registry::default(),
             entries: Vec::new(),
             ending: JoinSet::new(),
             config,
@@ -91,7 +100,7 @@ impl Host {
     /// Takes over what the files say now. Gives the generation, the same one if nothing changed.
     ///
     /// # Errors
-    /// Why nothing was changed; it is logged and shown as well.
+    /// Why nothing was changed, or which certificates were not; it is logged and shown as well.
     pub async fn reload(&mut self, cause: &str) -> Result<u64, String> {
         self.reload_forcing(cause, &|_| false).await
     }
@@ -129,8 +138,12 @@ impl Host {
             let (config, accounts) = self.read()?;
             self.prepare(config, accounts, forced, false)
         });
+        let mut kept = Vec::new();
         let outcome = match prepared {
-            Ok(next) => self.change(next, false).await,
+            Ok(next) => {
+                kept.clone_from(&next.kept);
+                self.change(next, false).await
+            }
             Err(error) => Err(error),
         };
         match &outcome {
@@ -146,7 +159,10 @@ impl Host {
                     .update(|shown| shown.last_error = Some(reason.clone()));
             }
         }
-        outcome.map(|_| self.board.generation())
+        match outcome {
+            Ok(_) if !kept.is_empty() => Err(kept.join("\n")),
+            outcome => outcome.map(|_| self.board.generation()),
+        }
     }
 
     /// The step of each service if the files were loaded now, a line each.

@@ -13,6 +13,8 @@ pub enum Step {
     Limits,
     /// Only the folders that it shows changed: it is told.
     Folders,
+    /// Only certificates, keys or rules of TLS changed: they count from the next handshake on.
+    Tls,
     /// Only settings changed: they are applied in place if the plugin can, else swapped.
     Settings,
     /// A new instance takes over the sockets.
@@ -34,12 +36,14 @@ pub struct Now<'a> {
     pub running: Option<&'a str>,
     /// Whether its instance shows folders and will have others to show.
     pub folders: bool,
+    /// Whether it will have other TLS.
+    pub tls: bool,
 }
 
 /// The step for one service that the new configuration names. `hash` is that of the library it would run.
 pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bool) -> Step {
-    let Some((now, running, shown_changed)) =
-        now.and_then(|now| Some((now.service, now.running?, now.folders)))
+    let Some((now, running, shown_changed, tls_changed)) =
+        now.and_then(|now| Some((now.service, now.running?, now.folders, now.tls)))
     else {
         return if next.enabled {
             Step::Start
@@ -53,14 +57,17 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     if forced || hash != Some(running) {
         return Step::Swap;
     }
-    // Of its folders it is told without a swap.
+    // Of its folders and its TLS it is told without a swap.
     let next = &Service {
         folders: now.folders.clone(),
+        tls: now.tls.clone(),
         ..next.clone()
     };
     if now == next {
         return if shown_changed {
             Step::Folders
+        } else if tls_changed {
+            Step::Tls
         } else {
             Step::Untouched
         };
@@ -84,6 +91,7 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
 fn without_limits(service: &Service) -> Service {
     let mut service = service.clone();
     service.limits = Limits::default();
+    service.require_tls = false;
     for listen in &mut service.listen {
         listen.options = ListenOptions::default();
     }
@@ -96,6 +104,7 @@ impl fmt::Display for Step {
             Self::Untouched => "untouched",
             Self::Limits => "limits",
             Self::Folders => "folders",
+            Self::Tls => "tls",
             Self::Settings => "settings",
             Self::Swap => "swap",
             Self::Start => "start",
@@ -117,6 +126,8 @@ mod tests {
             plugin: "echo".into(),
             enabled: true,
             listen: vec![],
+            tls: None,
+            require_tls: false,
             threads: Threads::Auto,
             limits: Limits::default(),
             folders: None,
@@ -140,16 +151,19 @@ mod tests {
             service: &one,
             running: Some("h"),
             folders: false,
+            tls: false,
         });
         let told = Some(Now {
             service: &one,
             running: Some("h"),
             folders: true,
+            tls: true,
         });
         let idle = Some(Now {
             service: &one,
             running: None,
             folders: false,
+            tls: false,
         });
         let other_folders = Service {
             folders: Some(vec!["a".into()]),

@@ -1,15 +1,18 @@
 //! Everything about a change that can be checked without starting anything.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracing::warn;
 
 use super::plan::{Now, step};
 use super::{Entry, Host, Next, NextService};
-use crate::accounts;
+use crate::accounts::{self, AccountList};
 use crate::config::{Config, Diagnostic, Diagnostics, Service};
 use crate::instance::Instance;
+use crate::limits;
 use crate::loader::{Library, Loader, catalog};
+use crate::tls::{self, Loaded};
 
 /// What a service comes to, as far as can be told without starting it.
 pub struct Examined {
@@ -17,19 +20,35 @@ pub struct Examined {
     pub library: Option<Arc<Library>>,
     /// Why its library cannot be used.
     pub error: Option<Diagnostic>,
-    /// What its plugin finds wrong with the settings.
+    /// What its plugin finds wrong with the settings, and what does not fit TLS.
     pub problems: Diagnostics,
+    /// Its TLS, or what is wrong with the files of it.
+    pub tls: Result<Option<Loaded>, Diagnostics>,
+    /// What is good enough to start with and should still be looked at.
+    pub warnings: Diagnostics,
 }
 
-/// Finds and loads a service's library and lets it check the settings.
-pub fn examine(loader: &mut Loader, config: &Config, service: &Service) -> Examined {
+/// Finds and loads a service's library, lets it check the settings, and reads its certificates. `accounts` are
+/// those that would be in force, if they could be read.
+pub fn examine(
+    loader: &mut Loader,
+    config: &Config,
+    service: &Service,
+    accounts: Option<&AccountList>,
+) -> Examined {
     let mut examined = Examined {
         library: None,
         error: None,
         problems: Diagnostics::new(),
+        tls: Ok(None),
+        warnings: Diagnostics::new(),
     };
     if !service.enabled {
         return examined;
+    }
+    examined.tls = tls::load(config, service, SystemTime::now());
+    if let Ok(Some(loaded)) = &examined.tls {
+        examined.warnings.extend(loaded.warnings.clone());
     }
     let found = catalog::find(&config.host.plugins, &service.plugin);
     match found.and_then(|path| loader.load(&path)) {
@@ -38,6 +57,16 @@ pub fn examine(loader: &mut Loader, config: &Config, service: &Service) -> Exami
                 let message = format!("expected {}, got {}", problem.expected, problem.got);
                 let problem = config.problem(&service.name, &problem.key, &message);
                 examined.problems.push(problem);
+            }
+            let limits = limits::problems(config, service, library.limits());
+            examined.problems.extend(limits);
+            let schemes = library.tls_schemes();
+            let mismatches = tls::mismatches(config, service, schemes.as_deref());
+            examined.problems.extend(mismatches);
+            if let Some(accounts) = accounts {
+                let schemes = schemes.as_deref().unwrap_or_default();
+                let exposed = tls::exposure::plain_passwords(config, service, schemes, accounts);
+                examined.warnings.extend(exposed);
             }
             examined.library = Some(library);
         }
@@ -71,6 +100,7 @@ impl Host {
             problems = Diagnostics::new();
         }
         let mut refused = Vec::new();
+        let mut kept = Vec::new();
         let mut services = Vec::new();
         for service in &config.services {
             let entry = self
@@ -89,6 +119,7 @@ impl Host {
                 service: &entry.service,
                 running,
                 folders: shown_changed(entry),
+                tls: false,
             });
             // One that did not run and was not touched does not hold the others up.
             let blocks =
@@ -97,20 +128,47 @@ impl Host {
                 library,
                 error,
                 problems: found,
-            } = examine(&mut self.loader, &config, service);
+                tls,
+                warnings,
+            } = examine(&mut self.loader, &config, service, Some(&accounts));
             problems.extend(found);
             if let Some(error) = &error
                 && blocks
             {
                 refused.push(error.to_string());
             }
-            let error = error.map(|error| error.message);
+            let mut error = error.map(|error| error.message);
+            let before = entry.filter(|entry| {
+                entry.instance.is_some() && entry.service.tls == service.tls && entry.tls.is_some()
+            });
+            let tls = match (tls, before) {
+                (Ok(tls), _) => tls.map(Arc::new),
+                // Files that cannot be used change nothing, and must not hold up a change of something else.
+                (Err(problems), Some(before)) => {
+                    let told = |problem: &Diagnostic| format!("{problem}; the one before is kept");
+                    kept.extend(problems.iter().map(told));
+                    before.tls.clone()
+                }
+                (Err(problems), None) => {
+                    if blocks {
+                        refused.extend(problems.iter().map(ToString::to_string));
+                    }
+                    error = error.or_else(|| Some(problems.to_string()));
+                    None
+                }
+            };
+            let now = now.map(|now| Now {
+                tls: entry.is_some_and(|entry| entry.tls != tls),
+                ..now
+            });
             let hash = library.as_ref().map(|library| library.hash.as_str());
             let step = step(now, service, hash, forced(&service.name));
             services.push(NextService {
                 service: service.clone(),
                 step,
                 library,
+                tls,
+                warnings,
                 error,
                 blocks,
             });
@@ -121,6 +179,7 @@ impl Host {
                 config,
                 accounts,
                 services,
+                kept,
             })
         } else {
             Err(refused.join("\n"))

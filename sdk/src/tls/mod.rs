@@ -21,12 +21,12 @@ use rustls::ServerConfig;
 use tokio::time::timeout;
 use tracing::error;
 
-pub(crate) use self::accept::{accept, inner_scheme};
-pub use self::session::TlsSession;
-pub(crate) use self::socket::{Facts, TlsSocket};
 use self::accept::Places;
+pub(crate) use self::accept::{accept, inner_scheme};
 use self::config::{Resumption, server_config};
+pub use self::session::TlsSession;
 use self::socket::Handshake;
+pub(crate) use self::socket::{Facts, TlsSocket};
 use crate::net::Stream;
 
 /// How long a client may take for a handshake that a plugin began.
@@ -164,10 +164,7 @@ impl Tls {
 }
 
 fn no_certificate() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "the service has no certificate",
-    )
+    io::Error::new(io::ErrorKind::Unsupported, "the service has no certificate")
 }
 
 impl std::fmt::Debug for Tls {
