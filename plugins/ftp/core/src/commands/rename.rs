@@ -11,6 +11,10 @@ pub(super) fn rnfr(control: &mut Control, argument: &str) {
     if !control.may_write() {
         return;
     }
+    // A name that is refused must not leave an earlier one for RNTO.
+    if let Some(user) = control.user_mut() {
+        user.rename_from = None;
+    }
     if let Some(path) = control.resolve(argument) {
         control.ask(Request::Facts(path.clone()), Pending::RenameFrom(path));
     }
