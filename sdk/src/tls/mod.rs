@@ -18,6 +18,7 @@ use std::time::Duration;
 use polyport_abi::HostQuery;
 use polyport_abi::tls::{Material, TlsV1};
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tracing::error;
 
@@ -94,11 +95,13 @@ impl Tls {
     /// As there; [`io::ErrorKind::PermissionDenied`] for a client that began a session of its own, or took up
     /// another one.
     pub async fn accept_resumed(&self, stream: Stream, of: TlsSession) -> io::Result<Stream> {
-        let stream = self.hold(stream, of, HANDSHAKE).await?;
+        let mut stream = self.hold(stream, of, HANDSHAKE).await?;
         let resumed = stream.tls().and_then(|facts| facts.resumed);
         if resumed == Some(of) {
             return Ok(stream);
         }
+        // By close_notify, so that it looks elsewhere for the reason than in its own TLS.
+        let _ = stream.shutdown().await;
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "expected the TLS session of the connection it belongs to, got another",
