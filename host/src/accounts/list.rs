@@ -295,7 +295,11 @@ impl<'a> Reading<'a> {
             let mut wrongs = Vec::new();
             let account = Account::read(section, folder, &groups, &mut |wrong| wrongs.push(wrong));
             let account = Arc::new(account);
-            let tokens = Token::read_all(section, &account.name, &mut |wrong| wrongs.push(wrong));
+            let tokens = if section.id == ANONYMOUS {
+                Vec::new()
+            } else {
+                Token::read_all(section, &account.name, &mut |wrong| wrongs.push(wrong))
+            };
             self.errors(section, wrongs);
             self.note_tokens(section, tokens, &mut list.tokens);
             self.warn(section, &account);

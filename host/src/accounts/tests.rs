@@ -1,5 +1,7 @@
 //! Accounts as a whole: a file in, logins and rights out.
 
+mod sessions;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
