@@ -17,7 +17,7 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 3] = [
+const TESTS: [Long; 6] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -41,6 +41,30 @@ const TESTS: [Long; 3] = [
         test: "swaps_under_load_refuse_nobody",
         variable: "POLYPORT_SWAPS",
         full: "100",
+    },
+    Long {
+        name: "folder-links",
+        package: "polyport",
+        file: "path_attacks",
+        test: "races::a_folder_swapped_for_a_link_leads_nowhere",
+        variable: "POLYPORT_PATH_SWAPS",
+        full: "10000",
+    },
+    Long {
+        name: "file-links",
+        package: "polyport",
+        file: "path_attacks",
+        test: "races::a_file_swapped_for_a_link_is_never_read_or_written_through_it",
+        variable: "POLYPORT_PATH_SWAPS",
+        full: "10000",
+    },
+    Long {
+        name: "moved-folders",
+        package: "polyport",
+        file: "path_attacks",
+        test: "races::a_folder_that_moves_while_its_links_are_followed_leads_nowhere",
+        variable: "POLYPORT_PATH_SWAPS",
+        full: "10000",
     },
 ];
 

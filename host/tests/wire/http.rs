@@ -44,6 +44,14 @@ impl Http {
         }
     }
 
+    /// With a token in every request.
+    pub fn bearer(addr: SocketAddr, token: &str) -> Self {
+        Self {
+            authorization: Some(format!("Bearer {token}")),
+            ..Self::new(addr)
+        }
+    }
+
     /// The head of a request, without the empty line.
     fn head(&self, method: &str, target: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
         let mut head = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\nhost: x\r\n"].concat();

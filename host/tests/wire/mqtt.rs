@@ -133,4 +133,29 @@ impl Mqtt {
         assert_eq!(first, 0x40, "PUBACK: {body:02x?}");
         Ok(body.get(2).copied().unwrap_or(0))
     }
+
+    /// Publishes to a topic of its own subscription: whether something else came before it.
+    pub fn received_before(&mut self, topic: &str) -> bool {
+        let mut body = text(topic);
+        body.extend([0, 2]);
+        body.extend(self.no_properties());
+        self.send(0x32, &body).unwrap();
+        let mut others = 0;
+        loop {
+            let (first, body) = self.read().unwrap();
+            if first == 0x40 {
+                continue;
+            }
+            assert_eq!(first & 0xf0, 0x30, "{body:02x?}");
+            let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+            let (name, rest) = body[2..].split_at(length);
+            if first & 0x06 > 0 {
+                self.send(0x40, &rest[..2]).unwrap();
+            }
+            if name == topic.as_bytes() {
+                return others > 0;
+            }
+            others += 1;
+        }
+    }
 }
