@@ -1,7 +1,9 @@
-//! One rights matrix through every door: what `polyport user can` says is what HTTP, FTP and
-//! tcp-files do, and what an MQTT broker grants.
+//! One rights matrix through every door: what `polyport user can` says is what HTTP, FTP,
+//! tcp-files and json-api do, and what an MQTT broker grants and delivers.
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
+
+mod wire;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,6 +11,8 @@ use std::net::TcpStream;
 
 use polyport_testkit::{Client, Host, PATIENCE};
 use serde_json::Value;
+use wire::http::Http;
+use wire::mqtt::{Level, Mqtt};
 
 const ACCOUNTS: &str = "\
 [group:staff]
@@ -21,11 +25,14 @@ rights = none
 rights = read, list
 [u3]
 allow.1 = all /home/%u/**
+allow.2 = all /%u/**
 [u4]
 allow.1 = list,read /pub/**
 allow.2 = create /pub/in/**
+allow.3 = create,read /in.box/**
 [u5]
 deny.1 = write,delete /pub/**
+deny.2 = list /docs
 [u6]
 groups = staff
 [u7]
@@ -41,6 +48,9 @@ deny.1.files = read /a b/f.txt
 const ACCOUNT_COUNT: usize = 10;
 const FOLDERS: [&str; 6] = ["", "/pub", "/pub/in", "/priv", "/home/u3", "/a b"];
 const ACTIONS: [&str; 5] = ["list", "read", "write", "create", "delete"];
+
+/// What json-api can have of paths: a collection and an id.
+const COLLECTIONS: [&str; 6] = ["/pub", "/priv", "/u3", "/in.box", "/docs", "/a~b"];
 
 /// The accounts, all with the password \"x\".
 fn accounts(text: &str) -> String {
@@ -190,17 +200,105 @@ fn one_matrix_of_path_rights_through_http_ftp_and_tcp_files() {
     assert!(allowed > 100 && denied > 100, "{allowed} {denied}");
 }
 
+/// The documents as every cell of the matrix finds them.
+fn prepare_documents(root: &mut Http, collection: &str) {
+    let kind = [("content-type", "application/json")];
+    for there in ["f.txt", "gone.txt"] {
+        let put = root
+            .request("PUT", format!("{collection}/{there}"), &kind, b"1")
+            .unwrap();
+        assert!(matches!(put.status, 200 | 201), "{put:?}");
+    }
+    let gone = root
+        .request("DELETE", format!("{collection}/new.txt"), &[], b"")
+        .unwrap();
+    assert!(matches!(gone.status, 204 | 404), "{gone:?}");
+}
+
+fn json(host: &Host, user: &str, action: &str, target: &str) -> bool {
+    let url = format!(
+        "http://{}{}",
+        host.addr("json"),
+        target.trim_end_matches('/')
+    );
+    let login = format!("{user}:x");
+    let mut arguments = vec!["-w", "%{http_code}", "-u", &login, &url];
+    match action {
+        "write" | "create" => arguments.extend(["-T", "-", "-H", "content-type: application/json"]),
+        "delete" => arguments.extend(["-X", "DELETE"]),
+        _ => {}
+    }
+    let done = Client::new("curl")
+        .args(["-s", "-o", "/dev/null"])
+        .args(arguments)
+        .stdin("2")
+        .run();
+    match done.stdout().as_str() {
+        "200" | "201" | "204" => true,
+        "403" => false,
+        other => panic!("{user} {action} {target}: {other}"),
+    }
+}
+
+#[test]
+fn one_matrix_of_path_rights_through_json_api() {
+    let host = Host::builder()
+        .service("json")
+        .accounts(&accounts(&format!("{ACCOUNTS}[u10]\n")))
+        .start();
+    let mut root = Http::login(host.addr("json"), "u10", "x");
+    let mut wrong = Vec::new();
+    let (mut allowed, mut denied) = (0, 0);
+    for number in 0..ACCOUNT_COUNT {
+        let user = format!("u{number}");
+        for collection in COLLECTIONS {
+            for action in ACTIONS {
+                let target = target(collection, action);
+                prepare_documents(&mut root, collection);
+                let did = json(&host, &user, action, &target);
+                let may = can(&host, &user, "json", action, target.trim_end_matches('/'));
+                *(if may { &mut allowed } else { &mut denied }) += 1;
+                if did != may {
+                    wrong.push(format!("{user} {action} {target}: may {may}, did {did}"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    assert!(allowed > 50 && denied > 50, "{allowed} {denied}");
+}
+
 #[test]
 fn one_matrix_of_topic_rights_through_mqtt_3_1_1_and_5() {
     let rules = "[u0]\n[u1]\nrights = none\n[u2]\nallow.1 = publish,subscribe own/%u/#\n\
-                 [u3]\nrights = publish,subscribe\ndeny.1 = all secret/#\n[u4]\nallow.1 = subscribe +/state\n";
+                 [u3]\nrights = publish,subscribe\ndeny.1 = all secret/#\n[u4]\nallow.1 = subscribe +/state\n\
+                 [u5]\nallow.1 = publish,subscribe dev/%c/#\n\
+                 [u6]\nallow.1 = publish,subscribe #\ndeny.1 = publish %u/%c/+\n";
     let host = Host::builder()
         .service("mqtt")
         .accounts(&accounts(rules))
         .start();
     let port = host.port("mqtt").to_string();
+    let may = |user: &str, action: &str, topic: &str| {
+        let arguments = [
+            "user",
+            "can",
+            user,
+            "mqtt",
+            action,
+            topic,
+            "--client-id",
+            "c7",
+        ];
+        let answer = host.command(&arguments);
+        assert!(matches!(answer.code, Some(0 | 1)), "{answer}");
+        answer.code == Some(0)
+    };
+    let mut observer = Mqtt::login(host.addr("mqtt"), Level::V311, "observer", "u0", "x");
+    assert_eq!(observer.subscribe("#").unwrap(), 1);
     let (mut allowed, mut denied) = (0, 0);
-    for user in ["u0", "u1", "u2", "u3", "u4"] {
+    let mut wrong = Vec::new();
+    for user in ["u0", "u1", "u2", "u3", "u4", "u5", "u6"] {
         for version in ["311", "5"] {
             let login = [
                 "-h",
@@ -211,31 +309,44 @@ fn one_matrix_of_topic_rights_through_mqtt_3_1_1_and_5() {
                 version,
                 "-q",
                 "1",
+                "-i",
+                "c7",
                 "-u",
                 user,
                 "-P",
                 "x",
             ];
+            let mut compare = |what: String, may: bool, did: bool| {
+                *(if may { &mut allowed } else { &mut denied }) += 1;
+                if did != may {
+                    wrong.push(format!("{user} {version} {what}: may {may}, did {did}"));
+                }
+            };
             for filter in [
-                "own/u2/x", "own/u2/#", "own/#", "#", "secret/x", "+/x", "a/state",
+                "own/u2/x", "own/u2/#", "own/u1/#", "secret/x", "secret/#", "+/state", "a/state",
+                "dev/c7/#", "dev/c8/#", "u6/c7/x",
             ] {
                 let done = Client::new("mosquitto_sub")
                     .args(login)
                     .args(["-E", "-t", filter])
                     .run();
                 let said = done.stdout() + &done.stderr();
-                let did = !said.contains("denied");
-                let may = can(&host, user, "mqtt", "subscribe", filter);
-                assert_eq!(did, may, "{user} {version} {filter}: {said}");
-                *(if may { &mut allowed } else { &mut denied }) += 1;
+                compare(
+                    format!("subscribe {filter}"),
+                    may(user, "subscribe", filter),
+                    !said.contains("denied"),
+                );
             }
-            // 3.1.1 has no word for a refused message: only 5.0 is asked.
-            for topic in ["own/u2/x", "own/u1/x", "secret", "a/state"] {
-                let may = can(&host, user, "mqtt", "publish", topic);
+            // 3.1.1 has no word for a refused message: what counts is who receives it.
+            for topic in [
+                "own/u2/x", "own/u1/x", "secret", "secret/x", "a/state", "dev/c7/x", "dev/c8/x",
+                "u6/c7/x", "u6/c8/x",
+            ] {
                 let done = Client::new("mosquitto_pub")
                     .args(login)
                     .args(["-t", topic, "-m", "x"])
                     .run();
+                let may = may(user, "publish", topic);
                 if version == "5" {
                     assert_eq!(
                         !done.stderr().contains("failed"),
@@ -243,8 +354,14 @@ fn one_matrix_of_topic_rights_through_mqtt_3_1_1_and_5() {
                         "{user} {topic}: {done}"
                     );
                 }
+                compare(
+                    format!("publish {topic}"),
+                    may,
+                    observer.received_before("end"),
+                );
             }
         }
     }
-    assert!(allowed > 10 && denied > 10, "{allowed} {denied}");
+    assert_eq!(wrong, [""; 0]);
+    assert!(allowed > 40 && denied > 40, "{allowed} {denied}");
 }
