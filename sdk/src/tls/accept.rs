@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{TlsSession, no_certificate};
+use super::no_certificate;
 use crate::{Connection, Context};
 
 /// The most handshakes of an instance under way at once. One more ends the oldest: a client that means it is
@@ -41,7 +41,7 @@ pub(crate) async fn accept(
 ) -> Option<Connection> {
     let peer = connection.peer();
     let held = match context.tls() {
-        Some(tls) => tls.hold(connection.stream, TlsSession::next(), limit).await,
+        Some(tls) => tls.hold(connection.stream, None, limit).await,
         None => Err(no_certificate()),
     };
     match held {

@@ -85,7 +85,7 @@ impl Tls {
     /// TLS or not as the service demands, [`io::ErrorKind::InvalidInput`] for a stream that has TLS already,
     /// [`io::ErrorKind::Unsupported`] when the service has no certificate any more; else the socket's.
     pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
-        self.hold(stream, TlsSession::next(), HANDSHAKE).await
+        self.hold(stream, None, HANDSHAKE).await
     }
 
     /// As [`Tls::accept`], for a connection that belongs to another one: the client has to take up the session
@@ -95,7 +95,7 @@ impl Tls {
     /// As there; [`io::ErrorKind::PermissionDenied`] for a client that began a session of its own, or took up
     /// another one.
     pub async fn accept_resumed(&self, stream: Stream, of: TlsSession) -> io::Result<Stream> {
-        let mut stream = self.hold(stream, of, HANDSHAKE).await?;
+        let mut stream = self.hold(stream, Some(of), HANDSHAKE).await?;
         let resumed = stream.tls().and_then(|facts| facts.resumed);
         if resumed == Some(of) {
             return Ok(stream);
@@ -111,14 +111,14 @@ impl Tls {
     async fn hold(
         &self,
         stream: Stream,
-        session: TlsSession,
+        held_to: Option<TlsSession>,
         limit: Duration,
     ) -> io::Result<Stream> {
         let Some(config) = self.config() else {
             return Err(no_certificate());
         };
         let (plain, tap) = stream.into_plain()?;
-        let handshake = Handshake::new(plain, &config, session).map_err(io::Error::other)?;
+        let handshake = Handshake::new(plain, &config, held_to).map_err(io::Error::other)?;
         let place = self.inner.places.take();
         let socket = tokio::select! {
             biased;

@@ -2,6 +2,7 @@
 //!
 //! Each connection gives out tickets that carry the number of its session, and sees which number the client
 //! brought along. The library tells the latter for TLS 1.3 alone; so the number is put around what it seals.
+//! A connection that is held to the session of another gives out none: who is refused would get its number.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use rustls::server::{ProducesTickets, StoresServerSessions};
 pub struct TlsSession(u64);
 
 impl TlsSession {
-    pub(super) fn next() -> Self {
+    fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -33,21 +34,30 @@ impl TlsSession {
 #[derive(Debug)]
 pub(super) struct Numbered {
     own: TlsSession,
+    gives_tickets: bool,
     brought: Mutex<Option<TlsSession>>,
     tickets: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
 }
 
 impl Numbered {
-    /// For a connection of the session `own`; the configuration is the one to hold its handshake with.
-    pub(super) fn new(own: TlsSession, config: &ServerConfig) -> (Arc<Self>, Arc<ServerConfig>) {
+    /// For a connection with a session of its own, or held to that of another; the configuration is the one to
+    /// hold its handshake with.
+    pub(super) fn new(
+        held_to: Option<TlsSession>,
+        config: &ServerConfig,
+    ) -> (Arc<Self>, Arc<ServerConfig>) {
         let numbered = Arc::new(Self {
-            own,
+            own: held_to.unwrap_or_else(TlsSession::next),
+            gives_tickets: held_to.is_none(),
             brought: Mutex::default(),
             tickets: Arc::clone(&config.ticketer),
             sessions: Arc::clone(&config.session_storage),
         });
         let mut config = config.clone();
+        if held_to.is_some() {
+            config.send_tls13_tickets = 0;
+        }
         config.ticketer = Arc::clone(&numbered) as _;
         config.session_storage = Arc::clone(&numbered) as _;
         (numbered, Arc::new(config))
@@ -79,7 +89,8 @@ impl ProducesTickets for Numbered {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.tickets.encrypt(&self.own.around(plain))
+        let sealed = || self.tickets.encrypt(&self.own.around(plain));
+        self.gives_tickets.then(sealed).flatten()
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
@@ -89,7 +100,7 @@ impl ProducesTickets for Numbered {
 
 impl StoresServerSessions for Numbered {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.sessions.put(key, self.own.around(&value))
+        self.gives_tickets && self.sessions.put(key, self.own.around(&value))
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {

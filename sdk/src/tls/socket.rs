@@ -75,9 +75,9 @@ impl Handshake {
     pub(crate) fn new(
         plain: Plain,
         config: &ServerConfig,
-        session: TlsSession,
+        held_to: Option<TlsSession>,
     ) -> Result<Self, rustls::Error> {
-        let (sessions, config) = Numbered::new(session, config);
+        let (sessions, config) = Numbered::new(held_to, config);
         let connection = ServerConnection::new(config)?;
         Ok(Self {
             plain,
