@@ -208,7 +208,7 @@ const VSFTPD: &str = "# FTP\nlisten=YES\nlisten_ipv6=NO\nlisten_port={port:ftp}\
     local_enable=YES\nwrite_enable=YES\nlocal_root={dir}/ftp/$USER\nuser_sub_token=$USER\nchroot_local_user=YES\n\
     chroot_list_enable=YES\nchroot_list_file=chroot_list\nallow_writeable_chroot=YES\npasv_enable=YES\n\
     pasv_address=127.0.0.1\npasv_min_port=40000\npasv_max_port=45000\ndirmessage_enable=YES\nxferlog_enable=YES\n\
-    connect_from_port_20=YES\nssl_enable=NO\nftpd_banner=Welcome to \"us\"\n";
+    connect_from_port_20=YES\nssl_enable=NO\nftpd_banner=Welcome to \"us\"\nmax_clients=200\nmax_per_ip=4\nidle_session_timeout=600\n";
 
 #[test]
 fn t26_vsftpd_conf_becomes_the_ftp_service() {
@@ -225,6 +225,7 @@ fn t26_vsftpd_conf_becomes_the_ftp_service() {
         printed,
         host.expand(
             "# polyport.toml\n\n[services.ftp]\nplugin = \"ftp\"\nlisten = [\"127.0.0.1:{port:ftp}\"]\n\n\
+             [services.ftp.limits]\nmax_connections = 200\nmax_connections_per_address = 4\nidle_timeout = \"600s\"\n\n\
              [services.ftp.settings]\nanonymous_enable = false\nlocal_enable = true\nwrite_enable = true\n\
              chroot_local_user = true\nallow_writeable_chroot = true\npasv_enable = true\nport_enable = true\n\
              delete_failed_uploads = false\nbanner = 'Welcome to \"us\"'\npasv_address = \"127.0.0.1\"\n\
@@ -315,7 +316,6 @@ fn mosquitto_conf_becomes_the_mqtt_service() {
             "mosquitto.conf:2: per_listener_settings false: two services have two lists of settings",
             "mosquitto.conf:6: user mosquitto: host.user in polyport.toml",
             "mosquitto.conf:8: persistence_location /var/lib/mosquitto/: host.state in polyport.toml",
-            "mosquitto.conf:14: max_connections: there is always a limit here, the default one",
             "mosquitto.conf:15: log_dest file /x: host.log.file in polyport.toml",
             "mosquitto.conf:16: cafile ca.pem: TLS is not available yet",
             "mosquitto.conf:17: foo bar: no counterpart",
@@ -327,7 +327,8 @@ fn mosquitto_conf_becomes_the_mqtt_service() {
     let config = fs::read_to_string(host.config()).unwrap();
     for line in [
         "listen = [\"127.0.0.1:{port:mqtt}\", \"ws://127.0.0.1:{port:mqtt-ws}\", \"ws://[::1]:{port:mqtt-ws}\"]",
-        "max_packet_size = 2000",
+        "max_packet = 2000",
+        "max_connections = 0",
         "persistent_client_expiration = 172800",
         "max_queued_messages = 9223372036854775807",
     ] {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use polyport_mqtt_core::Settings;
 use polyport_mqtt_core::codec::QoS;
+use polyport_mqtt_core::{Limits, Settings};
 use polyport_sdk::config::Problem;
+use polyport_sdk::limits::{self, Known};
 use serde::{Deserialize, Serialize};
 
 /// Settings of one broker, in the words of the standard and of mosquitto.conf.
@@ -19,12 +20,6 @@ pub struct Config {
     pub durability_interval_ms: u64,
     /// Bytes of log after which the store is compacted.
     pub store_compact_bytes: u64,
-    /// Connections at once.
-    pub max_connections: usize,
-    /// Seconds from the connection to a complete CONNECT.
-    pub connect_timeout: u32,
-    /// Bytes of the largest packet taken.
-    pub max_packet_size: u32,
     /// QoS 2 messages taken from a 5.0 client before it releases them.
     pub receive_maximum: u16,
     /// Topic aliases taken from a 5.0 client.
@@ -71,6 +66,26 @@ pub enum Durability {
     Never,
 }
 
+/// What clients are held to where the operator says nothing. Who is idle is decided by the keep alive.
+pub const LIMITS: Known = Known::new()
+    .max_connections(100_000)
+    .login_timeout(Duration::from_secs(10))
+    .idle_timeout(Duration::ZERO)
+    .max_packet(2_000_000, 128..=268_435_460);
+
+/// What holds for a connection, in the engine's terms.
+pub(crate) fn connection_limits(limits: &limits::Limits) -> Limits {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Limits {
+        login_timeout: milliseconds(limits.login_timeout),
+        idle_timeout: match limits.idle_timeout {
+            limits::FOREVER => 0,
+            time => milliseconds(time),
+        },
+        max_packet: limits.max_packet,
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let core = Settings::default();
@@ -79,9 +94,6 @@ impl Default for Config {
             durability: Durability::Always,
             durability_interval_ms: 1_000,
             store_compact_bytes: 64 << 20,
-            max_connections: core.max_connections,
-            connect_timeout: core.connect_timeout,
-            max_packet_size: core.max_packet_size,
             receive_maximum: core.receive_maximum,
             topic_alias_maximum: core.topic_alias_maximum,
             max_inflight_messages: core.max_inflight_messages,
@@ -133,14 +145,6 @@ impl Config {
             1 << 16,
             u64::MAX,
         );
-        range("max_connections", self.max_connections as u64, 1, u64::MAX);
-        range("connect_timeout", self.connect_timeout.into(), 1, 3_600);
-        range(
-            "max_packet_size",
-            self.max_packet_size.into(),
-            128,
-            268_435_460,
-        );
         range("receive_maximum", self.receive_maximum.into(), 1, 65_535);
         range(
             "max_inflight_messages",
@@ -191,9 +195,6 @@ impl Config {
     pub fn engine(&self) -> Settings {
         Settings {
             persistence: self.persistence,
-            max_connections: self.max_connections,
-            connect_timeout: self.connect_timeout,
-            max_packet_size: self.max_packet_size,
             receive_maximum: self.receive_maximum,
             topic_alias_maximum: self.topic_alias_maximum,
             max_inflight_messages: self.max_inflight_messages,
@@ -233,7 +234,6 @@ mod tests {
         let config = Config {
             max_qos: 3,
             receive_maximum: 0,
-            max_packet_size: 1,
             websocket_paths: vec!["mqtt".into()],
             ..Config::default()
         };
@@ -242,14 +242,6 @@ mod tests {
             .into_iter()
             .map(|problem| problem.key)
             .collect();
-        assert_eq!(
-            keys,
-            [
-                "max_packet_size",
-                "receive_maximum",
-                "max_qos",
-                "websocket_paths"
-            ]
-        );
+        assert_eq!(keys, ["receive_maximum", "max_qos", "websocket_paths"]);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use polyport_mqtt_core::broker::{Counters, Event, Received, Sizes};
 use polyport_mqtt_core::store::{Sequence, Store};
-use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, LoginRefusal, Settings, Time};
+use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, Limits, LoginRefusal, Settings, Time};
 use polyport_sdk::net::Peer;
 use tokio::sync::Notify;
 use tracing::{debug, info};
@@ -86,9 +86,14 @@ impl Engine {
     }
 
     /// Adds a connection.
-    pub(crate) fn open(&self, outbound: &Arc<Outbound>, peer: Peer) -> ConnectionId {
+    pub(crate) fn open(
+        &self,
+        outbound: &Arc<Outbound>,
+        peer: Peer,
+        limits: Limits,
+    ) -> ConnectionId {
         self.batch(|inner, now| {
-            let id = inner.broker.open(Arc::clone(&outbound.meter), now);
+            let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
             let at = id.index as usize;
             if inner.connections.len() <= at {
                 inner.connections.resize_with(at + 1, || None);

@@ -2,6 +2,7 @@
 //!
 //! The protocol lives in `polyport-mqtt-core`; here are its settings, its store on disk and its sockets.
 
+mod busy;
 mod client;
 mod config;
 mod engine;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::metrics::Number;
 use polyport_sdk::summary::Summary;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -37,6 +39,12 @@ impl Plugin for Mqtt {
     type Config = Config;
 
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("mqtts", "tcp"), ("wss", "ws")];
+
+    const LIMITS: Known = config::LIMITS;
+
+    fn busy(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
+        busy::answer(scheme, why, received)
+    }
 
     const CLIENT_HELP: &'static str = client::HELP;
 

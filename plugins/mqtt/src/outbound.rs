@@ -134,12 +134,12 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use polyport_mqtt_core::{AllowAll, Broker, Settings, Time};
+    use polyport_mqtt_core::{AllowAll, Broker, Limits, Settings, Time};
 
     /// What a broker wants to say to a client that pings.
     fn pong(outbound: &Outbound, gates: &[Sequence]) {
         let mut broker = Broker::new(Settings::default(), || 0, Time(0));
-        let id = broker.open(Arc::clone(&outbound.meter), Time(0));
+        let id = broker.open(Arc::clone(&outbound.meter), Limits::default(), Time(0));
         let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
         broker.receive(id, connect, None, Time(0));
         broker.login_answer(id, Ok(Arc::new(AllowAll)), Time(0));

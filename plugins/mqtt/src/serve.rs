@@ -14,13 +14,14 @@ use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::{ConnectionId, LoginRefusal};
 use polyport_sdk::accounts::Account;
+use polyport_sdk::limits::Limits;
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::engine::Engine;
 use crate::outbound::{Outbound, Piece};
-use crate::{login, websocket};
+use crate::{config, login, websocket};
 
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
@@ -44,6 +45,7 @@ pub(crate) async fn serve(
     websocket_paths: &[String],
     connection: Connection,
 ) -> Result<(), Error> {
+    let limits = connection.limits();
     let Connection {
         stream,
         origin,
@@ -51,7 +53,7 @@ pub(crate) async fn serve(
         ..
     } = connection;
     match &**scheme {
-        "tcp" | "unix" => run(engine, context, stream, origin).await,
+        "tcp" | "unix" => run(engine, context, stream, origin, &limits).await,
         // Boxed: a TCP connection's task need not be as large as a WebSocket's.
         "ws" | "ws+unix" => {
             Box::pin(serve_websocket(
@@ -60,6 +62,7 @@ pub(crate) async fn serve(
                 websocket_paths,
                 stream,
                 origin,
+                limits,
             ))
             .await
         }
@@ -75,11 +78,13 @@ async fn serve_websocket(
     paths: &[String],
     stream: Stream,
     origin: Origin,
+    limits: Limits,
 ) -> Result<(), Error> {
-    let accepted = tokio::time::timeout(LINGER, websocket::accept(stream, paths)).await;
+    let accepted =
+        tokio::time::timeout(limits.handshake_timeout, websocket::accept(stream, paths)).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
-    run(engine, context, stream, origin).await
+    run(engine, context, stream, origin, &limits).await
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
@@ -87,9 +92,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     context: &Context,
     stream: S,
     origin: Origin,
+    limits: &Limits,
 ) -> Result<(), Error> {
     let outbound = Arc::new(Outbound::default());
-    let id = engine.open(&outbound, origin.peer());
+    let id = engine.open(&outbound, origin.peer(), config::connection_limits(limits));
     let attached = Attached { engine, id };
     let mut link = Link {
         engine: Arc::clone(engine),

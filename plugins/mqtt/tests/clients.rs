@@ -188,7 +188,7 @@ fn t4_refusals_reach_on_connect_with_their_codes() {
     }
     let busy = Host::builder()
         .service("mqtt")
-        .settings("mqtt", "max_connections = 1")
+        .keys("mqtt", "limits.max_connections = 1")
         .accounts(ANONYMOUS)
         .start();
     let _first = subscriber(&busy, &["-t", "t"]);
@@ -240,7 +240,7 @@ fn t4_every_return_code_can_be_provoked_byte_by_byte() {
     );
     let busy = Host::builder()
         .service("mqtt")
-        .settings("mqtt", "max_connections = 1")
+        .keys("mqtt", "limits.max_connections = 1")
         .accounts(ANONYMOUS)
         .start();
     let _first = subscriber(&busy, &["-t", "t"]);

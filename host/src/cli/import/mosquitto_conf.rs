@@ -16,7 +16,6 @@ const NUMBERS: &[(&str, &str, Option<i64>)] = &[
         Some(65_535),
     ),
     ("max_keepalive", "max_keepalive", None),
-    ("max_packet_size", "max_packet_size", Some(268_435_455)),
     ("max_qos", "max_qos", None),
     ("max_queued_bytes", "max_queued_bytes", Some(i64::MAX)),
     ("max_queued_messages", "max_queued_messages", Some(i64::MAX)),
@@ -139,11 +138,15 @@ fn setting(plan: &mut Plan, line: &Line<'_>, option: &str, value: &str) {
     } else if let Some(key) = SWITCHES.iter().find(|known| **known == option) {
         plan.set(key, value == "true");
     } else if option == "max_connections" {
+        // -1 is no limit there, 0 here.
+        plan.limit("max_connections", number.unwrap_or(0).max(0));
+    } else if option == "max_packet_size" {
         match number {
-            Some(number) if number > 0 => plan.set("max_connections", number),
-            _ => plan.note(
+            Some(0) => plan.limit("max_packet", 268_435_460),
+            Some(number) => plan.limit("max_packet", number),
+            None => plan.note(
                 &line.place,
-                "max_connections: there is always a limit here, the default one",
+                format_args!("{option}: expected a number, got {value:?}"),
             ),
         }
     } else if option == "persistent_client_expiration" {

@@ -17,6 +17,8 @@ pub struct Plan {
     pub plugin: Option<&'static str>,
     /// Keys beneath `[services.NAME]`.
     pub keys: Vec<(&'static str, Value)>,
+    /// Keys beneath `[services.NAME.limits]`.
+    pub limits: Vec<(&'static str, Value)>,
     /// Keys beneath `[services.NAME.settings]`.
     pub settings: Vec<(&'static str, Value)>,
     /// Sections of accounts.ini.
@@ -67,6 +69,12 @@ impl Plan {
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.into()));
+    }
+
+    /// Sets `key` among the limits; the last one holds.
+    pub fn limit(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.limits.retain(|(known, _)| *known != key);
+        self.limits.push((key, value.into()));
     }
 
     /// The section of the account `name`, added if it is not there; none, with a note, if nobody can
@@ -179,6 +187,12 @@ impl fmt::Display for Plan {
             )?;
             for (key, value) in &self.keys {
                 writeln!(out, "{key} = {value}")?;
+            }
+            if !self.limits.is_empty() {
+                writeln!(out, "\n[services.{}.limits]", self.service)?;
+                for (key, value) in &self.limits {
+                    writeln!(out, "{key} = {value}")?;
+                }
             }
             writeln!(out, "\n[services.{}.settings]", self.service)?;
             for (key, value) in &self.settings {

@@ -29,8 +29,13 @@ const TEXTS: &[(&str, &str)] = &[
 const NUMBERS: &[(&str, &str)] = &[
     ("accept_timeout", "accept_timeout"),
     ("data_connection_timeout", "data_timeout"),
-    ("idle_session_timeout", "idle_timeout"),
     ("max_login_fails", "max_login_failures"),
+];
+
+/// Options and the limits that mean the same.
+const LIMITS: &[(&str, &str)] = &[
+    ("max_clients", "max_connections"),
+    ("max_per_ip", "max_connections_per_address"),
 ];
 
 /// Options that are taken into account together with others.
@@ -43,6 +48,7 @@ const TAKEN: &[&str] = &[
     "banner_file",
     "chroot_list_enable",
     "chroot_list_file",
+    "idle_session_timeout",
     "listen",
     "listen_address",
     "listen_address6",
@@ -135,6 +141,24 @@ pub fn import(file: &Text, userlist: Option<&Text>, service: &str) -> Plan {
             ),
             None => {}
         }
+    }
+    for (option, key) in LIMITS {
+        match conf.get(option).map(str::parse::<i64>) {
+            Some(Ok(number)) => plan.limit(key, number),
+            Some(Err(_)) => plan.note(
+                conf.place(option),
+                format_args!("{option}: expected a number"),
+            ),
+            None => {}
+        }
+    }
+    match conf.get("idle_session_timeout").map(str::parse::<u32>) {
+        Some(Ok(seconds)) => plan.limit("idle_timeout", format!("{seconds}s")),
+        Some(Err(_)) => plan.note(
+            conf.place("idle_session_timeout"),
+            "idle_session_timeout: expected a number",
+        ),
+        None => {}
     }
     folders(&mut plan, &conf, file);
     ports_and_text(&mut plan, &conf, file);
@@ -300,6 +324,7 @@ fn leftovers(plan: &mut Plan, conf: &Conf<'_>) {
             || TEXTS
                 .iter()
                 .chain(NUMBERS)
+                .chain(LIMITS)
                 .any(|(known, _)| known == option);
         match ALWAYS.iter().find(|(known, ..)| known == option) {
             Some((_, always, _)) if truth(value) == *always => {}

@@ -108,10 +108,15 @@ fn new_config(
     for (key, value) in plugin.iter().chain(&plan.keys) {
         put(service, &plan.service, key, value, replace, &mut clashes);
     }
-    let settings = table(service, &["settings"]).map_err(Refusal::Other)?;
-    let name = format!("{}.settings", plan.service);
-    for (key, value) in &plan.settings {
-        put(settings, &name, key, value, replace, &mut clashes);
+    for (beneath, values) in [("limits", &plan.limits), ("settings", &plan.settings)] {
+        if values.is_empty() {
+            continue;
+        }
+        let keys = table(service, &[beneath]).map_err(Refusal::Other)?;
+        let name = format!("{}.{beneath}", plan.service);
+        for (key, value) in values {
+            put(keys, &name, key, value, replace, &mut clashes);
+        }
     }
     if !clashes.is_empty() {
         let file = source.file.display();

@@ -18,5 +18,5 @@ mod trie;
 
 pub use authorizer::{AllowAll, Authorizer, Extent, LoginRefusal};
 pub use broker::{Broker, ConnectionId, LoginRequest, Output, Received};
-pub use settings::Settings;
+pub use settings::{Limits, Settings};
 pub use time::Time;

@@ -7,12 +7,6 @@ use crate::codec::QoS;
 pub struct Settings {
     /// Record durable state; without it sessions last as long as the process.
     pub persistence: bool,
-    /// Connections at once; more are answered "server unavailable".
-    pub max_connections: usize,
-    /// Time from the connection to a complete CONNECT.
-    pub connect_timeout: u32,
-    /// Largest packet taken from a client.
-    pub max_packet_size: u32,
     /// QoS 2 messages taken from a 5.0 client without a PUBREL.
     pub receive_maximum: u16,
     /// Topic aliases taken from a 5.0 client.
@@ -45,13 +39,31 @@ pub struct Settings {
     pub max_topic_levels: usize,
 }
 
+/// What one connection is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Milliseconds from the connection to a complete CONNECT.
+    pub login_timeout: u64,
+    /// Milliseconds without a packet, whatever the keep alive; 0 leaves it to that.
+    pub idle_timeout: u64,
+    /// Largest packet taken from the client, in bytes.
+    pub max_packet: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            login_timeout: 10_000,
+            idle_timeout: 0,
+            max_packet: 2_000_000,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             persistence: true,
-            max_connections: 100_000,
-            connect_timeout: 10,
-            max_packet_size: 2_000_000,
             receive_maximum: 20,
             topic_alias_maximum: 10,
             max_inflight_messages: 100,

@@ -13,7 +13,7 @@ use polyport_mqtt_core::codec::publish::{Head, Publish};
 use polyport_mqtt_core::codec::subscribe::Subscribe;
 use polyport_mqtt_core::codec::unsubscribe::Unsubscribe;
 use polyport_mqtt_core::codec::{FixedHeader, PacketType, QoS, ReasonCode, Version, auth};
-use polyport_mqtt_core::{AllowAll, Broker, Settings, Time};
+use polyport_mqtt_core::{AllowAll, Broker, Limits, Settings, Time};
 use proptest::prelude::*;
 
 fn version() -> impl Strategy<Value = Version> {
@@ -60,7 +60,7 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
 /// Everything that a broker answers to these bytes, given in pieces of these lengths.
 fn answers(bytes: &[u8], lengths: &[usize]) -> (Vec<u8>, bool) {
     let mut broker = Broker::new(Settings::default(), || 7, Time(0));
-    let id = broker.open(Arc::new(Meter::default()), Time(0));
+    let id = broker.open(Arc::new(Meter::default()), Limits::default(), Time(0));
     let mut unread = Vec::new();
     let mut answered = Vec::new();
     let mut closed = false;

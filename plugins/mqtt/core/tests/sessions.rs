@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::store::{State, read_frames};
-use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Settings, Time};
+use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Limits, Settings, Time};
 use proptest::prelude::*;
 
 const CLIENTS: usize = 3;
@@ -140,7 +140,9 @@ impl World {
 
     fn connect(&mut self, at: usize) {
         self.drop_connection(at);
-        let id = self.broker.open(Arc::new(Meter::default()), Time(0));
+        let id = self
+            .broker
+            .open(Arc::new(Meter::default()), Limits::default(), Time(0));
         self.clients[at].connection = Some(id);
         self.send(
             at,

@@ -13,7 +13,7 @@ use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::codec::QoS;
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
-    Authorizer, Broker, ConnectionId, Extent, LoginRefusal, LoginRequest, Settings, Time,
+    Authorizer, Broker, ConnectionId, Extent, Limits, LoginRefusal, LoginRequest, Settings, Time,
 };
 
 /// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`. The
@@ -131,7 +131,7 @@ fn counting() -> impl FnMut() -> u128 + Send {
 impl transcript::Broker for Engine {
     fn connect(&mut self, client: &str) {
         let meter = Arc::new(Meter::default());
-        let id = Some(self.broker.open(meter.clone(), self.now));
+        let id = Some(self.broker.open(meter.clone(), Limits::default(), self.now));
         self.clients.insert(
             client.to_owned(),
             Client {
@@ -210,14 +210,12 @@ fn settings(text: &str) -> Settings {
                 .unwrap_or_else(|_| panic!("no number: {line}"))
         };
         match key {
-            "max_packet_size" => settings.max_packet_size = number(),
             "receive_maximum" => settings.receive_maximum = number() as u16,
             "topic_alias_maximum" => settings.topic_alias_maximum = number() as u16,
             "max_inflight_messages" => settings.max_inflight_messages = number() as u16,
             "max_queued_messages" => settings.max_queued_messages = number() as usize,
             "max_keepalive" => settings.max_keepalive = number() as u16,
             "max_session_expiry_interval" => settings.max_session_expiry = number(),
-            "max_connections" => settings.max_connections = number() as usize,
             "max_subscriptions" => settings.max_subscriptions = number() as usize,
             "max_qos" => settings.max_qos = QoS::from_bits(number() as u8).unwrap(),
             "retain_available" => settings.retain_available = value == "true",

@@ -109,9 +109,6 @@ impl Broker {
         if !self.accepting {
             return Err(ReasonCode::ServerUnavailable);
         }
-        if self.connections.len() > self.settings.max_connections {
-            return Err(ReasonCode::ServerBusy);
-        }
         if connect.client_id.is_empty() {
             // 3.1 wants 1 to 23 characters; 3.1.1 allows none only with a clean session
             // (MQTT-3.1.3-8); 5.0 always.
@@ -302,8 +299,13 @@ impl Broker {
             connection.request_problem_information = pending.request_problem_information;
             connection.topic_alias_maximum_out = pending.topic_alias_maximum;
             connection.topic_aliases_out = HashMap::new();
-            connection.keep_alive_limit = u64::from(keep_alive) * 1_500;
-            if keep_alive > 0 {
+            let limits = [
+                u64::from(keep_alive) * 1_500,
+                connection.limits.idle_timeout,
+            ];
+            let limits = limits.into_iter().filter(|limit| *limit > 0);
+            connection.keep_alive_limit = limits.min().unwrap_or(0);
+            if connection.keep_alive_limit > 0 {
                 self.timers
                     .connection(now + connection.keep_alive_limit, id);
             }
@@ -311,7 +313,11 @@ impl Broker {
 
         let mut properties = Vec::new();
         if version.is_v5() {
-            self.announce(&mut properties);
+            let max_packet = self
+                .connections
+                .get(id)
+                .map_or(0, |connection| connection.limits.max_packet);
+            self.announce(max_packet, &mut properties);
             if expiry != pending.requested_expiry {
                 properties.push(Property::SessionExpiryInterval(expiry));
             }
@@ -395,12 +401,13 @@ impl Broker {
     }
 
     /// The properties of CONNACK that say what this server offers, where that is not everything.
-    fn announce(&self, properties: &mut Vec<Property<'_>>) {
+    fn announce(&self, max_packet: usize, properties: &mut Vec<Property<'_>>) {
         let settings = &self.settings;
         if settings.topic_alias_maximum > 0 {
             properties.push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
         }
-        properties.push(Property::MaximumPacketSize(settings.max_packet_size));
+        let max_packet = u32::try_from(max_packet).unwrap_or(u32::MAX);
+        properties.push(Property::MaximumPacketSize(max_packet));
         if settings.receive_maximum < u16::MAX {
             properties.push(Property::ReceiveMaximum(settings.receive_maximum));
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{AllowAll, Authorizer};
 use crate::codec::Version;
+use crate::settings::Limits;
 use crate::slab::Key;
 use crate::time::Time;
 use crate::trie::Route;
@@ -133,6 +134,7 @@ pub(super) struct Connection {
     pub version: Version,
     pub login: Option<LoginRequest>,
     pub authorizer: Arc<dyn Authorizer>,
+    pub limits: Limits,
     pub opened: Time,
     pub last_packet: Time,
     /// Milliseconds without a packet after which the connection is closed; 0 for never.
@@ -153,12 +155,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(meter: Arc<Meter>, now: Time) -> Connection {
+    pub(super) fn new(meter: Arc<Meter>, limits: Limits, now: Time) -> Connection {
         Connection {
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             login: None,
             authorizer: Arc::new(AllowAll),
+            limits,
             opened: now,
             last_packet: now,
             keep_alive_limit: 0,

@@ -28,7 +28,7 @@ use crate::authorizer::{Authorizer, LoginRefusal};
 use crate::codec::{
     Error, FixedHeader, PacketType, ReasonCode, auth, disconnect as codec_disconnect, ping,
 };
-use crate::settings::Settings;
+use crate::settings::{Limits, Settings};
 use crate::slab::Slab;
 use crate::store::Journal;
 use crate::time::Time;
@@ -129,11 +129,10 @@ impl Broker {
     }
 
     /// A network connection was accepted. `meter` tells how much of its output is not yet sent.
-    pub fn open(&mut self, meter: Arc<Meter>, now: Time) -> ConnectionId {
+    pub fn open(&mut self, meter: Arc<Meter>, limits: Limits, now: Time) -> ConnectionId {
         self.now = now;
-        let id = self.connections.insert(Connection::new(meter, now));
-        self.timers
-            .connection(now.after_seconds(self.settings.connect_timeout), id);
+        let id = self.connections.insert(Connection::new(meter, limits, now));
+        self.timers.connection(now + limits.login_timeout, id);
         id
     }
 
@@ -310,10 +309,9 @@ impl Broker {
 
     /// What can be said of a packet before its body has arrived.
     fn check_header(&self, id: ConnectionId, header: FixedHeader) -> Result<PacketType, Error> {
-        let connected = self
-            .connections
-            .get(id)
-            .is_some_and(|connection| connection.is_connected());
+        let connection = self.connections.get(id);
+        let connected = connection.is_some_and(|connection| connection.is_connected());
+        let max_packet = connection.map_or(0, |connection| connection.limits.max_packet);
         let kind = PacketType::from_first_byte(header.first)
             .ok_or(Error::Malformed("reserved packet type 0"))?;
         if kind
@@ -337,7 +335,7 @@ impl Broker {
             }
             _ => {}
         }
-        if header.frame() > self.settings.max_packet_size as usize {
+        if header.frame() > max_packet {
             return Err(Error::Refused {
                 reason: ReasonCode::PacketTooLarge,
                 what: "packet too large",

@@ -115,9 +115,7 @@ impl Broker {
         let (deadline, what) = match connection.phase {
             Phase::Closing => return,
             Phase::AwaitingConnect | Phase::Authenticating(_) => (
-                connection
-                    .opened
-                    .after_seconds(self.settings.connect_timeout),
+                connection.opened + connection.limits.login_timeout,
                 "no CONNECT in time",
             ),
             Phase::Connected(_) if connection.keep_alive_limit == 0 => return,
