@@ -7,6 +7,9 @@ use serde_json::Value;
 /// What is got where nobody knows the key.
 pub(crate) const UNKNOWN: &str = "an unknown key";
 
+/// What is expected there, where serde does not tell which are known.
+pub(crate) const A_KNOWN_KEY: &str = "a known key";
+
 /// Reads settings, gathering all problems: each offending key is noted, taken out, and the rest read again.
 ///
 /// # Errors
@@ -28,14 +31,32 @@ pub(crate) fn read_rest<C: DeserializeOwned>(settings: &Value) -> (Option<C>, Ve
             Err(error) => error,
         };
         let path = error.path().to_string();
-        let key = if path == "." { String::new() } else { path };
+        let message = error.into_inner().to_string();
+        let key = match path.as_str() {
+            "." => blamed::<C>(&settings, &message).unwrap_or_default(),
+            _ => path,
+        };
         let found = take(&mut settings, &key);
         let stuck = found.is_none();
-        problems.push(explain(key, found, &error.into_inner().to_string()));
+        problems.push(explain(key, found, &message));
         if stuck {
             return (None, problems);
         }
     }
+}
+
+/// The key behind an error without a place: those of a flattened struct have none. It is the first that has the
+/// same error by itself.
+fn blamed<C: DeserializeOwned>(settings: &Value, message: &str) -> Option<String> {
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        return rest.split_once('`').map(|(name, _)| name.to_owned());
+    }
+    let mut settings = settings.as_object()?.iter();
+    let blamed = settings.find(|(key, value)| {
+        let alone = Value::Object([((*key).clone(), (*value).clone())].into_iter().collect());
+        C::deserialize(alone).is_err_and(|error| error.to_string() == message)
+    });
+    blamed.map(|(key, _)| key.clone())
 }
 
 /// serde's sentence as expected against got.
@@ -46,13 +67,13 @@ fn explain(key: String, found: Option<Value>, message: &str) -> Problem {
             .map_or_else(|| "nothing".into(), Value::to_string)
     };
     if message.starts_with("unknown field") {
-        let expected = message
-            .split_once("expected ")
-            .map_or("no such key", |(_, rest)| rest)
-            .replace('`', "");
+        let expected = match message.split_once("expected ") {
+            Some((_, keys)) => format!("a known key: {}", keys.replace('`', "")),
+            None => A_KNOWN_KEY.into(),
+        };
         return Problem {
             key,
-            expected: format!("a known key: {expected}"),
+            expected,
             got: UNKNOWN.into(),
         };
     }
@@ -136,6 +157,41 @@ mod tests {
                 inner: Inner { depth: 3 },
                 list: vec![]
             }
+        );
+    }
+
+    #[test]
+    fn problems_of_a_flattened_struct_name_their_key() {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Outer {
+            root: String,
+            #[serde(flatten)]
+            inner: Flat,
+        }
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        struct Flat {
+            depth: u8,
+            width: u8,
+        }
+        let good = read::<Outer>(&json!({"root": "a", "depth": 3, "width": 4})).unwrap();
+        assert_eq!((good.inner.depth, good.inner.width), (3, 4));
+        assert_eq!(good.root, "a");
+        let bad = json!({"root": 1, "depth": 300, "width": 300, "colour": 1});
+        let problems = read::<Outer>(&bad).unwrap_err();
+        let told: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.key.as_str(), problem.got.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("root", "1"),
+                ("depth", "300"),
+                ("width", "300"),
+                ("colour", UNKNOWN)
+            ]
         );
     }
 

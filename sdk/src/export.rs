@@ -367,12 +367,23 @@ fn read_value<P: Plugin>(settings: &serde_json::Value) -> Result<P::Config, Vec<
         {
             problem.expected = format!("{limit} in the limits of the service");
             problem.got = "a setting".into();
+        } else if problem.expected == crate::config::A_KNOWN_KEY {
+            problem.expected = format!("a known key: {}", known_keys::<P>());
         }
     }
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),
     }
+}
+
+fn known_keys<P: Plugin>() -> String {
+    let settings = serde_json::to_value(P::Config::default()).unwrap_or_default();
+    let keys = settings
+        .as_object()
+        .into_iter()
+        .flat_map(|keys| keys.keys());
+    keys.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn whole(expected: &str, got: String) -> SettingProblem {

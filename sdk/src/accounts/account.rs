@@ -136,12 +136,7 @@ impl Account {
 
     /// Resolves when [`Account::is_current`] turned false.
     pub async fn revoked(&self) {
-        let mut changes = self.seat.shared.accounts.changes.subscribe();
-        while self.is_current() {
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+        self.seat.shared.revoked().await;
     }
 
     /// To hold on to the account without its counting as a session.
@@ -185,9 +180,23 @@ impl Shared {
     fn is_current(&self) -> bool {
         self.held.table.is_current(self.held.handle)
     }
+
+    async fn revoked(&self) {
+        let mut changes = self.accounts.changes.subscribe();
+        while self.is_current() {
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
 }
 
 impl Resting {
+    /// Resolves when the account is not current any more.
+    pub async fn revoked(&self) {
+        self.shared.revoked().await;
+    }
+
     /// The account in use again, as one session more.
     ///
     /// # Errors

@@ -1,15 +1,11 @@
-//! Who a request is from: the `Authorization` field (RFC 9110, 11.6.2; Basic: RFC 7617; Bearer:
-//! RFC 6750) against the host's accounts.
+//! The `Authorization` field (RFC 9110, 11.6.2; Basic: RFC 7617; Bearer: RFC 6750).
 
 use std::fmt;
 
-use ::http::{HeaderMap, StatusCode, header};
+use ::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-
-use super::{Problem, Request};
-use crate::accounts::{Account, Accounts, Action, Denied, Login};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -74,136 +70,11 @@ impl Credentials {
                 password: password.into(),
             }))
         } else if scheme.eq_ignore_ascii_case("bearer") {
+            // What is no token is told as RFC 6750, 3.1 wants it, by whoever looks the token up.
             Ok(Some(Self::Bearer(rest.into())))
         } else {
-            Err("expected the scheme Basic")
+            Err("expected the scheme Basic or Bearer")
         }
-    }
-}
-
-/// Whose request it is, and how to ask for an account where one is needed.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    account: Option<Account>,
-    named: bool,
-    realm: String,
-}
-
-impl Caller {
-    /// Logs the request in: by its credentials, or as the anonymous account where one is
-    /// configured. Names the user in the access log.
-    ///
-    /// # Errors
-    /// 401 for credentials that are not accepted, 503 when too many logins wait.
-    pub async fn identify(
-        request: &Request,
-        accounts: &Accounts,
-        realm: &str,
-    ) -> Result<Self, Problem> {
-        let mut caller = Self {
-            account: None,
-            named: false,
-            realm: realm.into(),
-        };
-        let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
-        let (field, only) = (fields.next(), fields.next().is_none());
-        let activity = request.exchange.activity();
-        if let Some(account) = activity.login(field).filter(|_| only) {
-            caller.named = field.is_some();
-            if caller.named {
-                request.set_user(account.name());
-            }
-            caller.account = Some(account);
-            return Ok(caller);
-        }
-        match Credentials::read(&request.headers) {
-            Ok(None) => {
-                caller.account = accounts.identify(request.origin(), None);
-                if let Some(account) = &caller.account {
-                    activity.set_login(None, account);
-                }
-            }
-            Ok(Some(Credentials::Basic { user, password })) => {
-                let login = Login::with_password(&user, &password);
-                match accounts.login(request.origin(), login).await {
-                    Ok(account) => {
-                        request.set_user(account.name());
-                        activity.set_login(field, &account);
-                        caller.account = Some(account);
-                        caller.named = true;
-                    }
-                    Err(Denied::Busy | Denied::TooManySessions) => {
-                        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-                            .detail("too many logins wait")
-                            .header(header::RETRY_AFTER, "1"));
-                    }
-                    Err(denied) => return Err(caller.challenge(match denied {
-                        Denied::NeedsTls => "login needs TLS",
-                        _ => "login refused",
-                    })),
-                }
-            }
-            Ok(Some(Credentials::Bearer(_))) => return Err(caller.challenge("login refused")),
-            Err(wrong) => return Err(caller.challenge(wrong)),
-        }
-        Ok(caller)
-    }
-
-    /// The account, none for a client without one where nothing is anonymous.
-    #[must_use]
-    pub fn account(&self) -> Option<&Account> {
-        self.account.as_ref()
-    }
-
-    /// Whether the client logged in with a name.
-    #[must_use]
-    pub fn is_named(&self) -> bool {
-        self.named
-    }
-
-    /// Whether the caller may do this to a path (`/a/b`).
-    #[must_use]
-    pub fn allows(&self, action: Action, target: &str) -> bool {
-        self.account
-            .as_ref()
-            .is_some_and(|account| account.allows(action, target))
-    }
-
-    /// Insists that the caller may do this to a path.
-    ///
-    /// # Errors
-    /// [`refusal`](Self::refusal).
-    pub fn require(&self, action: Action, target: &str) -> Result<(), Problem> {
-        if self.allows(action, target) {
-            Ok(())
-        } else {
-            Err(self.refusal())
-        }
-    }
-
-    /// How a lacking right is answered: 401 to a client without an account, who may have one,
-    /// 403 to an account that lacks it.
-    #[must_use]
-    pub fn refusal(&self) -> Problem {
-        if self.named {
-            Problem::new(StatusCode::FORBIDDEN).detail("the account lacks the right")
-        } else {
-            self.challenge("this needs an account")
-        }
-    }
-
-    fn challenge(&self, detail: &'static str) -> Problem {
-        let realm: String = self
-            .realm
-            .chars()
-            .filter(|c| !matches!(c, '"' | '\\'))
-            .collect();
-        Problem::new(StatusCode::UNAUTHORIZED)
-            .detail(detail)
-            .header_text(
-                header::WWW_AUTHENTICATE,
-                &format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
-            )
     }
 }
 

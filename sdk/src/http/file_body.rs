@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::BodyStream;
 
 /// Bytes read at once.
-const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 256 * 1024;
 
 /// Buffers kept for later pieces, of all files together.
 const KEPT: usize = 16;
@@ -27,23 +27,26 @@ const KEPT: usize = 16;
 /// A part of a regular file as a stream, for a body that is put together from several.
 #[must_use]
 pub fn file_stream(file: Arc<File>, offset: u64, len: u64) -> BodyStream {
-    Box::pin(FileReader::new(file, offset, len))
+    Box::pin(FileReader::new(file, offset, len, PIECE))
 }
 
 pub(super) struct FileReader {
     file: Arc<File>,
     offset: u64,
     left: u64,
+    piece: usize,
     reading: Option<JoinHandle<io::Result<Buffer>>>,
     advised: bool,
 }
 
 impl FileReader {
-    pub(super) fn new(file: Arc<File>, offset: u64, len: u64) -> Self {
+    /// `piece`: bytes to read at once, at most [`PIECE`].
+    pub(super) fn new(file: Arc<File>, offset: u64, len: u64, piece: usize) -> Self {
         Self {
             file,
             offset,
             left: len,
+            piece: piece.min(PIECE),
             reading: None,
             advised: false,
         }
@@ -93,7 +96,7 @@ impl Stream for FileReader {
         if this.left == 0 {
             return Poll::Ready(None);
         }
-        let mut buffer = Buffer::new(this.left);
+        let mut buffer = Buffer::new(this.left, this.piece);
         match buffer.fill_from_cache(&this.file, this.offset) {
             Ok(()) => return Poll::Ready(this.take(buffer)),
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {}
@@ -131,8 +134,8 @@ struct Buffer {
 static POOL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 impl Buffer {
-    fn new(wanted: u64) -> Self {
-        let size = usize::try_from(wanted).map_or(PIECE, |wanted| wanted.min(PIECE));
+    fn new(wanted: u64, most: usize) -> Self {
+        let size = usize::try_from(wanted).map_or(most, |wanted| wanted.min(most));
         let pooled = (size == PIECE).then(|| POOL.lock().ok()?.pop()).flatten();
         let bytes = pooled.unwrap_or_else(|| vec![0; size].into_boxed_slice());
         Self { bytes, filled: 0 }

@@ -1,12 +1,15 @@
 //! The HTTP front shared by the plugins that speak HTTP: connections in, [`Request`]s to a
-//! [`Handler`], [`Response`]s out (RFC 9110, RFC 9112).
+//! [`Handler`], [`Response`]s out (RFC 9110, RFC 9112, RFC 9113).
 //!
 //! Owns framing, time limits, size limits, the access log, error pages and the reading of
 //! credentials. Knows nothing of what is served. Only `engine` names the HTTP library; the
 //! types at this seam are ours, so that plain HTTP/1.1 can get a loop of its own.
 
 mod access_log;
+mod activity;
 mod body;
+mod busy;
+mod caller;
 mod credentials;
 mod engine;
 mod exchange;
@@ -14,48 +17,45 @@ mod file_body;
 mod problem;
 mod request;
 mod response;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod timed;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
-
-use crate::net::Origin;
+use crate::limits::Known;
 use crate::{Connection, Error};
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use bytes::Bytes;
 
 pub use body::{Body, BodyStream};
-pub use credentials::{Caller, Credentials};
+pub use busy::busy;
+pub use caller::Caller;
+pub use credentials::Credentials;
 pub use file_body::file_stream;
 pub use problem::{ErrorStyle, Problem, escape_html};
 pub use request::{Request, RequestBody};
 pub use response::Response;
+pub use settings::Settings;
 
-/// What a front holds its clients to. `Default` gives the defaults named below.
+/// What a front holds its clients to beside the service's limits. `Default` gives the defaults named below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// From a request's first byte to the end of its header (default 10 s).
-    pub header_timeout: Duration,
-    /// Between two requests on one connection, and before the first (default 60 s).
-    pub idle_timeout: Duration,
     /// Without a byte while a request's body is awaited (default 30 s).
     pub body_timeout: Duration,
     /// Without the client taking a byte of the response (default 60 s).
     pub write_timeout: Duration,
     /// How long an idle connection is kept for one more request once it drains (default 2 s).
     pub drain_idle: Duration,
-    /// Size of a request's header in bytes, start line included (default 32 KiB). Larger: 431.
-    pub max_header_size: usize,
     /// Size of a request's body in bytes, none for no limit (default 1 MiB). Larger: 413.
     pub max_body_size: Option<u64>,
+    /// Seconds for which browsers are told to use `https` alone, over TLS; 0 (default): they are told nothing.
+    pub hsts_max_age: u64,
     /// The `Server` field (default `polyport`); empty for none.
     pub server: String,
     /// In what form errors are told.
@@ -65,17 +65,32 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             drain_idle: Duration::from_secs(2),
-            max_header_size: 32 * 1024,
             max_body_size: Some(1024 * 1024),
+            hsts_max_age: 0,
             server: "polyport".into(),
             errors: ErrorStyle::Negotiated,
         }
     }
+}
+
+/// What plugins that serve with a [`Front`] agree on over TLS: [`Plugin::ALPN`](crate::Plugin::ALPN).
+pub const ALPN: &[&str] = &["h2", "http/1.1"];
+
+/// What a [`Front`] sees to of the limits: [`Plugin::LIMITS`](crate::Plugin::LIMITS). `handshake_timeout` holds
+/// for a request's header, too, from its first byte to its end.
+pub const LIMITS: Known = Known::new()
+    .idle_timeout(Duration::from_secs(60))
+    .max_header(32 * 1024, 1024..=1024 * 1024);
+
+/// What was agreed on before the first request.
+#[derive(Clone, Copy, Debug)]
+struct Protocol {
+    /// HTTP/2.
+    multiplexed: bool,
+    tls: bool,
 }
 
 /// Answers requests. One handler serves all connections of an instance.
@@ -88,29 +103,34 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request) -> impl Future<Output = Result<Response, Problem>> + Send;
 }
 
-/// Serves HTTP/1.1 and 1.0 on accepted connections.
+/// Serves HTTP/1.1 and 1.0 on accepted connections, and HTTP/2 on those that agreed on it ([`ALPN`]).
 #[derive(Clone, Debug)]
 pub struct Front {
-    options: Arc<Options>,
+    options: Arc<RwLock<Arc<Options>>>,
 }
 
 impl Front {
-    /// A front with these limits.
+    /// A front with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
-            options: Arc::new(options),
+            options: Arc::new(RwLock::new(Arc::new(options))),
         }
     }
 
-    /// Its limits.
+    /// Its options.
     #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other options, for connections that come from now on.
+    pub fn set_options(&self, options: Options) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
     }
 
     /// Serves one connection to its end. Once it drains, the next response carries
-    /// `Connection: close`.
+    /// `Connection: close`, or the client is sent `GOAWAY`.
     ///
     /// # Errors
     /// What the client or the network broke; nothing that concerns other connections.
@@ -119,26 +139,18 @@ impl Front {
         connection: Connection,
         handler: Arc<H>,
     ) -> Result<(), Error> {
-        let drain = connection.drain_token();
-        self.serve_stream(connection.stream, connection.origin, drain, handler)
-            .await
-    }
-
-    /// Serves one stream to its end; for streams that a listener did not accept.
-    ///
-    /// # Errors
-    /// As [`serve`](Self::serve).
-    pub async fn serve_stream<S, H>(
-        &self,
-        stream: S,
-        origin: Origin,
-        drain: CancellationToken,
-        handler: Arc<H>,
-    ) -> Result<(), Error>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        H: Handler,
-    {
-        engine::serve(Arc::clone(&self.options), stream, origin, drain, handler).await
+        let protocol = Protocol {
+            multiplexed: connection.stream.alpn() == Some(b"h2"),
+            tls: connection.stream.is_tls(),
+        };
+        engine::serve(
+            self.options(),
+            connection.current_limits(),
+            protocol,
+            connection.drain_token(),
+            (connection.stream, connection.origin),
+            handler,
+        )
+        .await
     }
 }

@@ -9,7 +9,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::net::Peer;
+use crate::limits::{Current, Known};
+use crate::net::{Origin, Peer};
+
+const HTTP_1: Protocol = Protocol {
+    multiplexed: false,
+    tls: false,
+};
 
 /// Answers by path.
 struct Paths;
@@ -50,16 +56,21 @@ struct Client {
 
 impl Client {
     fn connect(options: Options) -> Self {
+        Self::held_to(LIMITS, options)
+    }
+
+    fn held_to(limits: Known, options: Options) -> Self {
         let (stream, server) = tokio::io::duplex(1 << 20);
         let drain = CancellationToken::new();
-        let front = Front::new(options);
-        let token = drain.clone();
         let origin = Origin::new(Peer::Ip("127.0.0.1:4000".parse().unwrap()));
-        let served = tokio::spawn(async move {
-            front
-                .serve_stream(server, origin, token, Arc::new(Paths))
-                .await
-        });
+        let served = tokio::spawn(engine::serve(
+            Arc::new(options),
+            Current::defaults(&limits),
+            HTTP_1,
+            drain.clone(),
+            (server, origin),
+            Arc::new(Paths),
+        ));
         Self {
             stream,
             served,
@@ -272,10 +283,8 @@ async fn a_body_over_the_limit_is_refused_declared_or_not() {
 
 #[tokio::test]
 async fn a_header_over_the_limit_is_refused() {
-    let mut client = Client::connect(Options {
-        max_header_size: 1000,
-        ..Options::default()
-    });
+    let limits = LIMITS.max_header(1000, 1000..=1000);
+    let mut client = Client::held_to(limits, Options::default());
     client
         .send(&format!(
             "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
@@ -292,23 +301,13 @@ async fn a_header_over_the_limit_is_refused() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_slow_header_too() {
     let limit = Duration::from_millis(60);
-    let options = Options {
-        idle_timeout: limit,
-        header_timeout: Duration::from_secs(60),
-        ..Options::default()
-    };
     let began = Instant::now();
-    let mut idle = Client::connect(options);
+    let mut idle = Client::held_to(LIMITS.idle_timeout(limit), Options::default());
     assert_eq!(idle.rest().await, "");
     assert!(began.elapsed() >= limit);
     idle.served.await.unwrap().unwrap();
 
-    let options = Options {
-        idle_timeout: Duration::from_secs(60),
-        header_timeout: limit,
-        ..Options::default()
-    };
-    let mut slow = Client::connect(options);
+    let mut slow = Client::held_to(LIMITS.handshake_timeout(limit), Options::default());
     slow.send("GET /text HTTP/1.1\r\nHo").await;
     assert_eq!(slow.rest().await, "");
     assert!(slow.served.await.unwrap().is_err());
@@ -316,11 +315,8 @@ async fn an_idle_connection_is_closed_and_a_slow_header_too() {
 
 #[tokio::test]
 async fn idle_time_begins_anew_after_each_response() {
-    let options = Options {
-        idle_timeout: Duration::from_millis(200),
-        ..Options::default()
-    };
-    let mut client = Client::connect(options);
+    let limits = LIMITS.idle_timeout(Duration::from_millis(200));
+    let mut client = Client::held_to(limits, Options::default());
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(300) {
         client.send("GET /text HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -348,20 +344,18 @@ async fn a_client_that_stops_sending_its_body_is_told() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_given_up() {
     let (mut stream, server) = tokio::io::duplex(8);
-    let front = Front::new(Options {
+    let options = Options {
         write_timeout: Duration::from_millis(60),
         ..Options::default()
-    });
-    let served = tokio::spawn(async move {
-        front
-            .serve_stream(
-                server,
-                Origin::new(Peer::Unix),
-                CancellationToken::new(),
-                Arc::new(Paths),
-            )
-            .await
-    });
+    };
+    let served = tokio::spawn(engine::serve(
+        Arc::new(options),
+        Current::defaults(&LIMITS),
+        HTTP_1,
+        CancellationToken::new(),
+        (server, Origin::new(Peer::Unix)),
+        Arc::new(Paths),
+    ));
     stream
         .write_all(b"GET /text HTTP/1.1\r\nHost: a\r\n\r\n")
         .await

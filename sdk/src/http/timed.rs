@@ -12,23 +12,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Options;
-use super::exchange::{Activity, Phase};
+use super::activity::{Activity, Phase};
+use crate::limits::Current;
 
 /// What is waited for while nothing comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Await {
-    /// The next request; the number tells which.
-    Request(u64),
+    /// The next request; the numbers tell which, and for requests side by side whether an answer still goes out.
+    Request(u64, u64),
     /// The same, while the connection drains.
     LastRequest,
     /// The rest of a header; the number tells which.
     Header(u64),
+    /// That the client takes more of a response; the number is what it has taken of all.
+    Window(u64),
 }
 
 /// The stream between a client and the engine.
 pub(super) struct Timed<S> {
     stream: S,
     options: Arc<Options>,
+    limits: Current,
     activity: Arc<Activity>,
     awaited: Option<Await>,
     read_deadline: Deadline,
@@ -37,10 +41,16 @@ pub(super) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(stream: S, options: Arc<Options>, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(
+        stream: S,
+        options: Arc<Options>,
+        limits: Current,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             stream,
             options,
+            limits,
             activity,
             awaited: None,
             read_deadline: Deadline::default(),
@@ -53,38 +63,58 @@ impl<S> Timed<S> {
         self.stream
     }
 
-    fn awaits(&self) -> Option<(Await, Duration)> {
-        let number = self.activity.requests();
-        match self.activity.phase() {
+    fn awaits(&self) -> Option<Await> {
+        let (activity, side_by_side) = (&self.activity, self.activity.is_multiplexed());
+        let number = activity.requests();
+        match activity.phase() {
             // The client is still busy with the last response.
             Phase::Idle if self.write_stalls => None,
-            Phase::Idle if self.activity.draining() => {
-                Some((Await::LastRequest, self.options.drain_idle))
-            }
-            Phase::Idle => Some((Await::Request(number), self.options.idle_timeout)),
-            Phase::Head => Some((Await::Header(number), self.options.header_timeout)),
+            Phase::Idle if activity.draining() => Some(Await::LastRequest),
+            Phase::Idle if side_by_side => Some(Await::Request(number, activity.written())),
+            Phase::Idle => Some(Await::Request(number, 0)),
+            Phase::Head => Some(Await::Header(number)),
+            Phase::Busy if activity.is_withheld() => Some(Await::Window(activity.written())),
             Phase::Busy => None,
         }
     }
 
+    fn limit(&self, awaited: Await) -> Duration {
+        match awaited {
+            Await::Request(..) => self.limits.get().idle_timeout,
+            Await::LastRequest => self.options.drain_idle,
+            Await::Header(_) => self.limits.get().handshake_timeout,
+            Await::Window(_) => self.options.write_timeout,
+        }
+    }
+
     fn note_read(&mut self, bytes: usize) {
-        if bytes > 0 && self.activity.phase() == Phase::Idle {
-            self.activity.enter(Phase::Head);
+        if bytes > 0 {
+            self.activity.note_received();
         }
     }
 
     /// Ready once the client kept the stream waiting too long; true where that is no fault.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let Some((awaited, limit)) = self.awaits() else {
-            self.awaited = None;
-            return Poll::Pending;
-        };
-        if self.awaited != Some(awaited) {
-            self.awaited = Some(awaited);
-            self.read_deadline.set(limit);
+        loop {
+            let Some(awaited) = self.awaits() else {
+                self.awaited = None;
+                return Poll::Pending;
+            };
+            if self.awaited != Some(awaited) {
+                self.awaited = Some(awaited);
+                self.read_deadline.set(self.limit(awaited));
+            }
+            ready!(self.read_deadline.poll(cx));
+            match awaited {
+                // It is told first that no request is taken any more (RFC 9113, 9.1).
+                Await::Request(..) if self.activity.is_multiplexed() => {
+                    self.activity.set_draining();
+                    cx.waker().wake_by_ref();
+                }
+                Await::Request(..) | Await::LastRequest => return Poll::Ready(true),
+                Await::Header(_) | Await::Window(_) => return Poll::Ready(false),
+            }
         }
-        ready!(self.read_deadline.poll(cx));
-        Poll::Ready(matches!(awaited, Await::Request(_) | Await::LastRequest))
     }
 
     fn poll_written(
@@ -170,6 +200,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 pub(super) struct Deadline(Option<Pin<Box<Sleep>>>);
 
 impl Deadline {
+    /// None where there is nothing to wait for.
+    pub(super) fn after(limit: Duration) -> Option<Self> {
+        (!limit.is_zero()).then(|| Self(Some(Box::pin(tokio::time::sleep(limit)))))
+    }
+
     pub(super) fn set(&mut self, limit: Duration) {
         match &mut self.0 {
             Some(sleep) => sleep.as_mut().reset(Instant::now() + limit),

@@ -12,7 +12,7 @@ use futures_util::Stream;
 use hyper::body::{Body as _, Incoming};
 
 use super::super::Problem;
-use super::super::exchange::Activity;
+use super::super::exchange::Exchange;
 use super::super::timed::Deadline;
 
 /// Where a body goes that its handler did not read to the end.
@@ -23,29 +23,32 @@ pub(super) struct Pieces {
     /// There until the drop.
     incoming: Option<Incoming>,
     unread: Unread,
-    activity: Arc<Activity>,
+    exchange: Arc<Exchange>,
     ended: bool,
     /// How long nothing may come, and whether that time runs.
     limit: Duration,
     deadline: Deadline,
     waits: bool,
+    /// Until when the account's `rate_up` lets no more come in.
+    paced: Option<Deadline>,
 }
 
 impl Pieces {
     pub(super) fn new(
         incoming: Incoming,
         unread: Unread,
-        activity: Arc<Activity>,
+        exchange: Arc<Exchange>,
         limit: Duration,
     ) -> Self {
         Self {
             incoming: Some(incoming),
             unread,
-            activity,
+            exchange,
             ended: false,
             limit,
             deadline: Deadline::default(),
             waits: false,
+            paced: None,
         }
     }
 }
@@ -55,6 +58,10 @@ impl Stream for Pieces {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(pause) = &mut this.paced {
+            ready!(pause.poll(cx));
+            this.paced = None;
+        }
         loop {
             let Some(incoming) = &mut this.incoming else {
                 return Poll::Ready(None);
@@ -73,6 +80,9 @@ impl Stream for Pieces {
             match frame {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
+                        if let Some(pace) = this.exchange.pace() {
+                            this.paced = Deadline::after(pace.received(bytes.len()));
+                        }
                         return Poll::Ready(Some(Ok(bytes)));
                     }
                 }
@@ -91,9 +101,12 @@ impl Stream for Pieces {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
+        let activity = self.exchange.activity();
         let incoming = self.incoming.take().filter(|body| !body.is_end_stream());
+        // Where requests stand side by side, dropping it tells the client to stop.
+        let incoming = incoming.filter(|_| !activity.is_multiplexed());
         if let (false, Some(incoming)) = (self.ended, incoming) {
-            self.activity.set_body_unread(true);
+            activity.set_body_unread(true);
             if let Ok(mut unread) = self.unread.lock() {
                 *unread = Some(incoming);
             }

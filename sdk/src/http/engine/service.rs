@@ -1,0 +1,208 @@
+//! What both versions of the protocol do with one request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
+use futures_util::FutureExt;
+use hyper::body::{Body as _, Incoming};
+
+use super::super::activity::Activity;
+use super::super::exchange::{Ending, Exchange};
+use super::super::{Handler, Options, Problem, Request, RequestBody, Response};
+use super::incoming::{Pieces, Unread, read_out};
+use super::outgoing::{Outgoing, outgoing};
+
+/// A body that is left unread but no longer than this does not cost the connection: it is read
+/// before the answer goes out, if it comes soon.
+const SMALL_BODY: u64 = 64 * 1024;
+
+/// How long the rest of a small body may take.
+const SMALL_BODY_TIME: Duration = Duration::from_millis(500);
+
+/// Fields that are about one connection; HTTP/2 has none of them (RFC 9113, 8.2.2).
+const OF_CONNECTION: [HeaderName; 2] = [header::CONNECTION, header::TRANSFER_ENCODING];
+
+/// Answers the requests of one connection.
+pub(super) struct Service<H> {
+    options: Arc<Options>,
+    activity: Arc<Activity>,
+    handler: Arc<H>,
+    server: Option<HeaderValue>,
+    /// `Strict-Transport-Security` (RFC 6797), which counts over TLS alone.
+    hsts: Option<HeaderValue>,
+}
+
+impl<H> Service<H> {
+    pub(super) fn new(
+        options: Arc<Options>,
+        activity: Arc<Activity>,
+        handler: Arc<H>,
+        tls: bool,
+    ) -> Self {
+        let server = HeaderValue::from_str(&options.server).ok();
+        let age = Some(options.hsts_max_age).filter(|age| tls && *age > 0);
+        Self {
+            server: server.filter(|name| !name.is_empty()),
+            hsts: age.and_then(|age| HeaderValue::from_str(&format!("max-age={age}")).ok()),
+            options,
+            activity,
+            handler,
+        }
+    }
+}
+
+impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H> {
+    type Response = hyper::Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let (mut parts, incoming) = request.into_parts();
+        let unfit = unfit(&mut parts);
+        let request_line = || format!("{} {} {:?}", parts.method, parts.uri, parts.version);
+        let exchange = Arc::new(Exchange::new(
+            Arc::clone(&self.activity),
+            request_line,
+            &parts.headers,
+        ));
+        self.activity.begin_request(&exchange);
+        let ending = Ending::new(Arc::clone(&exchange));
+        let accept = parts
+            .headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let unread = Unread::default();
+        // Reading would ask for a body that the client has not sent yet.
+        let can_read_rest = !parts.headers.contains_key(header::EXPECT);
+        let body = if incoming.is_end_stream() {
+            RequestBody::empty()
+        } else {
+            let declared = incoming.size_hint().exact();
+            let limit = self.options.body_timeout;
+            let pieces = Pieces::new(incoming, Arc::clone(&unread), Arc::clone(&exchange), limit);
+            RequestBody::new(Box::pin(pieces), declared, self.options.max_body_size)
+        };
+        let (method, version) = (parts.method.clone(), parts.version);
+        let declared = body.declared_len();
+        let request = Request {
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+            exchange,
+        };
+        let (options, handler) = (Arc::clone(&self.options), Arc::clone(&self.handler));
+        let (activity, server) = (Arc::clone(&self.activity), self.server.clone());
+        let hsts = self.hsts.clone();
+        Box::pin(async move {
+            let answer = match unfit {
+                Some(problem) => Err(problem),
+                None if method == Method::OPTIONS && request.uri.path() == "*" => {
+                    Ok(options_of(&*handler))
+                }
+                None => answer(&*handler, request).await,
+            };
+            let mut response = answer.unwrap_or_else(|problem| {
+                problem.render(options.errors, accept.as_deref(), &method)
+            });
+            if let Some(server) = server {
+                response.headers.entry(header::SERVER).or_insert(server);
+            }
+            if let Some(hsts) = hsts {
+                response
+                    .headers
+                    .insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+            }
+            if activity.is_multiplexed() {
+                for field in OF_CONNECTION {
+                    response.headers.remove(field);
+                }
+                return Ok(outgoing(response, &method, version, ending));
+            }
+            if can_read_rest && declared.is_some_and(|len| len <= SMALL_BODY) {
+                let rest = unread.lock().ok().and_then(|mut unread| unread.take());
+                if let Some(rest) = rest
+                    && let Ok(true) = tokio::time::timeout(SMALL_BODY_TIME, read_out(rest)).await
+                {
+                    activity.set_body_unread(false);
+                }
+            }
+            if activity.draining() || activity.body_unread() {
+                response
+                    .headers
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(outgoing(response, &method, version, ending))
+        })
+    }
+}
+
+async fn answer<H: Handler>(handler: &H, request: Request) -> Result<Response, Problem> {
+    let (method, uri) = (request.method.clone(), request.uri.clone());
+    AssertUnwindSafe(async { handler.handle(request).await })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let reason = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("unknown");
+            tracing::error!("panic while answering {method} {:?}: {reason}", uri.path());
+            Err(Problem::internal())
+        })
+}
+
+fn options_of<H: Handler>(handler: &H) -> Response {
+    Response::new(StatusCode::NO_CONTENT).header_text(header::ALLOW, handler.methods())
+}
+
+/// Brings a request of HTTP/2 into the form that one of HTTP/1.1 has; a request that must be refused is a problem.
+fn unfit(parts: &mut request::Parts) -> Option<Problem> {
+    if parts.version == Version::HTTP_2 {
+        return take_authority(parts).err();
+    }
+    // RFC 9112, 3.2.
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    match hosts {
+        1 => None,
+        0 if parts.version < Version::HTTP_11 => None,
+        found => {
+            Some(Problem::bad_request(format!("expected one Host field, got {found}")).closing())
+        }
+    }
+}
+
+/// `:authority` becomes the `Host` field, and the target its path and query (RFC 9113, 8.3.1).
+fn take_authority(parts: &mut request::Parts) -> Result<(), Problem> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next().is_some());
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    match (authority, host) {
+        _ if more => return Err(Problem::bad_request("expected one Host field, got several")),
+        (None, None) => return Err(Problem::bad_request("expected :authority, got none")),
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) =>
+        {
+            return Err(Problem::bad_request(
+                ":authority and Host name different servers",
+            ));
+        }
+        (Some(authority), None) => {
+            let host = HeaderValue::from_str(authority);
+            let host = host.map_err(|_| Problem::bad_request("expected a host in :authority"))?;
+            parts.headers.insert(header::HOST, host);
+        }
+        (_, Some(_)) => {}
+    }
+    if let Some(target) = parts.uri.path_and_query() {
+        parts.uri = Uri::from(target.clone());
+    }
+    Ok(())
+}
