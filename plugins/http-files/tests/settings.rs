@@ -50,7 +50,9 @@ fn everything_can_be_switched_off() {
 
 #[test]
 fn hidden_names_links_another_index_and_a_small_header() {
-    let host = host("hidden = true\nindex = [\"start.html\"]\nmax_header_size = 1024").start();
+    let host = host("hidden = true\nindex = [\"start.html\"]")
+        .keys("files", "limits = { max_header = 1024 }")
+        .start();
     std::os::unix::fs::symlink("a.txt", host.path().join("files/link")).unwrap();
     let mut stream = BufReader::new(host.connect("files"));
     assert_eq!(ask(&mut stream, "GET", "/", "").body, b"start");
@@ -70,13 +72,18 @@ fn hidden_names_links_another_index_and_a_small_header() {
 
 #[test]
 fn settings_that_cannot_be_are_told_by_their_line() {
-    let host = host("index = [\"a/b\"]\nidle_timeout = 0\ncolour = 1").prepare();
+    let host = host(
+        "index = [\"a/b\"]\nbody_timeout = 0\nwrite_timeout = \"1\"\nidle_timeout = 5\ncolour = 1",
+    )
+    .prepare();
     let check = host.command(&["check"]);
     let told = format!("{}{}", check.stdout(), check.stderr());
     for part in [
         "index[0]: expected a file name, got \"a/b\"",
-        "idle_timeout: expected 1 to 86400, got 0",
-        "colour",
+        "body_timeout: expected 1 to 86400, got 0",
+        "write_timeout: expected u64, got \"1\"",
+        "idle_timeout: expected idle_timeout in the limits of the service, got a setting",
+        "colour: expected a known key: root, index,",
     ] {
         assert!(told.contains(part), "{part} in {told}");
     }

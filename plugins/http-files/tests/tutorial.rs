@@ -164,7 +164,10 @@ fn t13_idle_and_half_open_connections_do_not_slow_others() {
 #[test]
 fn t13_a_connection_that_does_nothing_is_closed() {
     let host = files_host()
-        .settings("files", "idle_timeout = 1\nheader_timeout = 1")
+        .keys(
+            "files",
+            "limits = { idle_timeout = \"1s\", handshake_timeout = \"1s\" }",
+        )
         .file("files/hello.txt", HELLO)
         .start();
     for begun in ["", "GET /hello.txt HTTP/1.1\r\nHo"] {

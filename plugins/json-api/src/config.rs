@@ -1,10 +1,9 @@
 //! The keys beneath `[services.NAME.settings]`, their defaults and bounds.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use polyport_sdk::config::Problem;
-use polyport_sdk::http;
+use polyport_sdk::http::{ErrorStyle, Options, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{DuplicateKeys, PatchLimits, Rules};
@@ -48,18 +47,9 @@ pub struct Config {
     pub require_match: bool,
     /// Origins whose scripts may use the service: `https://app.example`, or `*`.
     pub cors_origins: Vec<String>,
-    /// Named when a browser asks for a password.
-    pub realm: String,
-    /// From a request's first byte to the end of its header.
-    pub header_timeout: u64,
-    /// Between two requests on a connection.
-    pub idle_timeout: u64,
-    /// Without a byte while a document is awaited.
-    pub body_timeout: u64,
-    /// Without the client taking a byte of the response.
-    pub write_timeout: u64,
-    /// Size of a request's header.
-    pub max_header_size: usize,
+    /// What all services of HTTP have.
+    #[serde(flatten)]
+    pub http: Settings,
 }
 
 impl Default for Config {
@@ -82,12 +72,7 @@ impl Default for Config {
             max_page_bytes: 8 << 20,
             require_match: false,
             cors_origins: Vec::new(),
-            realm: "polyport".to_owned(),
-            header_timeout: 10,
-            idle_timeout: 60,
-            body_timeout: 30,
-            write_timeout: 60,
-            max_header_size: 32 << 10,
+            http: Settings::default(),
         }
     }
 }
@@ -125,16 +110,6 @@ impl Config {
                 self.max_page_size as u64,
             ),
             ("max_page_bytes", self.max_page_bytes as u64, 1, 1 << 30),
-            ("header_timeout", self.header_timeout, 1, 86_400),
-            ("idle_timeout", self.idle_timeout, 1, 86_400),
-            ("body_timeout", self.body_timeout, 1, 86_400),
-            ("write_timeout", self.write_timeout, 1, 86_400),
-            (
-                "max_header_size",
-                self.max_header_size as u64,
-                1 << 10,
-                1 << 20,
-            ),
         ] {
             if !(least..=most).contains(&value) {
                 problems.push(problem(
@@ -144,6 +119,7 @@ impl Config {
                 ));
             }
         }
+        problems.extend(self.http.check());
         if (1..64 << 10).contains(&self.max_database_size) {
             let expected = "0 for no limit, or 65536 and more".to_owned();
             problems.push(problem(
@@ -195,15 +171,10 @@ impl Config {
     }
 
     /// What the HTTP front is told.
-    pub fn front(&self) -> http::Options {
-        let mut options = http::Options::default();
-        options.header_timeout = Duration::from_secs(self.header_timeout);
-        options.idle_timeout = Duration::from_secs(self.idle_timeout);
-        options.body_timeout = Duration::from_secs(self.body_timeout);
-        options.write_timeout = Duration::from_secs(self.write_timeout);
-        options.max_header_size = self.max_header_size;
+    pub fn front(&self) -> Options {
+        let mut options = self.http.options();
         options.max_body_size = Some(self.max_document_size as u64);
-        options.errors = http::ErrorStyle::Json;
+        options.errors = ErrorStyle::Json;
         options
     }
 }

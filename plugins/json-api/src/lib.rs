@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_sdk::config::Problem;
+use polyport_sdk::http;
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Http, Summary};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
@@ -28,6 +30,14 @@ pub struct JsonApi {
 
 impl Plugin for JsonApi {
     type Config = Config;
+
+    const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
+    const ALPN: &'static [&'static str] = http::ALPN;
+    const LIMITS: Known = http::LIMITS;
+
+    fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {
+        http::busy(why, received)
+    }
 
     fn check(config: &Config) -> Vec<Problem> {
         config.check()

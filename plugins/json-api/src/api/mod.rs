@@ -63,7 +63,8 @@ impl Api {
             return Ok(options::options(request, &target, cors));
         }
         let method = allowed(request, &target)?;
-        let caller = Caller::identify(request, self.context.accounts(), &self.config.realm).await?;
+        let caller =
+            Caller::identify(request, self.context.accounts(), &self.config.http.realm).await?;
         match (method, &target) {
             (Method::POST, Target::Collection(collection)) => {
                 post::post(self, &caller, request, collection).await
