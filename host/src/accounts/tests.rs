@@ -418,11 +418,12 @@ fn a_refusal_takes_the_same_time_whatever_its_reason_is() {
     let apr1 = "$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
     let text = format!(
         "[argon]\npassword = {}\n[apr]\npassword = {apr1}\n[plain]\npassword = secret\n[none]\n\
-         [off]\nenabled = no\npassword = {apr1}\n",
+         [off]\nenabled = no\npassword = {apr1}\n[elsewhere]\nservices = other\npassword = {apr1}\n\
+         [late]\nexpire = 2001-01-01\npassword = {apr1}\n[far]\nfrom = 192.0.2.0/24\npassword = {apr1}\n",
         cheap()
     );
     let accounts = Accounts::start(parse(&text).unwrap()).unwrap();
-    // The last one has the right password, and is refused for something else.
+    // The last four have the right password, and are refused for something else.
     let logins = [
         ("nobody", "wrong"),
         ("argon", "wrong"),
@@ -430,6 +431,9 @@ fn a_refusal_takes_the_same_time_whatever_its_reason_is() {
         ("plain", "wrong"),
         ("none", "wrong"),
         ("off", "secret"),
+        ("elsewhere", "secret"),
+        ("late", "secret"),
+        ("far", "secret"),
     ];
     let logins = logins.map(|(user, password)| login(user, password));
     let mut times = logins.each_ref().map(|_| Vec::with_capacity(TRIES));
