@@ -23,13 +23,13 @@ const MAX_TIMEOUT: u32 = 86_400;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder of anonymous clients and of accounts without a home.
+    /// Folder of anonymous clients and of accounts without a home; empty for the host's folders alone.
     pub root: PathBuf,
     /// Where set, the folder of every account in place of its home; `%u` stands for the name.
     pub local_root: PathBuf,
     /// Whether accounts may log in.
     pub local_enable: bool,
-    /// Whether an account is kept in its own folder; otherwise it sees all of `root`.
+    /// Whether an account is kept in its own folder; otherwise it sees all of `root` and the host's folders.
     pub chroot_local_user: bool,
     /// Accounts for which `chroot_local_user` is turned round.
     pub chroot_list: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Config {
     pub delete_failed_uploads: bool,
     /// When TYPE A converts line ends.
     pub ascii: Ascii,
-    /// What happens to symbolic links.
+    /// What happens to symbolic links in `root` and in homes.
     pub symlinks: Symlinks,
     /// Text of the greeting; `%v` stands for the version.
     pub banner: String,
@@ -141,9 +141,6 @@ impl Config {
                 got,
             });
         };
-        if self.root.as_os_str().is_empty() {
-            problem("root", "a folder", "\"\"".into());
-        }
         if parse_ports(&self.passive_ports).is_none() {
             let expected = "\"low-high\" with 1024 <= low <= high <= 65535";
             problem(
@@ -214,7 +211,6 @@ mod tests {
     #[test]
     fn every_bound_is_told_at_once() {
         let config = Config {
-            root: PathBuf::new(),
             passive_ports: "2000".into(),
             pasv_address: "somewhere".into(),
             data_timeout: 86_401,
@@ -230,7 +226,6 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "root",
                 "passive_ports",
                 "pasv_address",
                 "data_timeout",

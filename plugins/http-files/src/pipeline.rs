@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polyport_sdk::Context;
 use polyport_sdk::accounts::Action;
-use polyport_sdk::files::{ClientPath, Error, Jail, Metadata};
+use polyport_sdk::files::{ClientPath, Error, Metadata, Tree, View};
 use polyport_sdk::http::{Caller, Handler, Method, Problem, Request, Response, StatusCode, header};
 use polyport_sdk::metrics::Number;
 use tokio::sync::Semaphore;
@@ -13,34 +13,34 @@ use crate::archive::{self, Format};
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::file;
-use crate::listing::{Listing, View};
+use crate::listing::{self, Listing};
 use crate::target::{Target, folder_link};
 use crate::upload::Receiver;
 
 const METHODS: &str = "GET, HEAD, OPTIONS, PUT, POST";
 const READING: &str = "GET, HEAD, OPTIONS";
 
-/// A folder that is served.
+/// The folders that are served.
 #[derive(Debug)]
 pub struct Site {
     config: Config,
     context: Context,
-    jail: Jail,
+    tree: Tree,
     archives: Arc<Semaphore>,
     requests: Number,
     uploads: Number,
 }
 
 impl Site {
-    /// Serves what is in the jail.
-    pub fn new(config: Config, context: Context, jail: Jail) -> Self {
+    /// Serves what is in the tree.
+    pub fn new(config: Config, context: Context, tree: Tree) -> Self {
         Self {
             archives: Arc::new(Semaphore::new(archive::AT_ONCE)),
             requests: context.metrics().counter("requests"),
             uploads: context.metrics().counter("uploads"),
             config,
             context,
-            jail,
+            tree,
         }
     }
 
@@ -49,21 +49,14 @@ impl Site {
         &self,
         request: &Request,
         caller: &Caller,
+        view: &View,
         target: &Target,
     ) -> Result<Response, Problem> {
-        let name = target.name();
-        // Who may do neither does not get to know what is there.
-        if !caller.allows(Action::Read, &name) && !caller.allows(Action::List, &name) {
-            return Err(caller.refusal());
-        }
-        match self.open(&target.path).await {
+        match open(view, &target.path).await {
             Ok(_) if target.as_folder => Err(Problem::not_found()),
-            Ok((opened, metadata)) => {
-                caller.require(Action::Read, &name)?;
-                file::respond(request, &target.path, opened, &metadata)
-            }
-            Err(Error::IsADirectory) => self.read_folder(request, caller, target).await,
-            Err(error) => Err(error.into()),
+            Ok((opened, metadata)) => file::respond(request, &target.path, opened, &metadata),
+            Err(Error::IsADirectory) => self.read_folder(request, caller, view, target).await,
+            Err(error) => Err(caller.problem(error)),
         }
     }
 
@@ -72,6 +65,7 @@ impl Site {
         &self,
         request: &Request,
         caller: &Caller,
+        view: &View,
         target: &Target,
     ) -> Result<Response, Problem> {
         let name = target.name();
@@ -102,10 +96,16 @@ impl Site {
             }
             caller.require(Action::List, &name)?;
             caller.require(Action::Read, &name)?;
-            return self.archive(request, caller, target, format);
+            return archive::respond(
+                format,
+                view,
+                &target.path,
+                &self.archives,
+                request.is_head(),
+            );
         }
         if request.query_value("format").is_none()
-            && let Some(response) = self.index(request, caller, target).await?
+            && let Some(response) = self.index(request, caller, view, &target.path).await?
         {
             return Ok(response);
         }
@@ -113,25 +113,27 @@ impl Site {
             return Err(Problem::new(StatusCode::FORBIDDEN).detail("this folder is not listed"));
         }
         caller.require(Action::List, &name)?;
-        self.list(request, caller, target).await
+        self.list(request, caller, view, target).await
     }
 
     async fn index(
         &self,
         request: &Request,
         caller: &Caller,
-        target: &Target,
+        view: &View,
+        folder: &ClientPath,
     ) -> Result<Option<Response>, Problem> {
         for index in &self.config.index {
-            let path = target.path.child(index.as_ref())?;
-            match self.open(&path).await {
+            let path = folder.child(index.as_ref())?;
+            match open(view, &path).await {
                 Ok((opened, metadata)) => {
-                    caller.require(Action::Read, &path.to_target())?;
                     return file::respond(request, &path, opened, &metadata).map(Some);
                 }
                 Err(error) if error.is_not_found() => {}
                 Err(Error::IsADirectory) => {}
-                Err(error) => return Err(error.into()),
+                // Whether there is one was not even looked at.
+                Err(Error::Forbidden) if !view.allows(Action::List, &path) => {}
+                Err(error) => return Err(caller.problem(error)),
             }
         }
         Ok(None)
@@ -141,66 +143,22 @@ impl Site {
         &self,
         request: &Request,
         caller: &Caller,
+        view: &View,
         target: &Target,
     ) -> Result<Response, Problem> {
         let name = target.name();
-        let mut view = View::of(request)?;
+        let mut shown = listing::View::of(request)?;
         let may_upload =
             caller.allows(Action::Create, &name) || caller.allows(Action::Write, &name);
-        view.upload = self.config.upload && may_upload;
-        view.login = self.config.upload && !caller.is_named();
-        view.archive = self.config.archive && caller.allows(Action::Read, &name);
-        let (jail, path, caller, hidden) = (
-            self.jail.clone(),
-            target.path.clone(),
-            caller.clone(),
-            self.config.hidden,
-        );
+        shown.upload = self.config.upload && may_upload;
+        shown.login = self.config.upload && !caller.is_named();
+        shown.archive = self.config.archive && caller.allows(Action::Read, &name);
+        let (view, path) = (view.clone(), target.path.clone());
         let listing = blocking(move || {
-            let folder = path.clone();
-            Listing::read(&jail, &path, view, |entry| {
-                (hidden || !entry.is_hidden())
-                    && folder.child(&entry.name).is_ok_and(|path| {
-                        let name = path.to_target();
-                        caller.allows(Action::List, &name) || caller.allows(Action::Read, &name)
-                    })
-            })
-            .map(|listing| listing.respond())
+            let entries = view.read_dir(&path)?;
+            Listing::read(entries, &path, shown).map(|listing| listing.respond())
         });
-        Ok(listing.await??)
-    }
-
-    fn archive(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        target: &Target,
-        format: Format,
-    ) -> Result<Response, Problem> {
-        let (caller, hidden) = (caller.clone(), self.config.hidden);
-        let filter = Box::new(move |path: &ClientPath, is_dir: bool| {
-            let action = if is_dir { Action::List } else { Action::Read };
-            (hidden || !path.is_hidden()) && caller.allows(action, &path.to_target())
-        });
-        archive::respond(
-            format,
-            &self.jail,
-            &target.path,
-            filter,
-            &self.archives,
-            request.is_head(),
-        )
-    }
-
-    /// From the cache of names at once; on a blocking thread where the disk may have to be asked.
-    async fn open(&self, path: &ClientPath) -> Result<(std::fs::File, Metadata), Error> {
-        if let Some(opened) = self.jail.open_file_cached(path) {
-            return Ok(opened);
-        }
-        let (jail, path) = (self.jail.clone(), path.clone());
-        tokio::task::spawn_blocking(move || jail.open_file(&path))
-            .await
-            .map_err(|panic| Error::Io(std::io::Error::other(panic)))?
+        listing.await?.map_err(|error| caller.problem(error))
     }
 
     /// Where a form's files go: the folder it was sent to, or as miniserve has it,
@@ -208,7 +166,7 @@ impl Site {
     fn form_target(&self, request: &Request, target: Target) -> Result<Target, Problem> {
         match request.query_value("path") {
             Some(path) if target.path.as_relative().as_os_str() == "upload" => {
-                Target::parse(path.as_bytes(), self.config.hidden)
+                Target::parse(path.as_bytes())
             }
             _ => Ok(target),
         }
@@ -222,22 +180,26 @@ impl Handler for Site {
 
     async fn handle(&self, request: Request) -> Result<Response, Problem> {
         self.requests.add(1);
-        let target = Target::of(&request, self.config.hidden)?;
+        let target = Target::of(&request)?;
         let caller =
-            Caller::identify(&request, self.context.accounts(), &self.config.realm).await?;
-        let upload = self.config.upload;
-        let receiver = Receiver {
-            jail: &self.jail,
+            Caller::identify(&request, self.context.accounts(), &self.config.http.realm).await?;
+        // Who has no account may do nothing.
+        let view = || match caller.account() {
+            Some(account) => Ok(self.tree.view(account)),
+            None => Err(caller.refusal()),
+        };
+        let receiver = |view| Receiver {
+            view,
             caller: &caller,
-            hidden: self.config.hidden,
             received: self.uploads,
         };
+        let upload = self.config.upload;
         let response = match request.method {
-            Method::GET | Method::HEAD => self.read(&request, &caller, &target).await?,
-            Method::PUT if upload => receiver.put(request, target).await?,
+            Method::GET | Method::HEAD => self.read(&request, &caller, &view()?, &target).await?,
+            Method::PUT if upload => receiver(view()?).put(request, target).await?,
             Method::POST if upload => {
                 let target = self.form_target(&request, target)?;
-                receiver.post(request, target).await?
+                receiver(view()?).post(request, target).await?
             }
             Method::OPTIONS => {
                 Response::new(StatusCode::NO_CONTENT).header_text(header::ALLOW, self.methods())
@@ -247,4 +209,15 @@ impl Handler for Site {
         // Uploads come from anybody with the right: no browser is to guess them into pages.
         Ok(response.header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
     }
+}
+
+/// From the cache of names at once; on a blocking thread where the disk may have to be asked.
+async fn open(view: &View, path: &ClientPath) -> Result<(std::fs::File, Metadata), Error> {
+    if let Some(opened) = view.open_file_cached(path) {
+        return Ok(opened);
+    }
+    let (view, path) = (view.clone(), path.clone());
+    tokio::task::spawn_blocking(move || view.open_file(&path))
+        .await
+        .map_err(|panic| Error::Io(std::io::Error::other(panic)))?
 }

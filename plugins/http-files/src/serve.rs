@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
-use polyport_sdk::files::Jail;
-use polyport_sdk::http::Front;
+use polyport_sdk::files::{Policy, Tree};
+use polyport_sdk::http::{self, Front};
+use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Http, Summary};
 use polyport_sdk::{Connection, Context, Error, Plugin};
-use tracing::{info, warn};
 
 use crate::client;
 use crate::config::Config;
@@ -24,6 +24,14 @@ pub struct HttpFiles {
 impl Plugin for HttpFiles {
     type Config = Config;
 
+    const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
+    const ALPN: &'static [&'static str] = http::ALPN;
+    const LIMITS: Known = http::LIMITS;
+
+    fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {
+        http::busy(why, received)
+    }
+
     const CLIENT_HELP: &'static str = client::HELP;
 
     fn client(arguments: Vec<String>) -> Result<(), Failure> {
@@ -35,18 +43,15 @@ impl Plugin for HttpFiles {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
-        let root = context.resolve(&config.root);
-        let symlinks = config.symlinks;
-        let folder = root.clone();
-        let opened = tokio::task::spawn_blocking(move || Jail::open(&folder, symlinks)).await;
-        let jail = opened
-            .map_err(|panic| Error::Operator(panic.to_string()))?
-            .map_err(|error| Error::Operator(format!("root: {}: {error}", root.display())))?;
-        sweep(jail.clone());
+        let policy = Policy {
+            symlinks: config.symlinks,
+            hidden: config.hidden,
+        };
+        let tree = Tree::open(&context, &config.root, policy).await?;
         let front = Front::new(config.front());
         Ok(Self {
             front,
-            site: Arc::new(Site::new(config, context, jail)),
+            site: Arc::new(Site::new(config, context, tree)),
         })
     }
 
@@ -57,13 +62,4 @@ impl Plugin for HttpFiles {
     fn summary(_: &str) -> Box<dyn Summary> {
         Box::<Http>::default()
     }
-}
-
-/// Removes what uploads left behind that a crash ended, while the instance already serves.
-fn sweep(jail: Jail) {
-    tokio::task::spawn_blocking(move || match jail.sweep() {
-        Ok(0) => {}
-        Ok(removed) => info!("removed {removed} uploads that were broken off"),
-        Err(error) => warn!("uploads that were broken off could not be looked for: {error}"),
-    });
 }

@@ -26,20 +26,17 @@ impl Target {
     /// The target of a request.
     ///
     /// # Errors
-    /// 400 for a path that is none, 404 for a hidden name where those are not served.
-    pub fn of(request: &Request, hidden: bool) -> Result<Self, Problem> {
-        Self::parse(&request.path(), hidden)
+    /// 400 for a path that is none.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        Self::parse(&request.path())
     }
 
     /// From a decoded path.
     ///
     /// # Errors
     /// As [`of`](Self::of).
-    pub fn parse(path: &[u8], hidden: bool) -> Result<Self, Problem> {
+    pub fn parse(path: &[u8]) -> Result<Self, Problem> {
         let parsed = ClientPath::parse(path)?;
-        if parsed.is_hidden() && !hidden {
-            return Err(Problem::not_found());
-        }
         Ok(Self {
             as_folder: path.ends_with(b"/") || parsed.is_root(),
             path: parsed,
@@ -98,10 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn hidden_names_are_missing_unless_served() {
-        assert!(Target::parse(b"/a/.git/config", false).is_err());
-        assert!(Target::parse(b"/a/.git/config", true).is_ok());
-        assert!(Target::parse(b"/a/../b", false).is_ok_and(|target| !target.as_folder));
-        assert!(Target::parse(b"/a/", false).is_ok_and(|target| target.as_folder));
+    fn a_slash_at_the_end_is_for_folders() {
+        assert!(Target::parse(b"/a/../b").is_ok_and(|target| !target.as_folder));
+        assert!(Target::parse(b"/a/").is_ok_and(|target| target.as_folder));
+        assert!(Target::parse(b"").is_ok_and(|target| target.as_folder));
     }
 }

@@ -14,9 +14,9 @@ use crate::protocol;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder of anonymous clients and of accounts without a home.
+    /// Folder of anonymous clients and of accounts without a home; empty for the host's folders alone.
     pub root: PathBuf,
-    /// What happens to symbolic links.
+    /// What happens to symbolic links in it and in homes.
     pub symlinks: Symlinks,
     /// Failed logins until the connection is closed.
     pub max_login_failures: u32,
@@ -51,9 +51,6 @@ impl Config {
                 got,
             });
         };
-        if self.root.as_os_str().is_empty() {
-            problem("root", "a folder".into(), "\"\"".into());
-        }
         if self.max_login_failures == 0 {
             problem("max_login_failures", "1 or more".into(), "0".into());
         }
@@ -69,7 +66,6 @@ mod tests {
     fn defaults_have_no_problem_and_bounds_are_told_at_once() {
         assert!(Config::default().check().is_empty());
         let config = Config {
-            root: PathBuf::new(),
             max_login_failures: 0,
             ..Config::default()
         };
@@ -78,6 +74,6 @@ mod tests {
             .into_iter()
             .map(|problem| problem.key)
             .collect();
-        assert_eq!(keys, ["root", "max_login_failures"]);
+        assert_eq!(keys, ["max_login_failures"]);
     }
 }

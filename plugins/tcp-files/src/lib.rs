@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
-use polyport_sdk::files::Jail;
+use polyport_sdk::files::{Policy, Tree};
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
@@ -23,8 +23,7 @@ pub use config::Config;
 pub struct TcpFiles {
     config: Config,
     context: Context,
-    /// The folder of clients without a home of their own.
-    root: Jail,
+    tree: Tree,
 }
 
 impl Plugin for TcpFiles {
@@ -47,13 +46,16 @@ impl Plugin for TcpFiles {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
-        let folder = context.resolve(&config.root);
-        let root = Jail::open(&folder, config.symlinks)
-            .map_err(|error| Error::Operator(format!("root: {}: {error}", folder.display())))?;
+        let policy = Policy {
+            symlinks: config.symlinks,
+            // Nothing is listed: who knows a name may ask for it.
+            hidden: true,
+        };
+        let tree = Tree::open(&context, &config.root, policy).await?;
         Ok(Self {
             config,
             context,
-            root,
+            tree,
         })
     }
 

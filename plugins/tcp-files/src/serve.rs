@@ -5,14 +5,14 @@ use std::io::{self, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyport_sdk::accounts::{Account, Action, Login};
-use polyport_sdk::files::{ClientPath, Jail};
+use polyport_sdk::accounts::{Account, Login};
+use polyport_sdk::files::{ClientPath, View};
 use polyport_sdk::limits::Current;
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::TcpFiles;
 use crate::protocol::{BadRequest, Reader, Request};
@@ -32,7 +32,7 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         reader: Reader::new(u32::try_from(limits.max_packet).unwrap_or(u32::MAX)),
         login_by: Instant::now() + limits.login_timeout,
         limits: connection.current_limits(),
-        who: plugin.anonymous(&connection.origin),
+        who: plugin.anonymous(&connection.origin).await,
         stream: connection.stream,
         origin: connection.origin,
         login_failures: 0,
@@ -44,7 +44,7 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
             return Ok(());
         }
         let patience = client.patience();
-        let account = client.who.as_ref().map(|who| who.account.clone());
+        let account = client.who.as_ref().map(|who| who.account().clone());
         let read = tokio::select! {
             () = &mut draining => return Ok(()),
             () = revoked(account.as_ref()) => return Ok(()),
@@ -61,12 +61,6 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
     }
 }
 
-/// An account, and the folder it sees.
-struct Who {
-    account: Account,
-    folder: Jail,
-}
-
 struct Client {
     plugin: Arc<TcpFiles>,
     origin: Origin,
@@ -75,17 +69,17 @@ struct Client {
     limits: Current,
     /// When one without an account is sent away.
     login_by: Instant,
-    who: Option<Who>,
+    who: Option<View>,
     login_failures: u32,
 }
 
 impl TcpFiles {
-    fn anonymous(&self, origin: &Origin) -> Option<Who> {
+    async fn anonymous(&self, origin: &Origin) -> Option<View> {
         let account = self.context.accounts().identify(origin, None)?;
-        self.folder_of(account)
+        self.view_of(account).await
     }
 
-    async fn login(&self, origin: &Origin, user: &str, password: &str) -> Option<Who> {
+    async fn login(&self, origin: &Origin, user: &str, password: &str) -> Option<View> {
         let peer = origin.peer();
         let account = match self
             .context
@@ -100,21 +94,15 @@ impl TcpFiles {
             }
         };
         info!("{peer}: {} logged in", account.name());
-        self.folder_of(account)
+        self.view_of(account).await
     }
 
-    fn folder_of(&self, account: Account) -> Option<Who> {
-        let folder = match account.home() {
-            None => self.root.clone(),
-            Some(home) => match Jail::open(home, self.config.symlinks) {
-                Ok(folder) => folder,
-                Err(error) => {
-                    warn!("home of {}: {}: {error}", account.name(), home.display());
-                    return None;
-                }
-            },
-        };
-        Some(Who { account, folder })
+    /// What the account sees; none where its folder cannot be opened.
+    async fn view_of(&self, account: Account) -> Option<View> {
+        let view = self.tree.view(&account);
+        let opened = view.clone();
+        let found = tokio::task::spawn_blocking(move || opened.check()).await;
+        matches!(found, Ok(Ok(()))).then_some(view)
     }
 }
 
@@ -179,7 +167,7 @@ impl Client {
                 .await;
         }
         self.send(&reply::file_header(name, size, offset)).await?;
-        let account = self.who.as_ref().map(|who| who.account.clone());
+        let account = self.who.as_ref().map(|who| who.account().clone());
         tokio::select! {
             sent = self.send_file(file, from, size) => sent?,
             // the file ends short, which tells the client
@@ -193,14 +181,10 @@ impl Client {
 
     /// What may not be read looks as if it were not there.
     async fn open(&self, name: &str) -> Result<(File, u64), Status> {
-        let who = self.who.as_ref().filter(|who| who.account.is_current());
-        let who = who.ok_or(Status::WrongUserOrPassword)?;
+        let view = self.who.as_ref().filter(|view| view.account().is_current());
+        let view = view.ok_or(Status::WrongUserOrPassword)?.clone();
         let path = ClientPath::parse(name).map_err(|_| Status::NoSuchFile)?;
-        if !who.account.allows(Action::Read, &path.to_target()) {
-            return Err(Status::NoSuchFile);
-        }
-        let folder = who.folder.clone();
-        let opened = tokio::task::spawn_blocking(move || folder.open_file(&path)).await;
+        let opened = tokio::task::spawn_blocking(move || view.open_file(&path)).await;
         match opened {
             Ok(Ok((file, metadata))) => Ok((file, metadata.len)),
             Ok(Err(_)) | Err(_) => Err(Status::NoSuchFile),

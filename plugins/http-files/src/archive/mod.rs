@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use futures_util::stream;
-use polyport_sdk::files::{ClientPath, Jail};
+use polyport_sdk::files::{ClientPath, View};
 use polyport_sdk::http::{Body, Bytes, Problem, Request, Response, StatusCode, header};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -69,18 +69,14 @@ impl Format {
     }
 }
 
-/// Which entries go into an archive: the path, and whether it is a folder.
-pub type Filter = Box<dyn Fn(&ClientPath, bool) -> bool + Send>;
-
-/// The response with a folder as an archive.
+/// The response with a folder as an archive: all of it that the account may list and read.
 ///
 /// # Errors
 /// 503 when too many archives are being made.
 pub fn respond(
     format: Format,
-    jail: &Jail,
+    view: &View,
     folder: &ClientPath,
-    filter: Filter,
     places: &Arc<Semaphore>,
     head_only: bool,
 ) -> Result<Response, Problem> {
@@ -108,7 +104,7 @@ pub fn respond(
             .header(header::RETRY_AFTER, "10")
     })?;
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let walk = walk::Walk::new(jail.clone(), folder.clone(), name, filter);
+    let walk = walk::Walk::new(view.clone(), folder.clone(), name);
     tokio::task::spawn_blocking(move || {
         let mut pieces = Pieces {
             sender,

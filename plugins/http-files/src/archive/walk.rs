@@ -5,10 +5,8 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use polyport_sdk::files::{ClientPath, Entry, Error, Jail, Metadata, ReadDir};
+use polyport_sdk::files::{ClientPath, Entries, Entry, Error, Metadata, View};
 use tracing::warn;
-
-use super::Filter;
 
 /// Folders deeper than this are left out: each level holds a descriptor.
 const MAX_DEPTH: usize = 200;
@@ -26,23 +24,21 @@ struct Level {
     name: PathBuf,
     /// Device and inode: a link may lead to a folder above.
     identity: (u64, u64),
-    entries: ReadDir,
+    entries: Entries,
 }
 
 /// Iterates over what an archive is to hold. What cannot be read is left out with a warning: a
 /// response that has begun cannot be refused any more.
 pub(super) struct Walk {
-    jail: Jail,
-    filter: Filter,
+    view: View,
     start: Option<(ClientPath, OsString)>,
     levels: Vec<Level>,
 }
 
 impl Walk {
-    pub(super) fn new(jail: Jail, folder: ClientPath, name: String, filter: Filter) -> Self {
+    pub(super) fn new(view: View, folder: ClientPath, name: String) -> Self {
         Self {
-            jail,
-            filter,
+            view,
             start: Some((folder, name.into())),
             levels: Vec::new(),
         }
@@ -60,7 +56,7 @@ impl Walk {
         {
             return Ok(false);
         }
-        let entries = self.jail.read_dir(&path)?;
+        let entries = self.view.read_dir(&path)?;
         self.levels.push(Level {
             path,
             name,
@@ -76,9 +72,6 @@ impl Walk {
         name: PathBuf,
         entry: Entry,
     ) -> Result<Option<Item>, Error> {
-        if !(self.filter)(&path, entry.metadata.is_dir()) {
-            return Ok(None);
-        }
         if entry.metadata.is_dir() {
             let entered = self.enter(path, name.clone(), &entry.metadata)?;
             return Ok(entered.then_some(Item {
@@ -87,7 +80,7 @@ impl Walk {
                 file: None,
             }));
         }
-        let (file, metadata) = self.jail.open_file(&path)?;
+        let (file, metadata) = self.view.open_file(&path)?;
         Ok(Some(Item {
             name,
             metadata,
@@ -103,7 +96,7 @@ impl Iterator for Walk {
         if let Some((folder, name)) = self.start.take() {
             let name = PathBuf::from(name);
             return Some(
-                self.jail
+                self.view
                     .metadata(&folder)
                     .and_then(|metadata| {
                         self.enter(folder, name.clone(), &metadata)?;
@@ -133,7 +126,7 @@ impl Iterator for Walk {
                 .and_then(|path| self.item(path, name.clone(), entry));
             match found {
                 Ok(Some(item)) => return Some(Ok(item)),
-                Ok(None) => {}
+                Ok(None) | Err(Error::Forbidden) => {}
                 Err(error) => warn!(
                     "{:?} is left out of an archive: {error}",
                     name.display().to_string()

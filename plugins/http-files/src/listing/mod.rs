@@ -6,7 +6,7 @@ mod json;
 use std::cmp::Ordering;
 use std::os::unix::ffi::OsStrExt;
 
-use polyport_sdk::files::{ClientPath, Entry, Error, Jail};
+use polyport_sdk::files::{ClientPath, Entry, Error};
 use polyport_sdk::http::{Problem, Request, Response, StatusCode, header};
 use time::OffsetDateTime;
 
@@ -111,22 +111,18 @@ fn unknown(key: &str, expected: &str, got: &str) -> Problem {
 }
 
 impl Listing {
-    /// Reads a folder; `shown` says which of its entries the client gets to see. Blocks.
+    /// Shows the entries of a folder. Blocks.
     ///
     /// # Errors
-    /// What the jail says of the folder.
+    /// What the file system says of one of them.
     pub fn read(
-        jail: &Jail,
+        entries: impl Iterator<Item = Result<Entry, Error>>,
         path: &ClientPath,
         view: View,
-        shown: impl Fn(&Entry) -> bool,
     ) -> Result<Self, Error> {
         let mut rows = Vec::new();
-        for entry in jail.read_dir(path)? {
-            let entry = entry?;
-            if shown(&entry) {
-                rows.push(Row::of(&entry));
-            }
+        for entry in entries {
+            rows.push(Row::of(&entry?));
         }
         rows.sort_by(|a, b| compare(a, b, view.sort, view.descending));
         Ok(Self {
@@ -195,7 +191,7 @@ fn compare(a: &Row, b: &Row, sort: Sort, descending: bool) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use polyport_sdk::files::Symlinks;
+    use polyport_sdk::files::{Jail, Symlinks};
 
     fn view(format: Format, sort: Sort, descending: bool) -> View {
         View {
@@ -215,13 +211,9 @@ mod tests {
             std::fs::write(folder.path().join(name), vec![b'x'; size]).unwrap();
         }
         let jail = Jail::open(folder.path(), Symlinks::Inside).unwrap();
-        Listing::read(
-            &jail,
-            &ClientPath::root(),
-            view(format, sort, descending),
-            |_| true,
-        )
-        .unwrap()
+        let root = ClientPath::root();
+        let entries = jail.read_dir(&root).unwrap();
+        Listing::read(entries, &root, view(format, sort, descending)).unwrap()
     }
 
     fn names(listing: &Listing) -> Vec<&str> {

@@ -1,12 +1,12 @@
 //! `POST` of the form that listings show, as miniserve takes it too.
 
-use polyport_sdk::files::{ClientPath, Error, Upload};
+use polyport_sdk::files::{ClientPath, Error, Replace, Upload};
 use polyport_sdk::http::{Problem, Request, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::form::{Event, Form, boundary};
 use super::sink::Sink;
-use super::{Receiver, origin, replacing};
+use super::{Receiver, origin};
 use crate::blocking::blocking;
 use crate::target::{Target, folder_link};
 
@@ -29,11 +29,15 @@ impl Receiver<'_> {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
                 .detail("expected multipart/form-data with a boundary"));
         };
-        self.admit(&target.path.child("x".as_ref())?.to_target())?;
-        let (found, path) = (self.jail.clone(), target.path.clone());
-        if !blocking(move || found.metadata(&path)).await??.is_dir() {
-            return Err(Problem::new(StatusCode::CONFLICT).detail("expected a folder, got a file"));
-        }
+        let (view, place) = (self.view.clone(), target.path.child("x".as_ref())?);
+        match blocking(move || view.before_upload(&place)).await? {
+            Err(Error::NotADirectory) => {
+                return Err(
+                    Problem::new(StatusCode::CONFLICT).detail("expected a folder, got a file")
+                );
+            }
+            found => found.map_err(|error| self.caller.problem(error))?,
+        };
 
         let mut form = Form::new(&boundary);
         let mut received = Vec::new();
@@ -79,7 +83,7 @@ impl Receiver<'_> {
         Ok(answer(&request, &target.path, &received))
     }
 
-    async fn begin(self, folder: &ClientPath, name: &str) -> Result<Upload, Problem> {
+    async fn begin(&self, folder: &ClientPath, name: &str) -> Result<Upload, Problem> {
         let path = folder.child(name.as_ref())?;
         // A name is one component: neither "a/b" nor "..".
         if path.parent() != *folder || path.file_name() != Some(name.as_ref()) {
@@ -87,21 +91,10 @@ impl Receiver<'_> {
                 "expected a file name, got {name:?}"
             )));
         }
-        if path.is_hidden() && !self.hidden {
-            return Err(Problem::new(StatusCode::FORBIDDEN)
-                .detail("names that begin with a dot are not served"));
-        }
-        let (jail, target, caller) = (self.jail.clone(), path.to_target(), self.caller.clone());
-        blocking(move || {
-            let exists = match jail.metadata(&path) {
-                Ok(_) => true,
-                Err(Error::NotFound) => false,
-                Err(error) => return Err(Problem::from(error)),
-            };
-            let replace = replacing(&caller, &target, exists)?;
-            Ok(jail.upload(&path, replace)?)
-        })
-        .await?
+        let view = self.view.clone();
+        blocking(move || view.upload(&path, Replace::Allowed))
+            .await?
+            .map_err(|error| self.caller.problem(error))
     }
 }
 

@@ -3,8 +3,8 @@
 use polyport_sdk::files::{Error, Replace};
 use polyport_sdk::http::{Problem, Request, Response, StatusCode, header};
 
+use super::Receiver;
 use super::sink::Sink;
-use super::{Receiver, replacing};
 use crate::blocking::blocking;
 use crate::conditional::{Conditions, Verdict};
 use crate::target::{Target, link};
@@ -18,10 +18,9 @@ impl Receiver<'_> {
     /// for a condition that does not hold, 413 for too large a body, 507 for a full disk.
     pub async fn put(self, mut request: Request, target: Target) -> Result<Response, Problem> {
         let Self {
-            jail,
+            view,
             caller,
             received,
-            ..
         } = self;
         if target.as_folder {
             return Err(Problem::bad_request(
@@ -34,28 +33,25 @@ impl Receiver<'_> {
                 "expected a whole file, got Content-Range",
             ));
         }
-        self.admit(&target.name())?;
-        let (found, path) = (jail.clone(), target.path.clone());
-        let current = match blocking(move || found.metadata(&path)).await? {
-            Ok(metadata) => Some(metadata),
-            Err(Error::NotFound) => None,
+        let (found, path) = (view.clone(), target.path.clone());
+        let current = match blocking(move || found.before_upload(&path)).await? {
             // A missing folder in between, or one that is a file.
             Err(Error::NotADirectory) => return Err(no_folder()),
-            Err(error) => return Err(error.into()),
+            found => found.map_err(|error| caller.problem(error))?,
         };
-        let mut replace = replacing(caller, &target.name(), current.is_some())?;
         let conditions = Conditions::of(&request);
         if conditions.weigh(current.as_ref().map(Validators::of).as_ref(), false) == Verdict::Failed
         {
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED));
         }
-        if conditions.wants_new() {
-            replace = Replace::Forbidden;
-        }
-        let (place, path) = (jail.clone(), target.path.clone());
-        let upload = match blocking(move || place.upload(&path, replace)).await? {
+        let replace = match conditions.wants_new() {
+            true => Replace::Forbidden,
+            false => Replace::Allowed,
+        };
+        let path = target.path.clone();
+        let upload = match blocking(move || view.upload(&path, replace)).await? {
             Err(Error::NotFound | Error::NotADirectory) => return Err(no_folder()),
-            upload => upload?,
+            upload => upload.map_err(|error| caller.problem(error))?,
         };
         let mut sink = Sink::new(upload);
         while let Some(piece) = request.body.next().await.transpose()? {
