@@ -132,6 +132,13 @@ impl Stream {
         self.tls().map(|facts| facts.session)
     }
 
+    /// The TLS session that the client took up in the handshake, if it took one up. Who takes one up made the
+    /// connection that began it.
+    #[must_use]
+    pub fn resumed_tls_session(&self) -> Option<TlsSession> {
+        self.tls().and_then(|facts| facts.resumed)
+    }
+
     pub(crate) fn tapped(stream: TcpStream, trace: Trace, scheme: Arc<str>) -> Self {
         Self::accepted(Plain::Tcp(stream), None, trace, scheme)
     }
