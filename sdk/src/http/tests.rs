@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod http2;
+
 use super::*;
 use crate::limits::{Current, Known};
 use crate::net::{Origin, Peer};
@@ -32,6 +34,11 @@ impl Handler for Paths {
             "/text" => Ok(ok.content("text/plain", "hello")),
             "/none" => Ok(Response::new(StatusCode::NOT_MODIFIED).header(header::ETAG, "\"1\"")),
             "/echo" => Ok(ok.body(Body::Bytes(request.body.read_all().await?))),
+            "/large" => Ok(ok.body(vec![b'x'; 1 << 20])),
+            "/host" => {
+                let host = request.header(header::HOST).unwrap_or_default().to_owned();
+                Ok(ok.body(format!("{host} {}", request.uri)))
+            }
             "/unread" => Err(Problem::new(StatusCode::FORBIDDEN)),
             "/panic" => panic!("as told"),
             "/stream" => {

@@ -18,7 +18,7 @@ use super::super::timed::Deadline;
 use super::super::{Body, BodyStream, Response};
 use crate::accounts::Pace;
 
-/// Bytes of a file that are read at once for each of the responses side by side.
+/// Bytes that are read and sent at once for each of the responses side by side.
 const SMALL_PIECE: usize = 32 * 1024;
 
 /// Bytes that are sent at once to an account whose rate is limited.
@@ -42,6 +42,10 @@ pub(super) fn outgoing(
     if let (false, Some(len)) = (bodiless, body.len()) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
+    let pace = ending.exchange().pace().filter(Pace::limits_sent);
+    let multiplexed = ending.exchange().activity().is_multiplexed();
+    // Each of the responses side by side holds its pieces in memory.
+    let piece = if multiplexed { SMALL_PIECE } else { PIECE };
     let content = if bodiless || *method == Method::HEAD {
         Content::Empty
     } else {
@@ -49,12 +53,6 @@ pub(super) fn outgoing(
             Body::Empty => Content::Empty,
             Body::Bytes(bytes) => Content::Bytes(bytes),
             Body::File { file, offset, len } => {
-                // Each of the responses side by side holds its pieces in memory.
-                let piece = if version == Version::HTTP_2 {
-                    SMALL_PIECE
-                } else {
-                    PIECE
-                };
                 Content::File(FileReader::new(file, offset, len, piece))
             }
             Body::Stream { stream, len } => Content::Stream(stream, len),
@@ -72,11 +70,17 @@ pub(super) fn outgoing(
     // "HTTP/1.1 200 OK", "date: Sun, 22 Nov 2026 12:02:00 GMT" and the empty line.
     let header_len = 13 + status.canonical_reason().map_or(0, str::len) + 2 + 37 + fields + 2;
     ending.begin_response(status.as_u16(), header_len as u64, content.len());
-    let pace = ending.exchange().pace().filter(Pace::limits_sent);
+    let most = match &pace {
+        Some(_) => PACED_PIECE,
+        None if multiplexed => SMALL_PIECE,
+        None => usize::MAX,
+    };
     let mut framed = hyper::Response::new(Outgoing {
         content,
-        withheld: Withheld::new(&ending),
-        paced: pace.map(Paced::new),
+        most,
+        rest: Bytes::new(),
+        withheld: multiplexed.then(|| Withheld::new(&ending)),
+        paced: pace.map(|pace| Paced { pace, pause: None }),
         ending,
     });
     *framed.status_mut() = status;
@@ -124,6 +128,10 @@ impl Content {
 /// A response's body as it goes out. Dropping it ends the exchange.
 pub(super) struct Outgoing {
     content: Content,
+    /// The most bytes that go out at once.
+    most: usize,
+    /// What is left of a piece that was larger.
+    rest: Bytes,
     withheld: Option<Withheld>,
     paced: Option<Paced>,
     ending: Ending,
@@ -136,13 +144,11 @@ struct Withheld {
 }
 
 impl Withheld {
-    /// None where the stream itself tells.
-    fn new(ending: &Ending) -> Option<Self> {
-        let activity = ending.exchange().activity();
-        activity.is_multiplexed().then(|| Self {
-            activity: Arc::clone(activity),
+    fn new(ending: &Ending) -> Self {
+        Self {
+            activity: Arc::clone(ending.exchange().activity()),
             waits: false,
-        })
+        }
     }
 
     fn set(&mut self, waits: bool) {
@@ -161,36 +167,7 @@ impl Drop for Withheld {
 /// Holds a body to the account's `rate_down`.
 struct Paced {
     pace: Pace,
-    /// What is left of a piece that was too large to be sent at once.
-    rest: Bytes,
     pause: Option<Deadline>,
-}
-
-impl Paced {
-    fn new(pace: Pace) -> Self {
-        Self {
-            pace,
-            rest: Bytes::new(),
-            pause: None,
-        }
-    }
-
-    /// What of a piece goes out now; the next one waits for it.
-    fn share(&mut self, mut piece: Bytes) -> Bytes {
-        if piece.len() > PACED_PIECE {
-            self.rest = piece.split_off(PACED_PIECE);
-        }
-        self.pause = Deadline::after(self.pace.sent(piece.len()));
-        piece
-    }
-}
-
-impl Outgoing {
-    fn rest_len(&self) -> u64 {
-        self.paced
-            .as_ref()
-            .map_or(0, |paced| paced.rest.len() as u64)
-    }
 }
 
 impl hyper::body::Body for Outgoing {
@@ -208,16 +185,18 @@ impl hyper::body::Body for Outgoing {
         if let Some(pause) = this.paced.as_mut().and_then(|paced| paced.pause.as_mut()) {
             ready!(pause.poll(cx));
         }
-        let rest = this
-            .paced
-            .as_mut()
-            .map(|paced| std::mem::take(&mut paced.rest));
-        let mut piece = match rest.filter(|rest| !rest.is_empty()) {
-            Some(rest) => Some(Ok(rest)),
-            None => ready!(this.content.poll_next(cx)),
+        let mut piece = if this.rest.is_empty() {
+            ready!(this.content.poll_next(cx))
+        } else {
+            Some(Ok(std::mem::take(&mut this.rest)))
         };
-        if let (Some(paced), Some(Ok(bytes))) = (&mut this.paced, &mut piece) {
-            *bytes = paced.share(std::mem::take(bytes));
+        if let Some(Ok(bytes)) = &mut piece {
+            if bytes.len() > this.most {
+                this.rest = bytes.split_off(this.most);
+            }
+            if let Some(paced) = &mut this.paced {
+                paced.pause = Deadline::after(paced.pace.sent(bytes.len()));
+            }
         }
         match &piece {
             Some(Ok(bytes)) => this.ending.add_produced(bytes.len()),
@@ -231,7 +210,7 @@ impl hyper::body::Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.len() == Some(0) && self.rest_len() == 0
+        self.content.len() == Some(0) && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -240,7 +219,7 @@ impl hyper::body::Body for Outgoing {
             Content::Stream(..) => SizeHint::default(),
             content => content
                 .len()
-                .map(|len| len + self.rest_len())
+                .map(|len| len + self.rest.len() as u64)
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
