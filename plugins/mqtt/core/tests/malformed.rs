@@ -236,8 +236,10 @@ fn a_connect_cut_at_any_byte_is_malformed_and_answered_once_its_version_is_known
     assert_eq!(send(None, &packet(0x10, old)), End::Open);
 }
 
+type Sample = (u8, &'static [u8], Option<&'static [u8]>);
+
 /// Every property (table 2-4), once valid and once with a value out of its range, if there is such a value.
-const PROPERTIES: [(u8, &[u8], Option<&[u8]>); 27] = [
+const PROPERTIES: [Sample; 27] = [
     (0x01, b"\x01", Some(b"\x02")),
     (0x02, b"\x00\x00\x00\x09", None),
     (0x03, b"\x00\x01t", None),
