@@ -276,6 +276,77 @@ fn t26_vsftpd_conf_becomes_the_ftp_service() {
 }
 
 #[test]
+fn vsftpd_conf_with_tls_becomes_an_ftps_service() {
+    let host = host("ftp");
+    let folder = host.path();
+    let pair = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 90 -subj /CN=localhost \
+                -addext subjectAltName=DNS:localhost";
+    let arguments: Vec<&str> = pair.split_whitespace().collect();
+    run("openssl", &arguments, folder);
+    fs::write(
+        folder.join("vsftpd.conf"),
+        host.expand(
+            "listen=YES\nlisten_port={port:ftp}\nlisten_address=127.0.0.1\nanonymous_enable=NO\nlocal_enable=NO\n\
+             write_enable=YES\nchroot_local_user=YES\nssl_enable=YES\nrsa_cert_file=cert.pem\n\
+             rsa_private_key_file=key.pem\nca_certs_file=cert.pem\nvalidate_cert=YES\nssl_tlsv1=YES\nssl_sslv3=NO\n\
+             implicit_ssl=YES\nforce_anon_data_ssl=YES\nstrict_ssl_read_eof=YES\nssl_ciphers=HIGH\n",
+        ),
+    )
+    .unwrap();
+    let said = host
+        .command(&["import", "vsftpd", "vsftpd.conf", "--write", "--replace"])
+        .expect_success()
+        .stdout();
+    let notes: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("vsftpd.conf:"))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "vsftpd.conf:13: ssl_tlsv1=YES: TLS 1.2 and 1.3 are spoken",
+            "vsftpd.conf:18: ssl_ciphers=HIGH: no counterpart",
+        ]
+    );
+    let config = fs::read_to_string(host.config()).unwrap();
+    for line in [
+        "listen = [\"ftps://127.0.0.1:{port:ftp}\"]",
+        "tls = { cert = \"cert.pem\", key = \"key.pem\", client_ca = \"cert.pem\", client_cert = \"optional\" }",
+        "require_tls = true",
+        "force_anon_logins_ssl = false",
+        "force_local_data_ssl = true",
+        "force_anon_data_ssl = true",
+        "require_ssl_reuse = true",
+        "strict_ssl_read_eof = true",
+    ] {
+        let line = host.expand(line);
+        assert!(
+            config.lines().any(|found| found == line),
+            "{line}: {config}"
+        );
+    }
+    host.edit_accounts(|text| format!("{text}[carl]\npassword = secret\nhome = files\n"));
+    host.command(&["reload", "--wait"]).expect_success();
+    fs::write(folder.join("up.txt"), "hello").unwrap();
+    let url = host.expand("ftps://localhost:{port:ftp}/up.txt");
+    let arguments = [
+        "-sS",
+        "--cacert",
+        "cert.pem",
+        "-u",
+        "carl:secret",
+        "-T",
+        "up.txt",
+        &url,
+    ];
+    run("curl", &arguments, folder);
+    assert_eq!(
+        fs::read_to_string(folder.join("files/up.txt")).unwrap(),
+        "hello"
+    );
+}
+
+#[test]
 fn mosquitto_conf_becomes_the_mqtt_service() {
     let host = Host::builder()
         .service("mqtt")

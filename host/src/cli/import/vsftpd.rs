@@ -1,5 +1,7 @@
 //! vsftpd.conf: `OPTION=VALUE` a line, and lists of users, one a line.
 
+mod tls;
+
 use std::collections::BTreeMap;
 
 use toml_edit::{Array, Value};
@@ -75,7 +77,6 @@ const ALWAYS: &[(&str, bool, &str)] = &[
         false,
         "data connections go to the client's own address",
     ),
-    ("ssl_enable", false, "TLS is not available yet"),
     (
         "xferlog_enable",
         true,
@@ -123,7 +124,8 @@ pub fn import(file: &Text, userlist: Option<&Text>, service: &str) -> Plan {
         }
     }
     let listen = listen(&mut plan, &conf);
-    plan.keys.push(("listen", listen.into()));
+    plan.keys
+        .push(("listen", tls::schemes(&conf, listen).into()));
     for (option, default) in SWITCHES {
         plan.set(option, conf.is_on(option, *default));
     }
@@ -162,6 +164,7 @@ pub fn import(file: &Text, userlist: Option<&Text>, service: &str) -> Plan {
     }
     folders(&mut plan, &conf, file);
     ports_and_text(&mut plan, &conf, file);
+    tls::import(&mut plan, &conf);
     users(&mut plan, &conf, userlist);
     if conf.is_on("anonymous_enable", true) {
         anonymous(&mut plan, &conf);
@@ -320,6 +323,7 @@ fn anonymous(plan: &mut Plan, conf: &Conf<'_>) {
 fn leftovers(plan: &mut Plan, conf: &Conf<'_>) {
     for (option, (place, value)) in &conf.0 {
         let taken = TAKEN.contains(option)
+            || tls::TAKEN.contains(option)
             || SWITCHES.iter().any(|(known, _)| known == option)
             || TEXTS
                 .iter()
