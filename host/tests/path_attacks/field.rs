@@ -52,6 +52,16 @@ impl Field {
         Self::start("files", settings, links, "")
     }
 
+    /// A user who may do everything but what is in `priv`, which holds what the outside holds.
+    pub fn denied() -> Self {
+        Self::start(
+            "files",
+            "",
+            &[],
+            "allow.1 = all /**\ndeny.1 = all /priv/**\n",
+        )
+    }
+
     /// A user whose home is a folder in the root of the services.
     pub fn homed(links: &[(&str, &str)]) -> Self {
         Self::start("files/homes/h", "", links, "home = files/homes/h\n")
@@ -80,6 +90,11 @@ impl Field {
         }
         for tell in ["outside", "outside/vault-a", "files-a"] {
             builder = builder.file(top.join(tell).join(format!("{TELL}.txt")), SECRET);
+        }
+        if keys.contains("/priv/") {
+            for secret in ["secret-a.txt", "vault-a/secret-a.txt", TELL] {
+                builder = builder.file(format!("{root}/priv/{secret}"), SECRET);
+            }
         }
         let host = builder.start();
         let (root, top) = (host.path().join(root), host.path().join(top));
@@ -153,9 +168,11 @@ impl Field {
 
     fn look_outside(&self) -> BTreeMap<PathBuf, Outside> {
         let mut found = BTreeMap::new();
-        for name in ["outside", "files-a", "secret-a.txt"] {
-            let path = self.top.join(name);
-            let metadata = fs::symlink_metadata(&path).unwrap();
+        let around = ["outside", "files-a", "secret-a.txt"].map(|name| self.top.join(name));
+        for path in around.into_iter().chain([self.root.join("priv")]) {
+            let Ok(metadata) = fs::symlink_metadata(&path) else {
+                continue;
+            };
             found.insert(path.clone(), outside(&path, &metadata));
             if metadata.is_dir() {
                 walk(&path, &mut |path, metadata| {

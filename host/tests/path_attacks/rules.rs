@@ -1,5 +1,8 @@
 //! A path that a rule denies stays denied however it is written.
 
+use super::attempt;
+use super::doors::Doors;
+use super::field::Field;
 use super::wire::ftp::Ftp;
 use super::wire::http::Http;
 use super::wire::tcp_files::TcpFiles;
@@ -129,4 +132,24 @@ fn no_spelling_gets_around_a_rule() {
             );
         }
     }
+}
+
+#[test]
+fn what_a_rule_denies_is_refused_alike_whether_it_is_there() {
+    let mut field = Field::denied();
+    let mut doors = Doors::open(&field);
+    let mut wrong = Vec::new();
+    for path in [
+        "priv/secret-{x}.txt",
+        "priv/secret-{x}.txt/",
+        "priv/vault-{x}",
+        "priv/vault-{x}/",
+        "priv/vault-{x}/secret-a.txt",
+        "priv/vault-{x}/new.txt",
+        "sub/../priv/secret-{x}.txt",
+        "priv/../priv/vault-{x}",
+    ] {
+        wrong.extend(attempt(&mut field, &mut doors, path.as_bytes()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
