@@ -3,6 +3,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -252,5 +255,38 @@ fn a_pair_for_trying_out_is_for_names_and_addresses() {
             self_signed::make(&[wrong.to_owned()], 1).is_err(),
             "{wrong:?}"
         );
+    }
+}
+
+/// A PEM file whose content has one byte changed, and is cut off behind another.
+fn damaged(text: &str, byte: (prop::sample::Index, u8), end: prop::sample::Index) -> String {
+    let label = text.lines().next().unwrap();
+    let content: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut content = STANDARD.decode(content).unwrap();
+    let (at, changes) = byte;
+    let place = at.index(content.len());
+    content[place] ^= changes;
+    content.truncate(content.len() - end.index(content.len()) / 8);
+    let end = label.replace("BEGIN", "END");
+    format!("{label}\n{}\n{end}\n", STANDARD.encode(content))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn no_file_makes_the_reader_panic(
+        any in any::<Vec<u8>>(), byte in any::<(prop::sample::Index, u8)>(), end in any::<prop::sample::Index>()
+    ) {
+        let files = Files::new();
+        files.pair("one", &["one.test"], 365);
+        for name in ["one.cert", "one.key"] {
+            let good = fs::read_to_string(files.path(name)).unwrap();
+            for bad in [damaged(&good, byte, end).into_bytes(), any.clone()] {
+                fs::write(files.path(name), bad).unwrap();
+                let _ = files.load(ONE, Duration::ZERO);
+                let _ = files.load("tls = { cert = \"one.cert\", key = \"one.key\", client_ca = \"one.cert\", client_cert = \"required\" }", Duration::ZERO);
+            }
+            fs::write(files.path(name), good).unwrap();
+        }
     }
 }
