@@ -4,14 +4,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use polyport_ftp_core::ascii::looks_binary;
-use polyport_ftp_core::listing::{self, Rights, facts_line, long_line, matches, name_line};
-use polyport_ftp_core::{
-    Failure, ListStyle, Listing, Opened, Placement, Representation, VirtualPath,
-};
+use polyport_ftp_core::listing::{self, Rights};
+use polyport_ftp_core::{Failure, Opened, Placement, Representation, VirtualPath};
 use polyport_sdk::accounts::{Account, Action};
 use polyport_sdk::files::{
     ClientPath, Error, Growing, Kind, Metadata, Replace, Upload, View, Writer,
@@ -82,44 +79,6 @@ impl Files {
     pub(crate) fn facts(&self, path: &VirtualPath) -> Result<listing::Entry, Failure> {
         let metadata = self.view.metadata(&client_path(path)?).map_err(failure)?;
         Ok(self.entry(path.as_str().as_bytes().to_vec(), path.as_str(), &metadata))
-    }
-
-    /// LIST, NLST, MLSD, STAT: the finished lines, sorted by name.
-    pub(crate) fn list(&self, asked: &Listing) -> Result<Vec<u8>, Failure> {
-        let path = client_path(&asked.path)?;
-        if !self.view.allows(Action::List, &path) {
-            return Err(Failure::Forbidden);
-        }
-        let metadata = self.view.metadata(&path).map_err(failure)?;
-        let mut output = Vec::new();
-        if metadata.is_file() {
-            let name = asked.path.name().as_bytes().to_vec();
-            self.line(
-                &asked.style,
-                &self.entry(name, asked.path.as_str(), &metadata),
-                &mut output,
-            );
-            return Ok(output);
-        }
-        let mut found = Vec::new();
-        for entry in self.view.read_dir(&path).map_err(failure)? {
-            let entry = entry.map_err(failure)?;
-            let fits = match &asked.pattern {
-                Some(pattern) => matches(pattern.as_bytes(), entry.name.as_bytes()),
-                None => true,
-            };
-            if fits && (asked.hidden || !entry.is_hidden()) {
-                found.push(entry);
-            }
-        }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        let folder = asked.path.as_str().trim_end_matches('/');
-        for entry in found {
-            let full = format!("{folder}/{}", entry.name.to_string_lossy());
-            let entry = self.entry(entry.name.as_bytes().to_vec(), &full, &entry.metadata);
-            self.line(&asked.style, &entry, &mut output);
-        }
-        Ok(output)
     }
 
     /// RETR.
@@ -258,7 +217,7 @@ impl Files {
         Err(Failure::Exists)
     }
 
-    fn entry(&self, name: Vec<u8>, path: &str, metadata: &Metadata) -> listing::Entry {
+    pub(crate) fn entry(&self, name: Vec<u8>, path: &str, metadata: &Metadata) -> listing::Entry {
         let may = |action| self.account().allows(action, path);
         listing::Entry {
             name,
@@ -281,21 +240,13 @@ impl Files {
             },
         }
     }
-
-    fn line(&self, style: &ListStyle, entry: &listing::Entry, output: &mut Vec<u8>) {
-        match style {
-            ListStyle::Long => long_line(entry, unix(SystemTime::now()), output),
-            ListStyle::Names { prefix } => name_line(prefix, entry, output),
-            ListStyle::Facts(facts) => facts_line(*facts, entry, output),
-        }
-    }
 }
 
-fn client_path(path: &VirtualPath) -> Result<ClientPath, Failure> {
+pub(crate) fn client_path(path: &VirtualPath) -> Result<ClientPath, Failure> {
     ClientPath::parse(path.as_str()).map_err(failure)
 }
 
-fn unix(time: SystemTime) -> i64 {
+pub(crate) fn unix(time: SystemTime) -> i64 {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => seconds(after),

@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod files;
 mod folders;
+mod listing;
 mod serve;
 mod writer;
 

@@ -68,9 +68,7 @@ impl Session {
             Request::Facts(path) => {
                 Answer::Entry(Box::new(blocking(move || files.facts(&path)).await?))
             }
-            Request::Show(listing) => {
-                Answer::Listing(blocking(move || files.list(&listing)).await?)
-            }
+            Request::Show(listing) => Answer::Listing(blocking(move || files.show(listing)).await?),
             Request::MakeDirectory(path) => done(move || files.make_directory(&path)).await?,
             Request::RemoveDirectory(path) => done(move || files.remove_directory(&path)).await?,
             Request::Delete(path) => done(move || files.delete(&path)).await?,
@@ -84,8 +82,8 @@ impl Session {
                 protection,
             } => {
                 let what = format!("listing {}", shown(&listing.path));
-                let lines = blocking(move || files.list(&listing)).await?;
-                self.begin(what, endpoint, protection, Job::Lines(lines))
+                let lines = blocking(move || files.list(listing)).await?;
+                self.begin(what, endpoint, protection, Job::Lines(Box::new(lines)))
             }
             Request::Retrieve {
                 path,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::blocking;
 use crate::config::Ascii;
 use crate::files::{Sink, Source, failure};
+use crate::listing::Lines;
 use crate::writer::Writer;
 
 /// Bytes handed to one `sendfile`: what a cold disk may hold up a thread of the runtime for.
@@ -29,7 +30,7 @@ const BLOCK: usize = 1 << 20;
 /// What a transfer is to do.
 pub(super) enum Job {
     /// LIST, NLST, MLSD.
-    Lines(Vec<u8>),
+    Lines(Box<Lines>),
     /// RETR.
     Download(Source),
     /// STOR, APPE, STOU.
@@ -165,7 +166,7 @@ async fn run(
 ) -> Ended {
     match job {
         Job::Lines(lines) => {
-            let work = async { send_lines(&lines, connect.await?, &octets).await };
+            let work = async { send_lines(lines, connect.await?, &octets).await };
             Ended::Sent(unless(&abort, work).await)
         }
         Job::Download(source) => {
@@ -201,12 +202,22 @@ async fn unless(
     }
 }
 
-async fn send_lines(lines: &[u8], mut stream: Stream, octets: &AtomicU64) -> Result<(), Stopped> {
-    for block in lines.chunks(64 * 1024) {
-        stream.write_all(block).await.map_err(broken)?;
-        octets.fetch_add(block.len() as u64, Ordering::Relaxed);
+async fn send_lines(
+    mut lines: Box<Lines>,
+    mut stream: Stream,
+    octets: &AtomicU64,
+) -> Result<(), Stopped> {
+    loop {
+        let piece;
+        (piece, lines) = blocking(move || (lines.next_piece(), lines)).await;
+        let Some(piece) = piece.map_err(Stopped::File)? else {
+            return finish(stream).await;
+        };
+        for block in piece.chunks(64 * 1024) {
+            stream.write_all(block).await.map_err(broken)?;
+            octets.fetch_add(block.len() as u64, Ordering::Relaxed);
+        }
     }
-    finish(stream).await
 }
 
 async fn send_file(source: Source, stream: Stream, octets: &AtomicU64) -> Result<(), Stopped> {
