@@ -105,6 +105,7 @@ pub(crate) async fn control_connection(
         login: None,
         listener: None,
         transfer: None,
+        family: tls::Family::default(),
     };
     session.run().await
 }
@@ -132,6 +133,8 @@ struct Session {
     /// What PASV or EPSV opened.
     listener: Option<TcpListener>,
     transfer: Option<Running>,
+    /// TLS sessions of its data connections.
+    family: tls::Family,
 }
 
 impl Session {
