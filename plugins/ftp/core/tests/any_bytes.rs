@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use polyport_ftp_core::{Answer, Control, Failure, Options, TlsPolicy, VirtualPath, command, path};
+use polyport_ftp_core::{
+    Answer, Control, Failure, Options, Request, Secured, TlsPolicy, VirtualPath, address, command,
+    path,
+};
 use proptest::prelude::*;
 
 fn options() -> Options {
@@ -36,10 +39,10 @@ fn converse(pieces: &[&[u8]], logged_in: bool) -> Vec<u8> {
                 break;
             };
             match request {
-                polyport_ftp_core::Request::Login { .. } if logged_in => {
+                Request::Login { .. } if logged_in => {
                     control.handle_answer(now, Answer::LoggedIn(VirtualPath::root()));
                 }
-                polyport_ftp_core::Request::Logout | polyport_ftp_core::Request::Abort => {}
+                Request::Logout | Request::Abort => {}
                 _ => control.handle_answer(now, Answer::Failed(Failure::NotFound)),
             }
         }
@@ -99,5 +102,67 @@ proptest! {
             }
             Err(bad) => prop_assert_eq!(bad, path::BadPath::TooLong),
         }
+    }
+
+    /// No byte that came in clear behind AUTH is carried out as if it had come over TLS
+    /// (CVE-2011-0411): with it in the same piece there is no TLS, and later it is thrown away.
+    #[test]
+    fn what_comes_in_clear_behind_auth_is_never_carried_out_over_tls(
+        lines in prop::collection::vec(line(), 1..5),
+        cut in 1..200_usize,
+    ) {
+        let now = Instant::now();
+        let tls = TlsPolicy { offered: true, ..TlsPolicy::default() };
+        let behind = lines.concat();
+        let behind = &behind[..cut.min(behind.len())];
+        let mut control = Control::new(Options { tls, ..options() }, now);
+        control.handle_bytes(now, &[b"AUTH TLS\r\n", behind].concat());
+        while let Some(request) = control.poll_request() {
+            prop_assert_ne!(&request, &Request::Secure);
+        }
+
+        let mut control = Control::new(Options { tls, ..options() }, now);
+        control.handle_bytes(now, b"AUTH TLS\r\n");
+        prop_assert_eq!(control.poll_request(), Some(Request::Secure));
+        let before = control.poll_transmit().unwrap_or_default();
+        prop_assert!(before.ends_with(b"234 Proceed with negotiation.\r\n"));
+        control.handle_bytes(now, behind);
+        control.handle_answer(now, Answer::Secured(Secured { certified: false }));
+        prop_assert_eq!(control.poll_request(), None);
+        prop_assert_eq!(control.poll_transmit(), None);
+        // and what comes over TLS begins a line of its own
+        control.handle_bytes(now, b"NOOP\r\n");
+        prop_assert_eq!(control.poll_transmit(), Some(b"200 NOOP ok.\r\n".to_vec()));
+    }
+
+    #[test]
+    fn any_argument_of_port_and_eprt_parses_or_is_refused(argument in "\\PC{0,60}") {
+        let _ = address::parse_host_port(&argument);
+        let _ = address::parse_extended(&argument);
+        let _ = address::parse_protocol(&argument);
+    }
+
+    /// What is written as RFC 959 and RFC 2428 have it is read back.
+    #[test]
+    fn addresses_survive_the_round_trip(
+        ip in any::<std::net::IpAddr>(),
+        port: u16,
+        delimiter in "[!-/;-@\\[-`{-~]",
+    ) {
+        // those of the address itself cannot delimit it
+        prop_assume!(delimiter != "." && delimiter != ":");
+        let address = std::net::SocketAddr::new(ip, port);
+        let (number, text) = match ip {
+            std::net::IpAddr::V4(ip) => {
+                let written = address::format_host_port(ip, port);
+                prop_assert_eq!(address::parse_host_port(&written), Some(address));
+                (1, ip.to_string())
+            }
+            std::net::IpAddr::V6(ip) => (2, ip.to_string()),
+        };
+        let d = delimiter;
+        let written = format!("{d}{number}{d}{text}{d}{port}{d}");
+        prop_assert_eq!(address::parse_extended(&written), Ok(address));
+        prop_assert!(address::parse_extended(&written[..written.len() - 1]).is_err());
     }
 }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use polyport_ftp_core::{
-    Answer, Control, Denial, Opened, Options, Representation, Request, Stopped, TlsPolicy,
+    Answer, Control, Denial, Opened, Options, Representation, Request, Secured, Stopped, TlsPolicy,
     VirtualPath,
 };
 
@@ -18,9 +18,8 @@ struct Client {
 }
 
 impl Client {
-    fn connect() -> Self {
-        let now = Instant::now();
-        let options = Options {
+    fn options() -> Options {
+        Options {
             banner: "(polyport)".into(),
             peer: Some([127, 0, 0, 1].into()),
             local: Some([127, 0, 0, 1].into()),
@@ -36,7 +35,12 @@ impl Client {
             anonymous_enable: true,
             tls: TlsPolicy::default(),
             secured: None,
-        };
+        }
+    }
+
+    fn connect() -> Self {
+        let now = Instant::now();
+        let options = Self::options();
         let mut client = Self {
             control: Control::new(options, now),
             start: now,
@@ -293,4 +297,33 @@ fn a_new_user_begins_with_new_parameters() {
     client.send("REIN\r\n");
     assert!(client.replies().starts_with("220 "));
     assert_eq!(client.control.user(), None);
+}
+
+#[test]
+fn auth_ends_a_login_in_clear() {
+    let mut client = Client::connect();
+    client.control = Control::new(
+        Options {
+            tls: TlsPolicy {
+                offered: true,
+                ..TlsPolicy::default()
+            },
+            ..Client::options()
+        },
+        client.now,
+    );
+    client.replies();
+    client.send("USER xzz\r\nPASS 123456\r\n");
+    assert!(matches!(
+        client.control.poll_request(),
+        Some(Request::Login { .. })
+    ));
+    client.answer(Answer::LoggedIn(VirtualPath::root()));
+    client.send("AUTH TLS\r\n");
+    assert_eq!(client.control.poll_request(), Some(Request::Logout));
+    assert_eq!(client.control.poll_request(), Some(Request::Secure));
+    client.answer(Answer::Secured(Secured { certified: false }));
+    client.replies();
+    client.send("PWD\r\n");
+    assert!(client.replies().starts_with("530 "));
 }
