@@ -37,6 +37,11 @@ pub struct Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look([u8; 32]);
 
+impl Look {
+    /// Like no look at any files.
+    pub const UNKNOWN: Self = Self([0; 32]);
+}
+
 impl Watched {
     /// The files of a configuration, which was read from `file`.
     pub fn new(file: &Path, config: &Config) -> Self {
@@ -64,7 +69,11 @@ impl Watched {
             .flatten()
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "so"))
+            .filter(|path| {
+                // Libraries and their signatures.
+                let ending = path.extension().and_then(|ending| ending.to_str());
+                matches!(ending, Some("so" | "minisig"))
+            })
             .collect();
         for path in libraries {
             let seen = fs::metadata(&path)
@@ -109,11 +118,7 @@ pub async fn watch(watched: Watched, mut seen: Look, changed: mpsc::Sender<()>) 
         warn!("watching for changes: {error}; looking every {RESCAN:?} instead");
     });
     loop {
-        // An error means that there is no debouncer: then the time alone wakes.
-        let woken = tokio::time::timeout(RESCAN, woken.recv()).await;
-        if let Ok(None) = woken {
-            tokio::time::sleep(RESCAN).await;
-        }
+        // At once, too: nobody watched until now.
         let now = settled(&watched).await;
         if now != seen {
             seen = now;
@@ -121,6 +126,11 @@ pub async fn watch(watched: Watched, mut seen: Look, changed: mpsc::Sender<()>) 
             if changed.send(()).await.is_err() {
                 return;
             }
+        }
+        // An error means that there is no debouncer: then the time alone wakes.
+        let woken = tokio::time::timeout(RESCAN, woken.recv()).await;
+        if let Ok(None) = woken {
+            tokio::time::sleep(RESCAN).await;
         }
     }
 }

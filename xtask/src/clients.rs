@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// Programs that tests and benchmarks run, with the Debian package each is in.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("mosquitto_sub", "mosquitto-clients"),
     ("curl", "curl"),
     ("lftp", "lftp"),
@@ -15,6 +15,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("mosquitto", "mosquitto"),
     ("htpasswd", "apache2-utils"),
     ("openssl", "openssl"),
+    ("minisign", "minisign"),
     ("nginx", "nginx-light"),
     ("vsftpd", "vsftpd"),
     ("wrk", "wrk"),

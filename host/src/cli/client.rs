@@ -44,7 +44,7 @@ impl Command {
         let path = if plugin.is_file() {
             plugin
         } else {
-            catalog::find(&folder(options)?, name)?
+            catalog::find(&folder(options)?, name, None)?
         };
         let Some(client) = library::client(&path)? else {
             return Err(no_commands(&path.display().to_string()));

@@ -78,7 +78,7 @@ fn inspect(options: &Options, plugin: &Path) -> Outcome {
     let path = if plugin.is_file() {
         plugin.to_owned()
     } else {
-        catalog::find(&folder(options)?, &plugin.display().to_string())?
+        catalog::find(&folder(options)?, &plugin.display().to_string(), None)?
     };
     let named = |error: String| format!("library {}: {error}", path.display());
     let found = manifest::of_file(&path).map_err(named)?;

@@ -3,16 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
+
 use super::ban;
 use super::diagnostics::Diagnostics;
 use super::read::Reader;
 use super::tree::Table;
 use crate::accounts::Bans;
+use crate::loader::Intake;
 use crate::logging::Filter;
 
 /// The keys of `[host]`.
 pub const KEYS: &[&str] = &[
     "plugins",
+    "signature_keys",
+    "require_signature",
+    "allow_writable_plugins",
     "user",
     "backlog",
     "accounts",
@@ -38,6 +44,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct HostConfig {
     /// The folder of the plugin libraries.
     pub plugins: PathBuf,
+    /// What is demanded of libraries.
+    pub intake: Intake,
     /// Whom the process becomes once its first sockets are bound; itself when absent.
     pub user: Option<String>,
     /// Connections that may wait at a socket to be accepted.
@@ -109,6 +117,7 @@ pub fn read(
         reader.filled_text(key).map(|text| folder.join(text))
     };
     let plugins = path(&mut reader, "plugins").unwrap_or_else(|| program_folder.to_owned());
+    let intake = intake(&mut reader);
     let backlog = reader.count("backlog").unwrap_or(BACKLOG);
     let user = reader.filled_text("user").map(ToOwned::to_owned);
     let accounts = path(&mut reader, "accounts").unwrap_or_else(|| folder.join("accounts.ini"));
@@ -129,6 +138,7 @@ pub fn read(
     let ban = ban::read(ban.unwrap_or(&empty), reader.diagnostics());
     HostConfig {
         plugins,
+        intake,
         user,
         backlog,
         accounts,
@@ -139,6 +149,38 @@ pub fn read(
         drain_timeout,
         ready_timeout,
         quiet_time,
+    }
+}
+
+fn intake(reader: &mut Reader<'_, '_>) -> Intake {
+    let mut keys = Vec::new();
+    for (index, (text, place)) in reader.texts("signature_keys").into_iter().enumerate() {
+        match PublicKey::from_base64(text) {
+            Ok(key) => keys.push(key),
+            Err(_) => {
+                let name = reader.name(&format!("signature_keys[{index}]"));
+                let expected = "a public key of minisign, such as \"RWQf6LRCGA9i53ml...\"";
+                reader
+                    .diagnostics()
+                    .expected(place, &name, expected, format!("{text:?}"));
+            }
+        }
+    }
+    let require_signature = reader.boolean("require_signature").unwrap_or(false);
+    if require_signature && keys.is_empty() {
+        let node = reader.entry("require_signature").map(|entry| &entry.node);
+        if let Some(node) = node {
+            reader.expected(
+                "require_signature",
+                "signature_keys with at least one key beside it",
+                node,
+            );
+        }
+    }
+    Intake {
+        keys,
+        require_signature,
+        allow_writable: reader.boolean("allow_writable_plugins").unwrap_or(false),
     }
 }
 

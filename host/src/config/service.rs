@@ -15,6 +15,7 @@ use super::tree::{Entry, Kind};
 /// The keys of a service.
 pub const KEYS: &[&str] = &[
     "plugin",
+    "sha256",
     "enabled",
     "listen",
     "tls",
@@ -36,6 +37,8 @@ pub struct Service {
     pub name: String,
     /// The name of the plugin.
     pub plugin: String,
+    /// The SHA-256 that its library must have, in lowercase hexadecimal.
+    pub sha256: Option<String>,
     /// Whether it runs at all.
     pub enabled: bool,
     /// The addresses that the host binds for it.
@@ -96,6 +99,7 @@ pub fn read(
     };
     let mut reader = Reader::new(table, &path, KEYS, diagnostics);
     let plugin = plugin(&mut reader, entry);
+    let sha256 = sha256(&mut reader);
     let enabled = reader.boolean("enabled").unwrap_or(true);
     let (listen, places) = listen(&mut reader, folder);
     let tls = reader.entry("tls").and_then(|entry| {
@@ -119,6 +123,7 @@ pub fn read(
         Service {
             name: name.clone(),
             plugin: plugin?,
+            sha256,
             enabled,
             listen,
             tls,
@@ -130,6 +135,20 @@ pub fn read(
         },
         places,
     ))
+}
+
+fn sha256(reader: &mut Reader<'_, '_>) -> Option<String> {
+    let (text, place) = reader.text("sha256")?;
+    let hash = text.to_ascii_lowercase();
+    if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some(hash);
+    }
+    let name = reader.name("sha256");
+    let expected = "the 64 hexadecimal digits of a library's SHA-256";
+    reader
+        .diagnostics()
+        .expected(place, &name, expected, format!("{text:?}"));
+    None
 }
 
 fn plugin(reader: &mut Reader<'_, '_>, entry: &Entry) -> Option<String> {

@@ -20,6 +20,7 @@ use polyport_abi::summary::SummaryV1;
 use polyport_abi::{HostQuery, Interface, InterfaceError, InterfaceTable, ROption, find};
 use sha2::{Digest, Sha256};
 
+use super::intake::{Intake, Terms, signature_file};
 use super::manifest;
 
 /// How long the child may take to load and describe a library.
@@ -44,7 +45,16 @@ pub struct Loader {
     copies: PathBuf,
     loaded: HashMap<String, Arc<Library>>,
     /// What a file was when it was loaded, so that an untouched one is not read again.
-    seen: HashMap<PathBuf, (Stamp, Arc<Library>)>,
+    seen: HashMap<PathBuf, Seen>,
+}
+
+/// A library that was let in.
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    signature: Option<Stamp>,
+    intake: Intake,
+    library: Arc<Library>,
 }
 
 /// Changes whenever a file's content does: identity, size, and both times to the nanosecond.
@@ -79,25 +89,34 @@ impl Loader {
     ///
     /// # Errors
     /// One line that names the file and what is wrong with it.
-    pub fn load(&mut self, path: &Path) -> Result<Arc<Library>, String> {
+    pub fn load(&mut self, path: &Path, terms: Terms<'_>) -> Result<Arc<Library>, String> {
         let named = |error: String| format!("library {}: {error}", path.display());
         let unread = |error| named(format!("cannot be read: {error}"));
         let stamp = Stamp::of(path).map_err(unread)?;
-        if let Some((seen, library)) = self.seen.get(path)
-            && *seen == stamp
+        let signature = Stamp::of(&signature_file(path)).ok();
+        terms.check_place(path).map_err(named)?;
+        if let Some(seen) = self.seen.get(path)
+            && (seen.stamp, seen.signature) == (stamp, signature)
+            && seen.intake == *terms.intake
+            && terms.pin.is_none_or(|pin| pin == seen.library.hash)
         {
-            return Ok(Arc::clone(library));
+            return Ok(Arc::clone(&seen.library));
         }
-        let library = self
-            .load_bytes(&fs::read(path).map_err(unread)?)
-            .map_err(named)?;
-        self.seen
-            .insert(path.to_owned(), (stamp, Arc::clone(&library)));
+        let bytes = fs::read(path).map_err(unread)?;
+        let hash = hex(&Sha256::digest(&bytes));
+        terms.check_bytes(path, &bytes, &hash).map_err(named)?;
+        let library = self.load_bytes(&bytes, hash).map_err(named)?;
+        let seen = Seen {
+            stamp,
+            signature,
+            intake: terms.intake.clone(),
+            library: Arc::clone(&library),
+        };
+        self.seen.insert(path.to_owned(), seen);
         Ok(library)
     }
 
-    fn load_bytes(&mut self, bytes: &[u8]) -> Result<Arc<Library>, String> {
-        let hash = hex(&Sha256::digest(bytes));
+    fn load_bytes(&mut self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
         if let Some(library) = self.loaded.get(&hash) {
             return Ok(Arc::clone(library));
         }
@@ -282,7 +301,7 @@ pub fn probe_here(path: &Path) -> Result<serde_json::Value, String> {
 pub fn client(path: &Path) -> Result<Option<&'static ClientV1>, String> {
     let named = |error: String| format!("library {}: {error}", path.display());
     let bytes = fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
-    let manifest = manifest::read(&bytes).map_err(named)?;
+    let manifest = manifest::read(&bytes[..]).map_err(named)?;
     let folder = tempfile::tempdir()
         .map_err(|error| named(format!("no temporary folder for its copy: {error}")))?;
     let copy = Loader::new(folder.path())
@@ -333,6 +352,17 @@ extern "C" fn offers_nothing(
     _: polyport_abi::RStr<'_>,
 ) -> ROption<polyport_abi::Interface> {
     ROption::RNone
+}
+
+/// The SHA-256 of a file, as a pin is written.
+///
+/// # Errors
+/// One line that names the file.
+pub fn hash_of(path: &Path) -> Result<String, String> {
+    let unread = |error| format!("library {}: cannot be read: {error}", path.display());
+    let mut sum = Sha256::new();
+    std::io::copy(&mut fs::File::open(path).map_err(unread)?, &mut sum).map_err(unread)?;
+    Ok(hex(&sum.finalize()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,26 +3,38 @@
 use std::path::Path;
 
 use object::read::elf::{ElfFile64, FileHeader};
-use object::{Endianness, Object, ObjectSection};
+use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
 use polyport_abi::manifest::{Manifest, SECTION};
 use polyport_abi::{ABI_GENERATION, ABI_VERSION};
 
 /// Interfaces that this host offers.
-pub const OFFERED: &[&str] = &["log/1", "accounts/1", "metrics/1", "control/1"];
+pub const OFFERED: &[&str] = &[
+    "log/1",
+    "accounts/1",
+    "accounts/2",
+    "metrics/1",
+    "control/1",
+    "trace/1",
+    "tls/1",
+    "limits/1",
+    "folders/1",
+];
 
 /// Reads the manifest out of a library's bytes and checks that this host can run it.
 ///
 /// # Errors
 /// One line: what was expected of the file, what was found, and what to do.
-pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
-    if !bytes.starts_with(b"\x7fELF") {
+pub fn read<'data>(bytes: impl ReadRef<'data>) -> Result<Manifest, String> {
+    let length = bytes.len().unwrap_or(0);
+    let first = bytes.read_bytes_at(0, length.min(4)).unwrap_or_default();
+    if first != b"\x7fELF" {
         return Err(format!(
             "expected an ELF shared library, got a file that begins with {}",
-            first_bytes(bytes)
+            first_bytes(first)
         ));
     }
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| {
-        format!("expected a whole 64-bit ELF library, got one of {} bytes that is cut short or damaged ({error})", bytes.len())
+    let file = ElfFile64::<Endianness, _>::parse(bytes).map_err(|error| {
+        format!("expected a whole 64-bit ELF library, got one of {length} bytes that is cut short or damaged ({error})")
     })?;
     let endian = file.endian();
     let machine = file.elf_header().e_machine(endian);
@@ -34,7 +46,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
             machine.0
         ));
     }
-    check_whole(&file, bytes)?;
+    check_whole(&file, length)?;
     let section = file.section_by_name(SECTION).ok_or_else(|| {
         format!("expected a polyport plugin, got a library without a {SECTION} section; make it with polyport-sdk's export_plugin!")
     })?;
@@ -48,17 +60,19 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
 }
 
 /// Every part that the loader will map must be in the file: dlopen of a truncated library raises SIGBUS.
-fn check_whole(file: &ElfFile64<'_, Endianness>, bytes: &[u8]) -> Result<(), String> {
+fn check_whole<'data>(
+    file: &ElfFile64<'data, Endianness, impl ReadRef<'data>>,
+    length: u64,
+) -> Result<(), String> {
     use object::read::elf::ProgramHeader;
     let endian = file.endian();
     for segment in file.elf_program_headers() {
         let end = segment
             .p_offset(endian)
             .saturating_add(segment.p_filesz(endian));
-        if end > bytes.len() as u64 {
+        if end > length {
             return Err(format!(
-                "expected a library of at least {end} bytes, got one cut short at {}",
-                bytes.len()
+                "expected a library of at least {end} bytes, got one cut short at {length}",
             ));
         }
     }
@@ -98,8 +112,9 @@ fn check(manifest: &Manifest) -> Result<(), String> {
 /// # Errors
 /// As [`read`], or why the file cannot be read.
 pub fn of_file(path: &Path) -> Result<Manifest, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    read(&bytes)
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    // Libraries are large, what is read of them here is not.
+    read(&ReadCache::new(file))
 }
 
 fn first_bytes(bytes: &[u8]) -> String {
@@ -136,20 +151,24 @@ mod tests {
 
     #[test]
     fn foreign_files_are_told_apart() {
-        assert!(read(b"").unwrap_err().contains("empty"));
+        assert!(read(&b""[..]).unwrap_err().contains("empty"));
         assert!(
-            read(b"#!/bin/sh")
+            read(&b"#!/bin/sh"[..])
                 .unwrap_err()
                 .contains("expected an ELF shared library")
         );
-        assert!(read(b"\x7fELF\x02\x01").unwrap_err().contains("cut short"));
+        assert!(
+            read(&b"\x7fELF\x02\x01"[..])
+                .unwrap_err()
+                .contains("cut short")
+        );
     }
 
     #[test]
     fn our_own_program_is_no_plugin() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(
-            read(&program)
+            read(&program[..])
                 .unwrap_err()
                 .contains("without a .polyport section")
         );

@@ -3,8 +3,10 @@
 //! All of the host's `unsafe` is beneath here. Knows nothing of configuration or generations.
 
 pub mod catalog;
+mod intake;
 pub mod interfaces;
 pub mod library;
 pub mod manifest;
 
+pub use intake::{Intake, Terms};
 pub use library::{Library, Loader};

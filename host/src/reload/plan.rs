@@ -57,10 +57,11 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     if forced || hash != Some(running) {
         return Step::Swap;
     }
-    // Of its folders and its TLS it is told without a swap.
+    // Of its folders and its TLS it is told without a swap, and the pin is met by what runs.
     let next = &Service {
         folders: now.folders.clone(),
         tls: now.tls.clone(),
+        sha256: now.sha256.clone(),
         ..next.clone()
     };
     if now == next {
@@ -124,6 +125,7 @@ mod tests {
         Service {
             name: "x".into(),
             plugin: "echo".into(),
+            sha256: None,
             enabled: true,
             listen: vec![],
             tls: None,

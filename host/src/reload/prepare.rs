@@ -11,7 +11,7 @@ use crate::accounts::{self, AccountList};
 use crate::config::{Config, Diagnostic, Diagnostics, Service};
 use crate::instance::Instance;
 use crate::limits;
-use crate::loader::{Library, Loader, catalog};
+use crate::loader::{Library, Loader, Terms, catalog};
 use crate::tls::{self, Loaded};
 
 /// What a service comes to, as far as can be told without starting it.
@@ -50,8 +50,10 @@ pub fn examine(
     if let Ok(Some(loaded)) = &examined.tls {
         examined.warnings.extend(loaded.warnings.clone());
     }
-    let found = catalog::find(&config.host.plugins, &service.plugin);
-    match found.and_then(|path| loader.load(&path)) {
+    let pin = service.sha256.as_deref();
+    let intake = &config.host.intake;
+    let found = catalog::find(&config.host.plugins, &service.plugin, pin);
+    match found.and_then(|path| loader.load(&path, Terms { intake, pin })) {
         Ok(library) => {
             for problem in library.configure(&service.settings) {
                 let message = format!("expected {}, got {}", problem.expected, problem.got);

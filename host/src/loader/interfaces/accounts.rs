@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polyport_abi::accounts::{
     self as abi, AccountHandle, Changed, DENIED_BUSY, DENIED_REFUSED, LoginDone, LoginRequest,
 };
-use polyport_abi::accounts2::{DENIED_NEEDS_TLS, DENIED_NOT_HERE, DENIED_TOO_MANY_SESSIONS};
+use polyport_abi::accounts2::{
+    ACTION_SUBSCRIBE_SOME, DENIED_NEEDS_TLS, DENIED_NOT_HERE, DENIED_TOO_MANY_SESSIONS,
+};
 use polyport_abi::{ROption, RResult, RSlice, RStr, RVec};
 
 use super::{guard, side};
@@ -129,9 +131,13 @@ pub(super) extern "C" fn allows(
     target: RSlice<'_, u8>,
 ) -> bool {
     guard(false, || {
-        match (action_of(action), std::str::from_utf8(target.as_slice())) {
-            (Some(action), Ok(target)) => held(&account).allows(action, target),
-            _ => false,
+        let Ok(target) = std::str::from_utf8(target.as_slice()) else {
+            return false;
+        };
+        let session = held(&account);
+        match action_of(action) {
+            Some(action) => session.allows(action, target),
+            None => action == ACTION_SUBSCRIBE_SOME && session.allows_some(target),
         }
     })
 }
