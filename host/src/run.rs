@@ -20,7 +20,7 @@ use crate::control::{Answer, Command};
 use crate::limits;
 use crate::logging;
 use crate::reload::Host;
-use crate::watch::{Watched, watch};
+use crate::watch::{Look, Watched, watch};
 
 /// Threads of the host itself: it only supervises.
 const THREADS: usize = 2;
@@ -79,8 +79,12 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
             Some(Request { command, reply }) = asked.recv() => match command {
                 Command::Stop => break,
                 command => {
+                    let reads = matches!(command, Command::Reload { .. } | Command::Restart { .. });
+                    let before = look(&watched);
                     obey(&mut host, command, reply).await;
-                    rewatch(&mut watcher, &mut watched, &file, &host, &changes);
+                    if reads {
+                        rewatch(&mut watcher, &mut watched, &file, &host, &changes, before);
+                    }
                     continue;
                 }
             },
@@ -92,10 +96,11 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
             }
         };
         notify_reloading();
+        let before = look(&watched);
         // Its outcome is logged and shown.
         let _ = host.reload(cause).await;
         notify_supervisor(&[NotifyState::Ready]);
-        rewatch(&mut watcher, &mut watched, &file, &host, &changes);
+        rewatch(&mut watcher, &mut watched, &file, &host, &changes, before);
     }
     notify_supervisor(&[NotifyState::Stopping]);
     watcher.abort();
@@ -146,20 +151,32 @@ fn bans(host: &Host) -> Vec<Value> {
     .collect()
 }
 
-/// Watches other files if the configuration now names others.
+/// Reads the files that are watched.
+fn look(watched: &Watched) -> Look {
+    tokio::task::block_in_place(|| watched.look())
+}
+
+/// Watches on after the files were read, others if the configuration now names others. `before` is what they
+/// were then: a watcher that had last seen something else would miss it when they come to be that again.
 fn rewatch(
     task: &mut JoinHandle<()>,
     watched: &mut Watched,
     file: &std::path::Path,
     host: &Host,
     changes: &mpsc::Sender<()>,
+    before: Look,
 ) {
     let wanted = Watched::new(file, host.config());
-    if wanted != *watched {
-        task.abort();
-        *watched = wanted;
-        *task = tokio::spawn(watch(watched.clone(), watched.look(), changes.clone()));
-    }
+    let others = wanted != *watched;
+    *watched = wanted;
+    let now = look(watched);
+    let seen = if others || now == before {
+        now
+    } else {
+        Look::UNKNOWN // changed meanwhile: nobody knows which of both was read
+    };
+    task.abort();
+    *task = tokio::spawn(watch(watched.clone(), seen, changes.clone()));
 }
 
 /// One line for each listening address, then `ready`.
