@@ -138,8 +138,8 @@ impl Accounts {
             accounts: Arc::clone(self),
             done,
         };
-        if let Err(check) = self.pool.submit(Source::of(client.address), check) {
-            (check.done)(Err(Denied::Busy));
+        if let Some(left) = self.pool.submit(Source::of(client.address), check) {
+            (left.done)(Err(Denied::Busy));
         }
     }
 

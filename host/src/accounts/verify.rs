@@ -1,8 +1,10 @@
 //! The bounded pool on which passwords are checked.
 //!
 //! A check costs tens of milliseconds and megabytes of memory, so there are few threads, a limit
-//! to what may wait, a lower one for each source, and the sources take turns: a flood from one
-//! address keeps nobody else waiting for longer than one check.
+//! to what may wait, a lower one for each source, and the sources take turns. Who had nothing
+//! waiting goes before those who wait for more than one check, and takes the room of whoever waits
+//! for most: a flood, also from many addresses, keeps nobody else waiting for longer than a check
+//! or two.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,6 +18,9 @@ const MAX_WAITING: usize = 4096;
 
 /// The most checks of one source that wait.
 const MAX_WAITING_OF_SOURCE: usize = 256;
+
+/// How many checks of newcomers come before one of a source that waits for more.
+const NEWCOMERS_IN_A_ROW: u8 = 4;
 
 /// The most threads that check.
 const MAX_THREADS: usize = 4;
@@ -47,7 +52,11 @@ struct Shared<J> {
 
 struct Queue<J> {
     waiting: HashMap<Source, VecDeque<J>>,
+    /// Sources of which nothing was checked since they had nothing waiting.
+    newcomers: VecDeque<Source>,
+    /// The other sources.
     turns: VecDeque<Source>,
+    newcomers_in_a_row: u8,
     count: usize,
     closed: bool,
 }
@@ -86,11 +95,12 @@ impl<J: Job> Pool<J> {
         Ok(pool)
     }
 
-    /// Queues `job` in the name of `source`; gives it back if there is no room.
-    pub fn submit(&self, source: Source, job: J) -> Result<(), J> {
-        self.shared.lock().push(source, job)?;
+    /// Queues `job` in the name of `source`; gives the job that there is no room for: this one, or
+    /// the newest of the source that waits for most.
+    pub fn submit(&self, source: Source, job: J) -> Option<J> {
+        let left = self.shared.lock().push(source, job);
         self.shared.filled.notify_one();
-        Ok(())
+        left
     }
 }
 
@@ -136,28 +146,50 @@ impl<J> Queue<J> {
     fn new() -> Self {
         Self {
             waiting: HashMap::new(),
+            newcomers: VecDeque::new(),
             turns: VecDeque::new(),
+            newcomers_in_a_row: 0,
             count: 0,
             closed: false,
         }
     }
 
-    fn push(&mut self, source: Source, job: J) -> Result<(), J> {
+    /// Gives the job that has no room.
+    fn push(&mut self, source: Source, job: J) -> Option<J> {
         let of_source = self.waiting.get(&source).map_or(0, VecDeque::len);
-        if self.count >= MAX_WAITING || of_source >= MAX_WAITING_OF_SOURCE {
-            return Err(job);
+        if of_source >= MAX_WAITING_OF_SOURCE {
+            return Some(job);
+        }
+        let mut left = None;
+        if self.count >= MAX_WAITING {
+            let longest = self.waiting.values_mut().max_by_key(|jobs| jobs.len());
+            // One is left to it, and nobody gives room to who waits for as much.
+            let Some(longest) = longest.filter(|jobs| jobs.len() > of_source + 1) else {
+                return Some(job);
+            };
+            left = longest.pop_back();
+            self.count -= 1;
         }
         if of_source == 0 {
-            self.turns.push_back(source);
+            self.newcomers.push_back(source);
         }
         self.waiting.entry(source).or_default().push_back(job);
         self.count += 1;
-        Ok(())
+        left
     }
 
     /// The oldest job of the source whose turn it is.
     fn pop(&mut self) -> Option<J> {
-        let source = self.turns.pop_front()?;
+        let is_due = self.newcomers_in_a_row >= NEWCOMERS_IN_A_ROW && !self.turns.is_empty();
+        let newcomer = match is_due {
+            true => None,
+            false => self.newcomers.pop_front(),
+        };
+        self.newcomers_in_a_row = match newcomer {
+            Some(_) => self.newcomers_in_a_row.saturating_add(1),
+            None => 0,
+        };
+        let source = newcomer.or_else(|| self.turns.pop_front())?;
         let jobs = self.waiting.get_mut(&source)?;
         let job = jobs.pop_front();
         if jobs.is_empty() {
@@ -194,11 +226,12 @@ mod tests {
     fn sources_take_turns_and_have_their_limits() {
         let mut queue = Queue::new();
         for _ in 0..MAX_WAITING_OF_SOURCE {
-            queue.push(source("10.0.0.1"), "flood").unwrap();
+            assert_eq!(queue.push(source("10.0.0.1"), "flood"), None);
         }
-        assert_eq!(queue.push(source("10.0.0.1"), "too much"), Err("too much"));
-        queue.push(source("10.0.0.2"), "other").unwrap();
-        queue.push(Source::Local, "local").unwrap();
+        let left = queue.push(source("10.0.0.1"), "too much");
+        assert_eq!(left, Some("too much"));
+        assert_eq!(queue.push(source("10.0.0.2"), "other"), None);
+        assert_eq!(queue.push(Source::Local, "local"), None);
         let order: Vec<&str> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order[..4], ["flood", "other", "local", "flood"]);
         assert_eq!(order.len(), MAX_WAITING_OF_SOURCE + 2);
@@ -209,13 +242,48 @@ mod tests {
     }
 
     #[test]
-    fn all_sources_together_have_a_limit() {
+    fn newcomers_go_first_but_not_for_ever() {
+        let of = |number: u32| Source::of(Some(std::net::Ipv4Addr::from(number).into()));
         let mut queue = Queue::new();
-        let full = (0..MAX_WAITING + 1).position(|number| {
-            let address = std::net::Ipv4Addr::from(number as u32);
-            queue.push(Source::of(Some(address.into())), ()).is_err()
-        });
-        assert_eq!(full, Some(MAX_WAITING));
+        for number in 0..128 {
+            queue.push(of(number % 64), "flood");
+        }
+        // One of each has been checked when somebody else comes.
+        for _ in 0..80 {
+            assert_eq!(queue.pop(), Some("flood"));
+        }
+        assert!(queue.newcomers.is_empty() && queue.turns.len() > 40);
+        assert_eq!(queue.push(Source::Local, "newcomer"), None);
+        assert_eq!(queue.pop(), Some("newcomer"));
+
+        // As many newcomers as there may be do not keep the others out.
+        let mut queue = Queue::new();
+        queue.push(source("10.0.0.1"), "waits");
+        queue.push(source("10.0.0.1"), "waits");
+        assert_eq!(queue.pop(), Some("waits"));
+        for number in 0..64 {
+            queue.push(of(number), "newcomer");
+        }
+        let place = std::iter::from_fn(|| queue.pop()).position(|job| job == "waits");
+        assert!(
+            place.unwrap() <= usize::from(NEWCOMERS_IN_A_ROW),
+            "{place:?}"
+        );
+    }
+
+    #[test]
+    fn all_sources_together_have_a_limit_but_nobody_is_kept_out_by_who_waits_for_more() {
+        let of = |number: usize| Source::of(Some(std::net::Ipv4Addr::from(number as u32).into()));
+        let mut queue = Queue::new();
+        for number in 0..MAX_WAITING {
+            assert_eq!(queue.push(of(number % 64), "flood"), None);
+        }
+        assert_eq!(queue.push(of(1), "flood again"), Some("flood again"));
+        assert_eq!(queue.push(of(64), "newcomer"), Some("flood"));
+        assert_eq!(queue.count, MAX_WAITING);
+        let mut queue = Queue::new();
+        let full = (0..=MAX_WAITING).position(|number| queue.push(of(number), ()).is_some());
+        assert_eq!(full, Some(MAX_WAITING), "each waits for one");
     }
 
     struct Run(Box<dyn FnOnce() + Send>);
@@ -231,7 +299,7 @@ mod tests {
         let pool = Pool::start().unwrap();
         for _ in 0..MAX_THREADS {
             let panic = Run(Box::new(|| std::panic::resume_unwind(Box::new(()))));
-            assert!(pool.submit(Source::Local, panic).is_ok());
+            assert!(pool.submit(Source::Local, panic).is_none());
         }
         let (sender, receiver) = channel();
         assert!(
@@ -239,7 +307,7 @@ mod tests {
                 Source::Local,
                 Run(Box::new(move || sender.send(7).unwrap()))
             )
-            .is_ok()
+            .is_none()
         );
         assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
     }
