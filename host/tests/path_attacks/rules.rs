@@ -153,3 +153,26 @@ fn what_a_rule_denies_is_refused_alike_whether_it_is_there() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Who may delete but not read could otherwise move it to where reading is allowed.
+#[test]
+fn what_may_not_be_read_is_not_moved_to_where_it_may() {
+    let host = Host::builder()
+        .service("ftp")
+        .accounts("[mallory]\npassword = x\nallow.1 = all /**\ndeny.1 = read /box/**\n")
+        .file("files/box/key.txt", DENIED)
+        .file("files/box/sub/key.txt", DENIED)
+        .file("files/pub/ok.txt", "fine")
+        .start();
+    let mut ftp = Ftp::login(host.addr("ftp"), "mallory", "x");
+    for (from, to, code) in [
+        ("/box/key.txt", "/pub/key.txt", 550),
+        ("/box/sub", "/pub/sub", 550),
+        ("/box", "/opened", 550),
+        ("/box/key.txt", "/box/renamed.txt", 250),
+        ("/pub/ok.txt", "/box/ok.txt", 250),
+    ] {
+        assert_eq!(ftp.command(format!("RNFR {from}")).code, 350, "{from}");
+        assert_eq!(ftp.command(format!("RNTO {to}")).code, code, "{from} {to}");
+    }
+}

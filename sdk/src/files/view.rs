@@ -224,13 +224,14 @@ impl View {
     }
 
     /// Renames or moves a file or folder. Needs the right to delete the old name and to create the new one, and for
-    /// a folder that for all that is in it. A file in the way is replaced by who may delete it.
+    /// a folder that for all that is in it. What may not be read is not moved to where it may. A file in the way is
+    /// replaced by who may delete it.
     ///
     /// # Errors
     /// As [`Jail::rename`] and [`Jail::rename_new`]; [`Error::OtherFolder`].
     pub fn rename(&self, from: &ClientPath, to: &ClientPath) -> Result<(), Error> {
         let old = self.find_own(Action::Delete, from)?;
-        self.needs(Action::Create, to)?;
+        self.needs_for_move(from, to)?;
         if self.leads_to_folders(to) {
             return Err(Error::Denied);
         }
@@ -274,6 +275,16 @@ impl View {
         }
     }
 
+    /// The rights to move one name. A file must not become readable by its move.
+    fn needs_for_move(&self, from: &ClientPath, to: &ClientPath) -> Result<(), Error> {
+        self.needs(Action::Delete, from)?;
+        self.needs(Action::Create, to)?;
+        match self.allows(Action::Read, to) {
+            true => self.needs(Action::Read, from),
+            false => Ok(()),
+        }
+    }
+
     /// The rights to move all that is in a folder: a rule about a name in it goes before the folder's. Links are
     /// moved, not what they lead to.
     fn needs_beneath(
@@ -286,8 +297,7 @@ impl View {
         for entry in jail.read_dir(folder)? {
             let entry = entry?;
             let (old, new) = (from.child(&entry.name)?, to.child(&entry.name)?);
-            self.needs(Action::Delete, &old)?;
-            self.needs(Action::Create, &new)?;
+            self.needs_for_move(&old, &new)?;
             if entry.metadata.is_dir() && !entry.is_link {
                 self.needs_beneath(jail, &folder.child(&entry.name)?, &old, &new)?;
             }
