@@ -194,13 +194,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[derive(Clone, Copy)]
-enum Core {
+pub enum Core {
     Server,
     Load,
 }
 
 /// Does `work` on a core of its own; processes and threads started meanwhile stay there.
-fn on_core<T>(core: Core, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+pub fn on_core<T>(core: Core, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     let failed = |e| format!("cannot choose a core: {e}");
     let all = sched_getaffinity(None).map_err(failed)?;
     let mut allowed = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));

@@ -4,9 +4,11 @@
 //! else the machine does falls on both; figures are medians over the rounds.
 
 mod files;
+mod flood;
 mod ftp;
 mod harness;
 mod json;
+mod logins;
 mod mqtt;
 mod mqtt_load;
 mod peers;
@@ -34,6 +36,9 @@ const BENCHES: [(&str, Bench); 4] = [
     ("ftp", ftp::bench),
 ];
 
+/// Measures polyport alone, under attack.
+const LOGINS: &str = "logins";
+
 /// What the shipped accounts.ini lets clients without an account do, and one account that may write.
 const ACCOUNTS: &str = "[anonymous]\n\n[bench]\nname = bench\npassword = bench\n";
 
@@ -44,10 +49,10 @@ const BIN_DIR: &str = "POLYPORT_BIN_DIR";
 pub fn bench(args: &[String]) -> Outcome {
     if let Some(unknown) = args
         .iter()
-        .find(|arg| BENCHES.iter().all(|(name, _)| name != arg))
+        .find(|arg| *arg != LOGINS && BENCHES.iter().all(|(name, _)| name != arg))
     {
         return Err(format!(
-            "expected mqtt, files, json or ftp, got {unknown:?}"
+            "expected mqtt, files, json, ftp or {LOGINS}, got {unknown:?}"
         ));
     }
     if std::env::var_os(BIN_DIR).is_none() {
@@ -60,6 +65,9 @@ pub fn bench(args: &[String]) -> Outcome {
             print!("{}", report::plain(&rows));
             document::write(&format!("bench {name}"), &report::markdown(&rows)?)?;
         }
+    }
+    if args.is_empty() || args.iter().any(|arg| arg == LOGINS) {
+        document::write(&format!("bench {LOGINS}"), &logins::bench()?)?;
     }
     Ok(())
 }
