@@ -15,7 +15,7 @@ use tracing::warn;
 use super::refuse::Slot;
 use super::{Listener, ListenerSocket, Shared};
 use crate::limits::{Admission, Current, Gate, Refusal};
-use crate::net::{Origin, Peer, Plain, Stream};
+use crate::net::{Origin, Pacer, Peer, Plain, Stream};
 use crate::proxy::{self, Header};
 use crate::{Connection, Plugin};
 
@@ -207,7 +207,8 @@ impl<P: Plugin> Shared<P> {
         let Accepted { plain, local, .. } = accepted;
         let scheme = Arc::clone(&door.scheme);
         Connection {
-            stream: Stream::accepted(plain, ends, self.context.trace(), Arc::clone(&scheme)),
+            stream: Stream::accepted(plain, ends, self.context.trace(), Arc::clone(&scheme))
+                .with_pacer(Pacer::of(door.limits.clone())),
             origin,
             local: ends.map_or(local, |(_, local)| local),
             scheme,

@@ -117,6 +117,17 @@ impl Current {
         Listeners::new(None, known.defaults(), 0).listener(0)
     }
 
+    /// Nothing but rates.
+    #[cfg(test)]
+    pub(crate) fn paced(rate_up: u64, rate_down: u64) -> Self {
+        let values = LimitValues {
+            rate_up,
+            rate_down,
+            ..LimitValues::default()
+        };
+        Listeners::new(None, values, 0).listener(0)
+    }
+
     /// What they are now.
     #[must_use]
     pub fn get(&self) -> Limits {

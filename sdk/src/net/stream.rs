@@ -6,17 +6,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Peer, Plain};
+use super::pace::{Waits, Way};
+use super::{Pacer, Peer, Plain};
+use crate::accounts::Account;
 use crate::tap::{Tap, Trace};
 use crate::tls::{Facts, TlsSession, TlsSocket};
 
 /// Bytes of a file sent at once while somebody looks: they are read a second time to be shown.
 const TRACED_PIECE: usize = 256 * 1024;
+
+/// Bytes read at once where there is a rate.
+const PACED_PIECE: usize = 8 * 1024;
 
 /// A client's stream. What passes over it can be looked at with `polyport trace`, over TLS as well.
 ///
@@ -26,6 +31,8 @@ const TRACED_PIECE: usize = 256 * 1024;
 pub struct Stream {
     socket: Socket,
     tap: Tap,
+    pacer: Pacer,
+    waits: Waits,
 }
 
 #[derive(Debug)]
@@ -79,13 +86,15 @@ impl Stream {
         Self {
             socket: Socket::Plain(plain),
             tap,
+            pacer: Pacer::default(),
+            waits: Waits::default(),
         }
     }
 
     /// Its parts, for TLS to be put between them.
-    pub(crate) fn into_plain(self) -> io::Result<(Plain, Tap)> {
+    pub(crate) fn into_plain(self) -> io::Result<(Plain, Tap, Pacer)> {
         match self.socket {
-            Socket::Plain(plain) => Ok((plain, self.tap)),
+            Socket::Plain(plain) => Ok((plain, self.tap, self.pacer)),
             Socket::Tls(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "expected a stream without TLS, got one with it",
@@ -93,10 +102,12 @@ impl Stream {
         }
     }
 
-    pub(crate) fn over_tls(socket: TlsSocket, tap: Tap) -> Self {
+    pub(crate) fn over_tls(socket: TlsSocket, tap: Tap, pacer: Pacer) -> Self {
         Self {
             socket: Socket::Tls(Box::new(socket)),
             tap,
+            pacer,
+            waits: Waits::default(),
         }
     }
 
@@ -105,6 +116,23 @@ impl Stream {
             Socket::Plain(_) => None,
             Socket::Tls(socket) => Some(socket.facts()),
         }
+    }
+
+    /// What it is held to by rates, for other streams of the same client, or for whoever learns the account.
+    #[must_use]
+    pub fn pacer(&self) -> Pacer {
+        self.pacer.clone()
+    }
+
+    /// Holds it to the rates of another stream, together with that.
+    #[must_use]
+    pub fn with_pacer(self, pacer: Pacer) -> Self {
+        Self { pacer, ..self }
+    }
+
+    /// Holds what passes from now on to the account's own rates as well, which all of its sessions share.
+    pub fn pace_for(&self, account: &Account) {
+        self.pacer.pace_for(Some(account));
     }
 
     /// Whether it has TLS.
@@ -158,6 +186,9 @@ impl Stream {
     /// # Errors
     /// The socket's.
     pub async fn readable(&self) -> io::Result<()> {
+        if self.pacer.is_on() {
+            self.pacer.ready(Way::Up).await;
+        }
         each!(&self.socket, inner => inner.readable().await)
     }
 
@@ -166,6 +197,9 @@ impl Stream {
     /// # Errors
     /// The socket's.
     pub async fn writable(&self) -> io::Result<()> {
+        if self.pacer.is_on() {
+            self.pacer.ready(Way::Down).await;
+        }
         each!(&self.socket, inner => inner.writable().await)
     }
 
@@ -174,13 +208,17 @@ impl Stream {
     /// # Errors
     /// The socket's.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = each!(&self.socket, inner => inner.try_read(buffer))?;
+        let length = match self.pacer.is_on() {
+            true => self.may_pass(Way::Up)?.min(buffer.len()),
+            false => buffer.len(),
+        };
+        let read = each!(&self.socket, inner => inner.try_read(&mut buffer[..length]))?;
         self.note_received(&buffer[..read]);
         Ok(read)
     }
 
     /// As [`Stream::try_read`], but asks the system even where the runtime has not yet noticed that something
-    /// is there.
+    /// is there, and does not wait for a rate either: what is read now is waited for the next time.
     ///
     /// # Errors
     /// The socket's.
@@ -203,6 +241,11 @@ impl Stream {
         } else {
             count
         };
+        let paced = self.pacer.is_on();
+        let count = match paced {
+            true => self.may_pass(Way::Down)?.min(count),
+            false => count,
+        };
         let start = *offset;
         let sent = each!(&self.socket, inner => inner.try_send_file(file, offset, count))?;
         if traced {
@@ -210,6 +253,9 @@ impl Stream {
             // What cannot be read again is missing from the trace, nothing else.
             let read = file.read_at(&mut bytes, start).unwrap_or(0);
             self.tap.sent(&bytes[..read], || self.socket.ends());
+        }
+        if paced {
+            self.pacer.note(Way::Down, sent);
         }
         Ok(sent)
     }
@@ -233,8 +279,49 @@ impl Stream {
         }
     }
 
+    /// How many bytes may pass now; [`io::ErrorKind::WouldBlock`] if they may not yet.
+    fn may_pass(&self, way: Way) -> io::Result<usize> {
+        self.pacer
+            .try_ready(way)
+            .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Reads no more than may pass, by way of a small buffer.
+    #[cold]
+    fn poll_read_paced(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let allowed = ready!(self.pacer.poll_ready(Way::Up, &mut self.waits, cx));
+        let mut piece = [0; PACED_PIECE];
+        let length = allowed.min(buf.remaining()).min(PACED_PIECE);
+        let mut part = ReadBuf::new(&mut piece[..length]);
+        ready!(each!(&mut self.socket, inner => Pin::new(inner).poll_read(cx, &mut part)))?;
+        self.note_received(part.filled());
+        buf.put_slice(part.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes no more than may pass.
+    #[cold]
+    fn poll_write_paced(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let allowed = ready!(self.pacer.poll_ready(Way::Down, &mut self.waits, cx));
+        let buf = &buf[..buf.len().min(allowed)];
+        let written =
+            ready!(each!(&mut self.socket, inner => Pin::new(inner).poll_write(cx, buf)))?;
+        self.pacer.note(Way::Down, written);
+        if self.tap.is_on() {
+            self.tap.sent(&buf[..written], || self.socket.ends());
+        }
+        Poll::Ready(Ok(written))
+    }
+
     #[inline]
     fn note_received(&self, bytes: &[u8]) {
+        if self.pacer.is_on() {
+            self.pacer.note(Way::Up, bytes.len());
+        }
         if self.tap.is_on() {
             self.tap.received(bytes, || self.socket.ends());
         }
@@ -254,6 +341,9 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.pacer.is_on() {
+            return this.poll_read_paced(cx, buf);
+        }
         let before = buf.filled().len();
         let polled = each!(&mut this.socket, inner => Pin::new(inner).poll_read(cx, buf));
         if let Poll::Ready(Ok(())) = polled {
@@ -270,6 +360,9 @@ impl AsyncWrite for Stream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.pacer.is_on() {
+            return this.poll_write_paced(cx, buf);
+        }
         let polled = each!(&mut this.socket, inner => Pin::new(inner).poll_write(cx, buf));
         if this.tap.is_on()
             && let Poll::Ready(Ok(written)) = polled
@@ -285,6 +378,10 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.pacer.is_on() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return this.poll_write_paced(cx, first.map_or(&[], |buf| buf));
+        }
         let polled =
             each!(&mut this.socket, inner => Pin::new(inner).poll_write_vectored(cx, bufs));
         if this.tap.is_on()

@@ -117,7 +117,7 @@ impl Tls {
         let Some(config) = self.config() else {
             return Err(no_certificate());
         };
-        let (plain, tap) = stream.into_plain()?;
+        let (plain, tap, pacer) = stream.into_plain()?;
         let handshake = Handshake::new(plain, &config, held_to).map_err(io::Error::other)?;
         let place = self.inner.places.take();
         let socket = tokio::select! {
@@ -131,7 +131,7 @@ impl Tls {
                 format!("expected the handshake within {limit:?}, got no end of it"),
             ))??,
         };
-        Ok(Stream::over_tls(socket, tap))
+        Ok(Stream::over_tls(socket, tap, pacer))
     }
 
     /// What a handshake is held with now.
