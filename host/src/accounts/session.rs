@@ -144,15 +144,25 @@ impl Session {
         }
     }
 
-    /// Whether its client may do `action` to `target` (a path, a topic) as of now.
-    pub fn allows(&self, action: Action, target: &str) -> bool {
-        let question = Question {
+    fn question<'a>(&'a self, action: Action, target: &'a str) -> Question<'a> {
+        Question {
             service: &self.entrance.service,
             action,
             target,
             client_id: self.client_id.as_deref(),
             token: self.token.as_deref(),
-        };
+        }
+    }
+
+    /// Whether its client may receive some of the topics that a topic filter stands for, as of now.
+    pub fn allows_some(&self, topic_filter: &str) -> bool {
+        let question = self.question(Action::Subscribe, topic_filter);
+        rights::allows_some(&self.account, &question, SystemTime::now())
+    }
+
+    /// Whether its client may do `action` to `target` (a path, a topic) as of now.
+    pub fn allows(&self, action: Action, target: &str) -> bool {
+        let question = self.question(action, target);
         match rights::decide(&self.account, &question, SystemTime::now()) {
             Decision::Allowed(_) => true,
             Decision::Denied(cause) => {

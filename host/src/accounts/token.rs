@@ -49,6 +49,7 @@ pub struct Token {
 #[derive(Debug)]
 pub struct Scope {
     text: String,
+    service: Option<String>,
     rule: Rule,
 }
 
@@ -190,6 +191,20 @@ impl Token {
             .is_none_or(|scopes| scopes.iter().any(|scope| scope.rule.concerns(question)))
     }
 
+    /// As [`allows_some`](super::rights::allows_some).
+    pub fn allows_some(&self, question: &Question<'_>) -> bool {
+        let some = |scope: &Scope| scope.rule.concerns_some(question);
+        self.scopes
+            .as_ref()
+            .is_none_or(|scopes| scopes.iter().any(some))
+    }
+
+    /// The services that its scopes name.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        let scopes = self.scopes.iter().flatten();
+        scopes.filter_map(|scope| scope.service.as_deref())
+    }
+
     /// Its scopes as they are written; empty for all that the account may do.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scopes
@@ -238,6 +253,7 @@ impl Scope {
         let rule = Template::parse((false, service), origin)?.rule(login)?;
         Ok(Self {
             text: text.to_owned(),
+            service: service.map(str::to_owned),
             rule,
         })
     }

@@ -2,6 +2,8 @@
 
 mod account;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

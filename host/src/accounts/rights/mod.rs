@@ -270,6 +270,31 @@ pub fn decide<'a>(account: &'a Account, question: &Question<'a>, now: SystemTime
     }
 }
 
+/// Whether `account` may receive some of the topics of the filter that is asked about, as far as its
+/// rules tell one by one: each topic is still to be decided about.
+pub fn allows_some(account: &Account, question: &Question<'_>, now: SystemTime) -> bool {
+    let Question {
+        service, action, ..
+    } = *question;
+    let rules = || {
+        let rules = account.rules.iter();
+        rules.filter(|rule| rule.concerns_some(question))
+    };
+    let granted = || {
+        let mut rights = account.rights.iter();
+        rights.any(|rights| {
+            rights
+                .of(service)
+                .is_some_and(|grant| grant.actions.contains(action))
+        })
+    };
+    let token = |token: &Token| token.is_valid(now) && token.allows_some(question);
+    matches!(decide_service(account, service, now), Decision::Allowed(_))
+        && !rules().any(|rule| rule.deny)
+        && (rules().next().is_some() || granted())
+        && question.token.is_none_or(token)
+}
+
 fn decide_for_account<'a>(
     account: &'a Account,
     question: &Question<'_>,

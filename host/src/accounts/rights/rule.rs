@@ -176,6 +176,17 @@ impl Rule {
     /// Whether it is about what is asked. A filter to subscribe to is allowed by a rule for all of
     /// its topics and denied by one for any.
     pub fn concerns(&self, question: &Question<'_>) -> bool {
+        self.relates(question, !self.deny)
+    }
+
+    /// The other way round: a filter to subscribe to is allowed by a rule for any of its topics and
+    /// denied by one for all.
+    pub fn concerns_some(&self, question: &Question<'_>) -> bool {
+        self.relates(question, self.deny)
+    }
+
+    /// `whole`: a filter to subscribe to has to be meant with all of its topics.
+    fn relates(&self, question: &Question<'_>, whole: bool) -> bool {
         let Question {
             service,
             action,
@@ -192,8 +203,8 @@ impl Rule {
                         return false;
                     };
                     match action {
-                        Action::Subscribe if self.deny => pattern.overlaps(target, id),
-                        Action::Subscribe => pattern.covers(target, id),
+                        Action::Subscribe if whole => pattern.covers(target, id),
+                        Action::Subscribe => pattern.overlaps(target, id),
                         _ => pattern.matches(target, id),
                     }
                 }

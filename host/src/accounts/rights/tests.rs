@@ -309,6 +309,36 @@ proptest! {
                 prop_assert!(may(topic), "{text} {filter} {topic}");
             }
         }
+        let question = Question {
+            service: "s",
+            action: Action::Subscribe,
+            target: &filter,
+            client_id: None,
+            token: None,
+        };
+        if !allows_some(list.get("a").unwrap(), &question, SystemTime::UNIX_EPOCH) {
+            for topic in topics.iter().filter(|topic| stands_for.matches(topic, "")) {
+                prop_assert!(!may(topic), "{text} {filter} {topic}");
+            }
+        }
+    }
+
+    #[test]
+    fn some_topics_of_a_filter_are_told_from_none(filter in "(a|b|\\+)(/(a|b|\\+)){0,2}(/#)?|#") {
+        let list = parse("[a]\nallow.own = subscribe a/b/#\ndeny.part = subscribe a/b/b\n");
+        let question = Question {
+            service: "s",
+            action: Action::Subscribe,
+            target: &filter,
+            client_id: None,
+            token: None,
+        };
+        let pattern = topic::TopicPattern::parse("a/b/#", "").unwrap();
+        let denied = topic::TopicPattern::parse("a/b/b", "").unwrap();
+        prop_assert_eq!(
+            allows_some(list.get("a").unwrap(), &question, SystemTime::UNIX_EPOCH),
+            pattern.overlaps(&filter, "") && !denied.covers(&filter, "")
+        );
     }
 
     #[test]

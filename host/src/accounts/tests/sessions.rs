@@ -338,6 +338,18 @@ fn a_certificate_or_a_token_of_two_accounts_is_refused() {
 }
 
 #[test]
+fn a_service_that_only_a_scope_knows_is_told() {
+    let hash = "ab".repeat(32);
+    let text =
+        format!("[a]\ntoken.ci = sha256:{hash} scope=file: read /x | list /x | ftp: read /y\n");
+    let unknown = parse(&text).unwrap().unknown_services(&["ftp", "files"]);
+    assert_eq!(
+        unknown.to_string(),
+        "/etc/polyport/accounts.ini:2:1: warning: a.token.ci: there is no service \"file\": did you mean \"files\"?"
+    );
+}
+
+#[test]
 fn the_clients_id_is_known_to_rules_about_topics() {
     let accounts =
         start("[a]\npassword = x\nallow.1 = publish dev/%c/#\ndeny.1 = publish dev/+/key/%c\n");
