@@ -114,6 +114,19 @@ fn every_key_of_a_service_is_shown_and_explained() {
 }
 
 #[test]
+fn every_key_of_a_folder_is_shown_in_the_example_and_explained() {
+    let file = folder().join("polyport.toml");
+    let set = "folders.x = { path = \"files\", zzzzzzzz = 1 }";
+    let known = keys_expected(&["check", "-c", file.to_str().unwrap(), "--set", set]);
+    let page = std::fs::read_to_string(folder().join("../docs/folders.md")).unwrap();
+    assert!(known.contains(&"path".to_owned()), "{known:?}");
+    for key in known {
+        assert!(text().contains(&format!("\n# {key} = ")), "{key}");
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+#[test]
 fn the_operating_page_names_every_key() {
     let page = std::fs::read_to_string(folder().join("../docs/operating.md")).unwrap();
     for (table, shown) in [
