@@ -1,12 +1,21 @@
 //! What a client reads for which there is no place: a CONNACK in its own version, or HTTP's answer.
 
 use polyport_mqtt_core::codec::{FixedHeader, PacketType, ReasonCode, Version, connack};
-use polyport_sdk::limits::{Busy, Refusal, http_busy};
+use polyport_sdk::limits::{Busy, Refusal};
+
+/// The answer to a WebSocket's opening handshake.
+const HTTP: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n\
+    Content-Length: 22\r\nConnection: close\r\n\r\ntoo many connections\r\n";
 
 /// The answer to what a client has sent so far: it is told once its CONNECT shows its version.
 pub(crate) fn answer(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
     if scheme.starts_with("ws") {
-        return http_busy(received);
+        // Who is answered before it asked may take the answer for a mistake.
+        return match received.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            true => Busy::Answer(HTTP.to_vec()),
+            false => Busy::Wait,
+        };
     }
     let version = match version(received) {
         Some(Ok(version)) => version,
@@ -92,6 +101,20 @@ mod tests {
             }
             assert_eq!(answer("tcp", why, connect), Busy::Answer(expected.into()));
         }
+    }
+
+    #[test]
+    fn a_websocket_is_told_once_it_has_asked() {
+        let ask = b"GET /mqtt HTTP/1.1\r\nHost: a\r\n\r\n";
+        let (rest, last) = ask.split_at(ask.len() - 1);
+        assert_eq!(answer("ws", Refusal::Rate, rest), Busy::Wait);
+        let Busy::Answer(told) = answer("ws+unix", Refusal::Rate, &[rest, last].concat()) else {
+            panic!("no answer");
+        };
+        let told = String::from_utf8(told).unwrap();
+        let (head, body) = told.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: "));
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::{ConnectionId, LoginRefusal};
 use polyport_sdk::accounts::Account;
 use polyport_sdk::limits::Limits;
-use polyport_sdk::net::{Origin, Stream};
+use polyport_sdk::net::{Origin, Pacer, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -53,7 +53,10 @@ pub(crate) async fn serve(
         ..
     } = connection;
     match &**scheme {
-        "tcp" | "unix" => run(engine, context, stream, origin, &limits).await,
+        "tcp" | "unix" => {
+            let pacer = stream.pacer();
+            run(engine, context, stream, (origin, pacer), &limits).await
+        }
         // Boxed: a TCP connection's task need not be as large as a WebSocket's.
         "ws" | "ws+unix" => {
             Box::pin(serve_websocket(
@@ -80,18 +83,19 @@ async fn serve_websocket(
     origin: Origin,
     limits: Limits,
 ) -> Result<(), Error> {
+    let pacer = stream.pacer();
     let accepted =
         tokio::time::timeout(limits.handshake_timeout, websocket::accept(stream, paths)).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
-    run(engine, context, stream, origin, &limits).await
+    run(engine, context, stream, (origin, pacer), &limits).await
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     engine: &Arc<Engine>,
     context: &Context,
     stream: S,
-    origin: Origin,
+    (origin, pacer): (Origin, Pacer),
     limits: &Limits,
 ) -> Result<(), Error> {
     let outbound = Arc::new(Outbound::default());
@@ -102,6 +106,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         context: context.clone(),
         stream,
         origin,
+        pacer,
         id,
         outbound,
         writing: VecDeque::new(),
@@ -171,6 +176,7 @@ struct Link<S> {
     context: Context,
     stream: S,
     origin: Origin,
+    pacer: Pacer,
     id: ConnectionId,
     outbound: Arc<Outbound>,
     writing: VecDeque<Piece>,
@@ -218,6 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let answer = ready!(waiting.as_mut().poll(cx));
         self.login = None;
         let answer = answer.map(|account| {
+            self.pacer.pace_for(Some(&account));
             let watched = account.clone();
             let mut revoked: Waiting<()> = Box::pin(async move { watched.revoked().await });
             // Polled once, to be woken from then on.

@@ -38,6 +38,7 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         login_failures: 0,
         plugin,
     };
+    client.keep_to_rates();
     let mut input = vec![0; INPUT];
     loop {
         if !client.answer_requests().await? {
@@ -107,6 +108,12 @@ impl TcpFiles {
 }
 
 impl Client {
+    /// Whoever it is now has rates of its own, or none.
+    fn keep_to_rates(&self) {
+        let account = self.who.as_ref().map(View::account);
+        self.stream.pacer().pace_for(account);
+    }
+
     /// How long its next request may take.
     fn patience(&self) -> Duration {
         let idle = self.limits.get().idle_timeout;
@@ -146,6 +153,7 @@ impl Client {
         match found {
             Some(who) => {
                 self.who = Some(who);
+                self.keep_to_rates();
                 self.login_failures = 0;
             }
             None => self.login_failures += 1,

@@ -7,7 +7,6 @@
 
 mod current;
 mod gate;
-mod http;
 mod known;
 
 use std::time::Duration;
@@ -16,7 +15,6 @@ use polyport_abi::limits::{LimitValues, REFUSED_ADDRESS, REFUSED_RATE};
 
 pub use current::Current;
 pub(crate) use gate::{Admission, Gate};
-pub use http::http_busy;
 pub use known::Known;
 
 /// What stands for a time without a limit: ten years, so that it can be added to an instant.

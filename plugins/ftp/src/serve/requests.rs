@@ -215,6 +215,8 @@ impl Session {
         let (peer, local) = (self.peer, self.local);
         let context = self.service.context.clone();
         let guard = self.data_guard();
+        let pacer = self.stream.pacer().sibling();
+        pacer.pace_for(self.login.as_ref().map(|login| login.files.account()));
         let connect = async move {
             let wait = async {
                 match (endpoint, listener, peer.ip(), local.ip()) {
@@ -228,7 +230,7 @@ impl Session {
                 }
             };
             let stream = match tokio::time::timeout(limit, wait).await {
-                Ok(Ok(stream)) => context.stream(stream, DATA),
+                Ok(Ok(stream)) => context.stream(stream, DATA).with_pacer(pacer),
                 Ok(Err(error)) => return Err(Stopped::NoConnection(error.to_string())),
                 Err(_) => {
                     let limit = limit.as_secs();
