@@ -17,6 +17,8 @@ impl Authorizer for Rights {
     fn may_subscribe(&self, topic_filter: &str) -> Extent {
         if self.0.allows(Action::Subscribe, topic_filter) {
             Extent::Every
+        } else if self.0.allows_some(topic_filter) {
+            Extent::Some
         } else {
             Extent::None
         }

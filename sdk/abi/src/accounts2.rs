@@ -37,7 +37,7 @@ pub struct AccountsV2 {
     /// JSON of an account: `name` (login), `id` (section), `home` (absolute path or null), `rate_up` and
     /// `rate_down` (bytes a second or null), `quota` (bytes or null).
     pub describe: extern "C" fn(account: AccountHandle) -> RVec<u8>,
-    /// As in `accounts/1`.
+    /// As in `accounts/1`, and for [`ACTION_SUBSCRIBE_SOME`].
     pub allows: extern "C" fn(account: AccountHandle, action: u32, target: RSlice<'_, u8>) -> bool,
     /// Whether the session may go on: the account and the token it logged in with are as they were, neither
     /// removed, changed, disabled nor expired.
@@ -95,6 +95,10 @@ pub const DENIED_NOT_HERE: u32 = 3;
 pub const DENIED_TOO_MANY_SESSIONS: u32 = 4;
 /// A password is only taken over a secure connection.
 pub const DENIED_NEEDS_TLS: u32 = 5;
+
+/// Receive some of the topics that a topic filter stands for. Whoever goes by this has to ask for
+/// [`ACTION_SUBSCRIBE`](crate::accounts::ACTION_SUBSCRIBE) of a topic before he hands on what is published to it.
+pub const ACTION_SUBSCRIBE_SOME: u32 = 9;
 
 /// From the client to the server.
 pub const UP: u32 = 0;

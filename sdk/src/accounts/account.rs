@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use polyport_abi::accounts::AccountHandle;
-use polyport_abi::accounts2::{DOWN, UP};
+use polyport_abi::accounts2::{ACTION_SUBSCRIBE_SOME, DOWN, UP};
 
 use super::table::Table;
 use super::{Action, Denied, Inner};
@@ -126,6 +126,14 @@ impl Account {
     pub fn allows(&self, action: Action, target: &str) -> bool {
         let Held { table, handle } = self.seat.shared.held;
         table.allows(handle, action as u32, target.as_bytes())
+    }
+
+    /// Whether it may receive some of the topics that a topic filter stands for, though not all of them: then
+    /// [`Action::Subscribe`] has to be asked for each topic before what is published to it is handed on.
+    #[must_use]
+    pub fn allows_some(&self, topic_filter: &str) -> bool {
+        let Held { table, handle } = self.seat.shared.held;
+        table.allows(handle, ACTION_SUBSCRIBE_SOME, topic_filter.as_bytes())
     }
 
     /// False once the account, or the token it was reached by, was removed, changed, disabled or expired.

@@ -7,7 +7,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 
 use super::{Options, Outcome};
-use crate::accounts::{ANONYMOUS, AccountList, Action, Decision, Question, Token, decide};
+use crate::accounts::{
+    ANONYMOUS, AccountList, Action, Decision, Question, Token, allows_some, decide,
+};
 use crate::config::{Config, did_you_mean, shown};
 
 /// Arguments of `polyport user can`.
@@ -40,7 +42,7 @@ fn action(word: &str) -> Result<Action, String> {
 }
 
 impl Command {
-    /// Prints `allowed` and why; `denied` is a failure. An account or a service that is not there is
+    /// Prints `allowed` and why; `denied` is a failure. A topic filter is allowed if some of its topics are. An account or a service that is not there is
     /// wrong usage.
     pub fn run(self, options: &Options) -> Outcome {
         let config = Config::load(&options.source())?;
@@ -101,7 +103,8 @@ impl Command {
             client_id: self.client_id.as_deref(),
             token,
         };
-        let decision = decide(account, &question, SystemTime::now());
+        let now = SystemTime::now();
+        let decision = decide(account, &question, now);
         let (Decision::Allowed(cause) | Decision::Denied(cause)) = decision;
         let why = match cause.origin(account, &self.service) {
             None => cause.to_string(),
@@ -115,6 +118,11 @@ impl Command {
         };
         Some(match decision {
             Decision::Allowed(_) => Ok(why),
+            Decision::Denied(_)
+                if self.action == Action::Subscribe && allows_some(account, &question, now) =>
+            {
+                Ok(format!("for some of its topics, not for all: {why}"))
+            }
             Decision::Denied(_) => Err(why),
         })
     }
