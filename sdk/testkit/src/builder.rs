@@ -79,6 +79,7 @@ pub struct Builder {
     packages: Vec<String>,
     config: Option<String>,
     host_keys: String,
+    folders: String,
     accounts: Option<String>,
     files: Vec<(PathBuf, Vec<u8>)>,
     args: Vec<String>,
@@ -175,6 +176,13 @@ impl Builder {
         self
     }
 
+    /// Adds `[folders.NAME]` with these lines.
+    pub fn folder(mut self, name: &str, toml: &str) -> Self {
+        self.folders
+            .push_str(&format!("\n[folders.{name}]\n{toml}\n"));
+        self
+    }
+
     /// Uses this whole polyport.toml instead of one made from the services.
     pub fn config(mut self, toml: &str) -> Self {
         self.config = Some(toml.into());
@@ -262,6 +270,7 @@ impl Builder {
             "[host]\nplugins = \"plugins\"\naccounts = \"accounts.ini\"\nstate = \"state\"\ncontrol = \"control.sock\"\n",
         );
         text.push_str(&self.host_keys);
+        text.push_str(&self.folders);
         for Service {
             name,
             plugin,
