@@ -2,12 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use polyport_testkit::{Host, PATIENCE};
+use rustls::ClientConfig;
+
+use super::tls::Wire;
 
 /// A control connection whose greeting was read.
 pub struct Session {
-    control: BufReader<TcpStream>,
+    control: BufReader<Wire>,
     pub greeting: String,
 }
 
@@ -17,12 +21,46 @@ impl Session {
     }
 
     pub fn over(control: TcpStream) -> Self {
+        Self::over_wire(Wire::Clear(control))
+    }
+
+    pub fn over_wire(control: Wire) -> Self {
         let mut session = Self {
             control: BufReader::new(control),
             greeting: String::new(),
         };
         session.greeting = session.reply();
         session
+    }
+
+    /// AUTH TLS and the handshake.
+    pub fn secure(mut self, client: &Arc<ClientConfig>) -> Self {
+        let reply = self.command("AUTH TLS");
+        assert!(reply.starts_with("234 "), "{reply}");
+        assert!(self.control.buffer().is_empty(), "more than the reply");
+        self.control = BufReader::new(self.control.into_inner().secure(client));
+        self
+    }
+
+    /// Logs in over TLS, data connections with it as well.
+    pub fn login_secure(host: &Host, client: &Arc<ClientConfig>) -> Self {
+        let mut session = Self::connect(host, "ftp").secure(client);
+        for (command, reply) in [
+            ("USER xzz", "331 "),
+            ("PASS 123456", "230 "),
+            ("PBSZ 0", "200 "),
+            ("PROT P", "200 "),
+            ("TYPE I", "200 "),
+        ] {
+            let got = session.command(command);
+            assert!(got.starts_with(reply), "{command}: {got}");
+        }
+        session
+    }
+
+    /// A passive data connection with TLS.
+    pub fn secure_data(&mut self, client: &Arc<ClientConfig>) -> Wire {
+        Wire::Clear(self.data()).secure(client)
     }
 
     /// Logs in and panics unless it is let in.
@@ -48,6 +86,7 @@ impl Session {
         self.control
             .get_mut()
             .write_all(format!("{command}\r\n").as_bytes())
+            .and_then(|()| self.control.get_mut().flush())
             .unwrap();
     }
 

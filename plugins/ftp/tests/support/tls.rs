@@ -1,11 +1,14 @@
 //! Certificates for a test's host, and connections that may have TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::sync::Arc;
 
 use polyport_testkit::{Builder, Host};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    SanType,
+};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -31,7 +34,7 @@ pub struct Pair {
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
+        let mut params = named("an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -42,17 +45,17 @@ impl Authority {
 
     /// A certificate of the host.
     pub fn server(&self) -> Pair {
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        self.sign(CertificateParams::new(names).unwrap())
+        let mut params = named("localhost");
+        params.subject_alt_names = vec![
+            SanType::DnsName("localhost".try_into().unwrap()),
+            SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
+        ];
+        self.sign(params)
     }
 
     /// A certificate of a client.
     pub fn client(&self, common_name: &str) -> Pair {
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        self.sign(params)
+        self.sign(named(common_name))
     }
 
     fn sign(&self, params: CertificateParams) -> Pair {
@@ -66,7 +69,10 @@ impl Authority {
     /// A host with the FTP service alone, explicit on `ftp` and implicit on `ftps`.
     pub fn builder(&self) -> Builder {
         let pair = self.server();
+        let name = "name = xzz\n";
+        let accounts = super::ACCOUNTS.replace(name, &format!("{name}certificate = CN=xzz\n"));
         super::builder()
+            .accounts(&accounts)
             .file("tls/cert.pem", pair.cert)
             .file("tls/key.pem", pair.key)
             .file("tls/ca.pem", self.pem())
@@ -75,6 +81,7 @@ impl Authority {
                 &["127.0.0.1:{port:ftp}", "ftps://127.0.0.1:{port:ftps}"],
             )
             .keys("ftp", TLS)
+            .keys("ftp", "require_tls = true")
     }
 
     /// A client that trusts this authority. Connections of one configuration share their sessions.
@@ -99,6 +106,15 @@ impl Authority {
                 .unwrap(),
         })
     }
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params
 }
 
 /// A connection that has TLS or has not.
@@ -130,13 +146,13 @@ impl Wire {
         }
     }
 
-    /// Ends what is sent, TLS first.
+    /// Ends what is sent, TLS first. The other end may have closed already.
     pub fn finish(&mut self) {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
-            stream.flush().unwrap();
+            let _ = stream.flush();
         }
-        self.tcp().shutdown(Shutdown::Write).unwrap();
+        let _ = self.tcp().shutdown(Shutdown::Write);
     }
 }
 
