@@ -250,9 +250,16 @@ fn can_tells_the_line_that_decides_and_by_its_exit_code_what() {
         folder.done(&["can", "alice", "mqtt", "subscribe", "a/+"], ""),
         format!("allowed: {}\n", place(7, "alice.allow.1.mqtt = all #"))
     );
+    assert_eq!(
+        folder.done(&["can", "alice", "mqtt", "subscribe", "#"], ""),
+        format!(
+            "allowed: for some of its topics, not for all: {}\n",
+            place(6, "alice.deny.1 = subscribe secret/#")
+        )
+    );
     for (arguments, said) in [
         (
-            ["can", "alice", "mqtt", "subscribe", "#"],
+            ["can", "alice", "mqtt", "subscribe", "secret/#"],
             place(6, "alice.deny.1 = subscribe secret/#"),
         ),
         (
@@ -350,4 +357,151 @@ fn a_missing_configuration_is_named() {
         "{said}"
     );
     assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
+fn a_token_is_printed_once_and_written_as_its_hash() {
+    let folder = Folder::new(Some(TUTORIAL));
+    let scopes = ["--scope", "files: read /fw/**", "--scope", "publish t/%u"];
+    let arguments = [
+        &["token", "add", "xzz", "--expires", "2999-01-01"],
+        &scopes[..],
+    ]
+    .concat();
+    let output = folder.user(&arguments, "");
+    assert_eq!(output.status.code(), Some(0));
+    let token = String::from_utf8(output.stdout).unwrap();
+    let token = token.trim_end();
+    assert!(token.starts_with("pp_") && token.len() == 35, "{token}");
+    let hash = {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(token);
+        hash.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let line = format!(
+        "token.token-1 = sha256:{hash} expires=2999-01-01 scope=files: read /fw/** | publish t/%u\n"
+    );
+    // Behind the keys of its section; nothing else changes.
+    let expected = TUTORIAL.replace(
+        "expore = 2022-01-01\n",
+        &format!("expore = 2022-01-01\n{line}"),
+    );
+    assert_eq!(folder.accounts(), expected);
+    let output = folder.user(
+        &[
+            "token",
+            "add",
+            "username",
+            "--name",
+            "ci",
+            "--expires",
+            "never",
+        ],
+        "",
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        folder.done(&["token", "list"], ""),
+        "ACCOUNT   TOKEN    STATE  EXPIRES               SCOPE\n\
+         xzz       token-1  valid  2999-01-02T00:00:00Z  files: read /fw/** | publish t/%u\n\
+         username  ci       valid  never                 all\n"
+    );
+    assert!(
+        folder
+            .done(&["token", "list", "username"], "")
+            .lines()
+            .count()
+            == 2
+    );
+    assert_eq!(
+        folder.done(&["token", "remove", "username", "ci"], ""),
+        "removed the token ci of username\n"
+    );
+    assert_eq!(folder.accounts(), expected);
+}
+
+#[test]
+fn a_token_that_cannot_be_is_refused_and_nothing_is_written() {
+    let folder = Folder::new(Some(TUTORIAL));
+    fn add<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["token", "add", "xzz", "--expires", "30d"], arguments].concat()
+    }
+    for (arguments, code) in [
+        (vec!["token", "add", "xzz"], 2),
+        (vec!["token", "add", "xzz", "--expires", "soon"], 2),
+        (vec!["token", "add", "nobody", "--expires", "30d"], 1),
+        (add(&["--name", "CI"]), 2),
+        (add(&["--scope", "reed /x"]), 1),
+        (add(&["--scope", "read /x | write /y"]), 1),
+        (vec!["token", "list", "nobody"], 1),
+        (vec!["token", "remove", "xzz", "ci"], 1),
+    ] {
+        folder.failed(&arguments, "", code);
+        assert_eq!(folder.accounts(), TUTORIAL, "{arguments:?}");
+    }
+    let taken = add(&["--name", "ci"]);
+    folder.user(&taken, "");
+    assert_eq!(
+        folder.failed(&taken, "", 1),
+        "polyport: xzz has a token \"ci\" already\n"
+    );
+}
+
+#[test]
+fn can_tells_what_a_token_and_a_client_may_do() {
+    let hash = "ab".repeat(32);
+    let folder = Folder::new(Some(&format!(
+        "[a]\nallow.1 = read /**\nallow.2 = publish dev/%c/#\ntoken.ci = sha256:{hash} scope=read /fw/**\n\
+         token.old = sha256:{} expires=2001-01-01\n",
+        "cd".repeat(32)
+    )));
+    fs::write(
+        folder.path("polyport.toml"),
+        "[services.files]\nplugin = \"http-files\"\n[services.mqtt]\nplugin = \"mqtt\"\n",
+    )
+    .unwrap();
+    let file = folder.path("accounts.ini");
+    let file = file.display();
+    let can = |arguments: &[&str]| {
+        let arguments = [&["can", "a"], arguments].concat();
+        let output = folder.user(&arguments, "");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let allowed = |why: &str| (Some(0), format!("allowed: {why}\n"));
+    let denied = |why: &str| (Some(1), format!("polyport: denied: {why}\n"));
+    let read = |target, more: &[&str]| can(&[&["files", "read", target], more].concat());
+    assert_eq!(
+        read("/fw/x", &["--token", "ci"]),
+        allowed(&format!("{file}:2: a.allow.1 = read /**"))
+    );
+    assert_eq!(
+        read("/x", &["--token", "ci"]),
+        denied(&format!(
+            "the scope of the token does not allow it, {file}:4: a.token.ci = scope=read /fw/**"
+        ))
+    );
+    assert_eq!(
+        read("/fw/x", &["--token", "old"]),
+        denied(&format!(
+            "the token is expired, {file}:5: a.token.old = expires=2001-01-01"
+        ))
+    );
+    let wrong = read("/fw/x", &["--token", "c"]);
+    assert_eq!(wrong.0, Some(2));
+    assert!(
+        wrong
+            .1
+            .contains("a has no token \"c\", did you mean \"ci\"?"),
+        "{}",
+        wrong.1
+    );
+    let publish = |more: &[&str]| can(&[&["mqtt", "publish", "dev/d1/t"], more].concat());
+    assert_eq!(
+        publish(&["--client-id", "d1"]),
+        allowed(&format!("{file}:3: a.allow.2 = publish dev/%c/#"))
+    );
+    assert_eq!(publish(&[]).0, Some(1));
 }
