@@ -113,6 +113,21 @@ pub fn mosquitto(place: Place) -> Outcome<Peer> {
 
 /// nginx as Debian configures it, less its access log, serving the folder `www`.
 pub fn nginx(place: Place) -> Outcome<Peer> {
+    let listen = place.port.to_string();
+    nginx_with(place, &listen, "")
+}
+
+/// The same by HTTPS, with a certificate and a key that lie in its folder.
+pub fn nginx_tls(place: Place, cert: &str, key: &str) -> Outcome<Peer> {
+    let listen = format!("{} ssl", place.port);
+    let dir = place.text();
+    let keys = format!(
+        " ssl_certificate {dir}/{cert}; ssl_certificate_key {dir}/{key}; ssl_protocols TLSv1.2 TLSv1.3;"
+    );
+    nginx_with(place, &listen, &keys)
+}
+
+fn nginx_with(place: Place, listen: &str, keys: &str) -> Outcome<Peer> {
     let program = program("nginx")?;
     let dir = place.text();
     let temp_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -124,8 +139,7 @@ pub fn nginx(place: Place) -> Outcome<Peer> {
          events {{ worker_connections 1024; }}\n\
          http {{\n{temp_paths}  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  \
          types {{ text/html html; application/json json; }}\n  default_type application/octet-stream;\n  \
-         server {{ listen 127.0.0.1:{}; root {dir}/www; }}\n}}\n",
-        place.port
+         server {{ listen 127.0.0.1:{listen};{keys} root {dir}/www; }}\n}}\n"
     );
     let config = place.write("nginx.conf", &config)?;
     let mut command = Command::new(program);

@@ -10,13 +10,22 @@ const SECONDS: u32 = 3;
 
 /// Requests `path` again and again; anything but success is an error.
 pub fn run(server: &Server, path: &str) -> Outcome<Moved> {
+    run_url(&format!("http://127.0.0.1:{}{path}", server.port))
+}
+
+/// The same by HTTPS, whoever the server says it is.
+pub fn run_tls(server: &Server, path: &str) -> Outcome<Moved> {
+    run_url(&format!("https://127.0.0.1:{}{path}", server.port))
+}
+
+fn run_url(url: &str) -> Outcome<Moved> {
     let wrk = clients::find("wrk").ok_or("no wrk: run `cargo xtask clients` as root")?;
     let mut command = Command::new(wrk);
     command
         .arg("-t1")
         .arg(format!("-c{CONNECTIONS}"))
         .arg(format!("-d{SECONDS}s"));
-    command.arg(format!("http://127.0.0.1:{}{path}", server.port));
+    command.arg(url);
     let output = command
         .output()
         .map_err(|e| format!("cannot run wrk: {e}"))?;
