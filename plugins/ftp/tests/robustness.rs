@@ -267,3 +267,34 @@ fn names_that_a_rule_denies_are_neither_listed_nor_moved_with_their_folder() {
     assert!(session.command("RNFR /pub/open").starts_with("350 "));
     assert!(session.command("RNTO /pub/opened").starts_with("250 "));
 }
+
+#[test]
+fn a_listing_of_a_hundred_thousand_names_is_sent_in_pieces() {
+    const COUNT: usize = 100_000;
+    let host = builder().start();
+    let folder = files(&host).join("many");
+    fs::create_dir(&folder).unwrap();
+    let name = |number: usize| format!("{number:06}-{}", "x".repeat(100));
+    for number in 0..COUNT {
+        fs::File::create(folder.join(name(number))).unwrap();
+    }
+    let mut session = Session::login(&host, "xzz", "123456");
+    session.fetch("LIST").unwrap();
+    let before = host.peak_memory();
+    let listed = String::from_utf8(session.fetch("NLST many").unwrap()).unwrap();
+    let mut names: Vec<&str> = listed.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names.len(), COUNT);
+    assert_eq!(names[0], format!("many/{}", name(0)));
+    names.dedup();
+    assert_eq!(names.len(), COUNT, "each once");
+    let lines = session.fetch("LIST many").unwrap().len();
+    let more = host.peak_memory() - before;
+    assert!(
+        more < (lines as u64) / 2,
+        "{more} bytes more for {lines} bytes of lines"
+    );
+    let refused = session.command("STAT many");
+    assert!(refused.contains("use LIST"), "{refused}");
+    assert_eq!(session.command("NOOP"), "200 NOOP ok.");
+}
