@@ -24,10 +24,11 @@ pub struct Resting {
     shared: Arc<Shared>,
 }
 
-/// The account's limits of bytes a second, which all of its sessions share.
+/// The account's limits of bytes a second, which all of its sessions share. Holding on to it counts as no
+/// session.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    account: Account,
+    account: Resting,
     up: bool,
     down: bool,
 }
@@ -161,7 +162,7 @@ impl Account {
         let described = self.seat.shared.described();
         let (up, down) = (described.rate_up.is_some(), described.rate_down.is_some());
         (up || down).then(|| Pace {
-            account: self.clone(),
+            account: self.resting(),
             up,
             down,
         })
@@ -252,7 +253,7 @@ impl Pace {
         if !limited {
             return Duration::ZERO;
         }
-        let Held { table, handle } = self.account.seat.shared.held;
+        let Held { table, handle } = self.account.shared.held;
         Duration::from_nanos(table.pace(handle, direction, bytes as u64))
     }
 }
