@@ -288,7 +288,8 @@ fn vsftpd_conf_with_tls_becomes_an_ftps_service() {
             "listen=YES\nlisten_port={port:ftp}\nlisten_address=127.0.0.1\nanonymous_enable=NO\nlocal_enable=YES\n\
              write_enable=YES\nchroot_local_user=YES\nssl_enable=YES\nrsa_cert_file=cert.pem\n\
              rsa_private_key_file=key.pem\nca_certs_file=cert.pem\nvalidate_cert=YES\nssl_tlsv1=YES\nssl_sslv3=NO\n\
-             implicit_ssl=YES\nforce_anon_data_ssl=YES\nstrict_ssl_read_eof=YES\nssl_ciphers=HIGH\n",
+             implicit_ssl=YES\nforce_anon_data_ssl=YES\nstrict_ssl_read_eof=YES\nssl_ciphers=HIGH\n\
+             allow_writeable_chroot=YES\n",
         ),
     )
     .unwrap();

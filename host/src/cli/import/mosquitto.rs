@@ -88,11 +88,6 @@ pub fn accounts(plan: &mut Plan, passwords: Option<&Text>, acl: Option<&Text>) -
         }
     }
     join(plan, &common.patterns);
-    plan.notes.push(format!(
-        "{}: a subscription is refused here unless all of its topics may be read; mosquitto grants it and holds the \
-         messages back",
-        acl.file.display()
-    ));
     Some(common)
 }
 

@@ -1,10 +1,10 @@
 //! mosquitto.conf: `OPTION VALUE` a line, where `listener` begins another listener.
 
+mod listener;
+
 use std::error::Error;
-use std::net::IpAddr;
 
-use toml_edit::{Array, Value};
-
+use self::listener::Listener;
 use super::plan::Plan;
 use super::{Line, Text, mosquitto};
 
@@ -44,18 +44,45 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "per_listener_settings",
         "two services have two lists of settings",
     ),
-    ("cafile", "TLS is not available yet"),
-    ("certfile", "TLS is not available yet"),
-    ("keyfile", "TLS is not available yet"),
+    ("include_dir", "import its files one by one"),
+    (
+        "pid_file",
+        "the control socket is in its place: \"polyport status\"",
+    ),
+    (
+        "autosave_interval",
+        "what is acknowledged is on disk already",
+    ),
+    (
+        "autosave_on_changes",
+        "what is acknowledged is on disk already",
+    ),
+    ("set_tcp_nodelay", "it is always set"),
+    (
+        "message_size_limit",
+        "limits.max_packet, which is for whole packets",
+    ),
+    (
+        "allow_duplicate_messages",
+        "overlapping subscriptions bring one message",
+    ),
+    ("capath", "tls.client_ca, which is one file"),
+    (
+        "crlfile",
+        "nothing is looked up: name certificates by sha256 in accounts.ini",
+    ),
+    ("ciphers", "the cipher suites are not a choice"),
+    ("ciphers_tls1.3", "the cipher suites are not a choice"),
+    ("dhparamfile", "the cipher suites are not a choice"),
+    (
+        "use_subject_as_username",
+        "`certificate = CN=NAME` in accounts.ini",
+    ),
+    (
+        "use_username_as_clientid",
+        "rules with %u are for users, those with %c for client ids",
+    ),
 ];
-
-/// A listening address being read.
-struct Listener {
-    place: String,
-    port: String,
-    address: Option<String>,
-    websockets: bool,
-}
 
 /// The service and the accounts of `file` and of those that it names.
 pub fn import(file: &Text, service: &str) -> Result<Plan, Box<dyn Error>> {
@@ -74,40 +101,49 @@ pub fn import(file: &Text, service: &str) -> Result<Plan, Box<dyn Error>> {
             }
             "listener" | "port" => {
                 bridge = false;
-                let (port, address) = value.split_once([' ', '\t']).unwrap_or((value, ""));
-                let address = address.trim();
-                listeners.push(Listener {
-                    place: line.place,
-                    port: port.to_owned(),
-                    address: (!address.is_empty()).then(|| address.to_owned()),
-                    websockets: false,
-                });
+                if listeners.first().is_some_and(|first| first.is_implied) {
+                    plan.note(
+                        &line.place,
+                        "options above that are about a listener are left out: they are those of none",
+                    );
+                    listeners.clear();
+                }
+                listeners.push(Listener::named(&line, value));
             }
-            "bind_address" => match listeners.first_mut() {
-                Some(listener) => listener.address = Some(value.to_owned()),
-                None => listeners.push(Listener {
-                    place: line.place,
-                    port: "1883".to_owned(),
-                    address: Some(value.to_owned()),
-                    websockets: false,
-                }),
-            },
-            "protocol" => match listeners.last_mut() {
-                Some(listener) => listener.websockets = value == "websockets",
-                None => plan.note(&line.place, "protocol: expected a listener above"),
-            },
+            "bind_address" => {
+                if listeners.is_empty() {
+                    listeners.push(Listener::implied(&line));
+                }
+                listeners[0].bind(value);
+            }
             "password_file" => passwords = Some(file.read_named(value)?),
             "acl_file" => acl = Some(file.read_named(value)?),
             "allow_anonymous" => anonymous = Some(value == "true"),
-            _ => setting(&mut plan, &line, option, value),
+            _ => {
+                let taken = match listeners.last_mut() {
+                    Some(listener) => listener.take(&mut plan, &line, option, value),
+                    None => {
+                        let mut implied = Listener::implied(&line);
+                        let taken = implied.take(&mut plan, &line, option, value);
+                        listeners.extend(taken.then_some(implied));
+                        taken
+                    }
+                };
+                if !taken {
+                    setting(&mut plan, &line, option, value);
+                }
+            }
         }
     }
-    let listen: Array = addresses(&mut plan, &listeners).into_iter().collect();
-    plan.keys.push(("listen", listen.into()));
+    listener::keys(&mut plan, &listeners);
     let common = mosquitto::accounts(&mut plan, passwords.as_ref(), acl.as_ref());
+    if listeners.iter().any(|one| one.names_by_certificate) {
+        name_by_certificates(&mut plan);
+    }
+    let is_open = listeners.iter().any(|one| !one.is_implied);
     match anonymous {
         // mosquitto 2 lets everybody in from this machine if it has no listener of its own.
-        None if !listeners.is_empty() => plan.notes.push(format!(
+        None if is_open => plan.notes.push(format!(
             "{}: allow_anonymous is not there, which mosquitto 2 takes for false and mosquitto 1 for true: \
              [anonymous] is not written",
             file.file.display()
@@ -115,7 +151,7 @@ pub fn import(file: &Text, service: &str) -> Result<Plan, Box<dyn Error>> {
         Some(false) => {}
         Some(true) | None => {
             let mut section = mosquitto::anonymous(service, common.as_ref());
-            if !listeners.is_empty() {
+            if is_open {
                 section.add("from", "any");
             }
             plan.sections.push(section);
@@ -137,9 +173,6 @@ fn setting(plan: &mut Plan, line: &Line<'_>, option: &str, value: &str) {
         }
     } else if let Some(key) = SWITCHES.iter().find(|known| **known == option) {
         plan.set(key, value == "true");
-    } else if option == "max_connections" {
-        // -1 is no limit there, 0 here.
-        plan.limit("max_connections", number.unwrap_or(0).max(0));
     } else if option == "max_packet_size" {
         match number {
             Some(0) => plan.limit("max_packet", 268_435_460),
@@ -167,34 +200,23 @@ fn setting(plan: &mut Plan, line: &Line<'_>, option: &str, value: &str) {
     }
 }
 
-fn addresses(plan: &mut Plan, listeners: &[Listener]) -> Vec<Value> {
-    let mut listen = Vec::new();
-    if listeners.is_empty() {
-        listen.extend(["127.0.0.1:1883".into(), "[::1]:1883".into()]);
-    }
-    for listener in listeners {
-        let scheme = if listener.websockets { "ws" } else { "" };
-        let separator = if listener.websockets { "://" } else { "" };
-        let port = &listener.port;
-        let mut add = |host: &str| listen.push(format!("{scheme}{separator}{host}:{port}").into());
-        match listener.address.as_deref() {
-            None => ["0.0.0.0", "[::]"].into_iter().for_each(&mut add),
-            Some("localhost") => ["127.0.0.1", "[::1]"].into_iter().for_each(&mut add),
-            Some(path) if port == "0" => {
-                let plus = if listener.websockets { "+" } else { "" };
-                listen.push(format!("{scheme}{plus}unix:{path}").into());
-            }
-            Some(address) => match address.parse() {
-                Ok(IpAddr::V4(address)) => add(&address.to_string()),
-                Ok(IpAddr::V6(address)) => add(&format!("[{address}]")),
-                Err(_) => plan.note(
-                    &listener.place,
-                    format_args!("listener: expected an IP address, got the name {address:?}"),
-                ),
-            },
+/// `use_identity_as_username`: the common name of a certificate is the user.
+fn name_by_certificates(plan: &mut Plan) {
+    for section in &mut plan.sections {
+        let Some(name) = section.login().map(str::to_owned) else {
+            continue;
+        };
+        if name.contains(',') || name.trim() != name {
+            plan.notes.push(format!(
+                "use_identity_as_username: {name:?} cannot be named by a list of certificates"
+            ));
+        } else {
+            section.add("certificate", format!("CN={name}"));
         }
     }
-    listen
+    plan.notes.push(
+        "use_identity_as_username: an account that neither file names needs `certificate = CN=NAME`".to_owned(),
+    );
 }
 
 /// `14d` in seconds; a month has 30 days, a year 365.
