@@ -5,7 +5,6 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ::http::StatusCode;
 use hyper_util::rt::TokioIo;
@@ -16,13 +15,10 @@ use super::super::Handler;
 use super::super::access_log;
 use super::super::activity::{Activity, Phase, Revocation};
 use super::super::timed::Timed;
+use super::incoming::LINGER;
 use super::service::Service;
 use super::tell;
 use crate::Error;
-
-/// How long a client may go on sending a body that nobody reads. Closing at once would make its
-/// kernel throw away the response that tells why (RFC 9112, 9.6).
-const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve<S, H>(
     stream: Timed<S>,
@@ -65,6 +61,7 @@ where
     // A client that is gone already needs no farewell.
     let closed = stream.shutdown().await;
     if closed.is_ok() && activity.body_unread() {
+        // Closing at once would make its kernel throw away the response that tells why (RFC 9112, 9.6).
         let _ = tokio::time::timeout(LINGER, discard(&mut stream)).await;
     }
     served.map_err(|error| {

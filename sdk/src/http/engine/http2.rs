@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +20,7 @@ use super::super::Handler;
 use super::super::activity::{Activity, Revocation};
 use super::super::exchange::Exchange;
 use super::super::timed::Timed;
+use super::incoming::{LINGER, read_out};
 use super::service::Service;
 use super::tell;
 use crate::Error;
@@ -41,6 +43,7 @@ where
         activity: Arc::clone(&activity),
         tasks: Arc::default(),
     };
+    let left = service.left();
     let mut builder = hyper::server::conn::http2::Builder::new(begun.clone());
     builder
         .max_concurrent_streams(MAX_STREAMS)
@@ -57,8 +60,15 @@ where
             connection.as_mut().graceful_shutdown();
         }
         let served = connection.as_mut().poll(cx);
-        tasks.extend(begun.take());
-        while let Poll::Ready(Some(())) = tasks.poll_next_unpin(cx) {}
+        loop {
+            tasks.extend(begun.take());
+            while let Poll::Ready(Some(())) = tasks.poll_next_unpin(cx) {}
+            let unread = std::mem::take(&mut *left.lock().unwrap_or_else(PoisonError::into_inner));
+            if unread.is_empty() {
+                break;
+            }
+            tasks.extend(unread.into_iter().map(Task::discard));
+        }
         served
     })
     .await
@@ -104,6 +114,19 @@ struct Task {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     exchange: Option<Arc<Exchange>>,
     revocation: Revocation,
+}
+
+impl Task {
+    /// Takes a body that nobody reads, for a while: a reset at once (RFC 9113, 8.1) makes some clients, curl 7.88
+    /// among them, throw away the response that tells why.
+    fn discard(body: Incoming) -> Self {
+        let discarded = async { drop(tokio::time::timeout(LINGER, read_out(body)).await) };
+        Self {
+            future: Box::pin(discarded),
+            exchange: None,
+            revocation: Revocation::default(),
+        }
+    }
 }
 
 impl Future for Task {

@@ -103,16 +103,17 @@ impl Drop for Pieces {
     fn drop(&mut self) {
         let activity = self.exchange.activity();
         let incoming = self.incoming.take().filter(|body| !body.is_end_stream());
-        // Where requests stand side by side, dropping it tells the client to stop.
-        let incoming = incoming.filter(|_| !activity.is_multiplexed());
         if let (false, Some(incoming)) = (self.ended, incoming) {
-            activity.set_body_unread(true);
+            activity.set_body_unread(!activity.is_multiplexed());
             if let Ok(mut unread) = self.unread.lock() {
                 *unread = Some(incoming);
             }
         }
     }
 }
+
+/// How long a client may go on sending a body that nobody reads.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Reads a body to its end; false if it has none.
 pub(super) async fn read_out(mut body: Incoming) -> bool {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
@@ -35,7 +35,11 @@ pub(super) struct Service<H> {
     server: Option<HeaderValue>,
     /// `Strict-Transport-Security` (RFC 6797), which counts over TLS alone.
     hsts: Option<HeaderValue>,
+    left: Left,
 }
+
+/// Bodies that nobody read, of requests side by side: whoever still sends one gets the answer first.
+pub(super) type Left = Arc<Mutex<Vec<Incoming>>>;
 
 impl<H> Service<H> {
     pub(super) fn new(
@@ -52,7 +56,12 @@ impl<H> Service<H> {
             options,
             activity,
             handler,
+            left: Left::default(),
         }
+    }
+
+    pub(super) fn left(&self) -> Left {
+        Arc::clone(&self.left)
     }
 }
 
@@ -99,7 +108,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
         };
         let (options, handler) = (Arc::clone(&self.options), Arc::clone(&self.handler));
         let (activity, server) = (Arc::clone(&self.activity), self.server.clone());
-        let hsts = self.hsts.clone();
+        let (hsts, left) = (self.hsts.clone(), Arc::clone(&self.left));
         Box::pin(async move {
             let answer = match unfit {
                 Some(problem) => Err(problem),
@@ -122,6 +131,10 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             if activity.is_multiplexed() {
                 for field in OF_CONNECTION {
                     response.headers.remove(field);
+                }
+                let rest = unread.lock().ok().and_then(|mut unread| unread.take());
+                if let (Some(rest), Ok(mut left)) = (rest, left.lock()) {
+                    left.push(rest);
                 }
                 return Ok(outgoing(response, &method, version, ending));
             }
