@@ -73,7 +73,7 @@ fn accounts_are_checked_and_warned_about() {
 fn plugins_are_found_and_judge_their_settings() {
     let folder = tempfile::tempdir().unwrap();
     let config = "[services.a]\nplugin = \"nowhere\"\n[services.f]\nplugin = \"ftp\"\n\
-                  [services.f.settings]\nroot = \"\"\npassive_ports = \"2000\"\n[services.off]\nenabled = false\n\
+                  [services.f.settings]\nsymlinks = \"up\"\npassive_ports = \"2000\"\n[services.off]\nenabled = false\n\
                   plugin = \"nowhere\"\n";
     fs::write(folder.path().join("polyport.toml"), config).unwrap();
     let built = polyport_testkit::library("polyport-ftp");
@@ -88,7 +88,7 @@ fn plugins_are_found_and_judge_their_settings() {
     );
     assert_eq!(
         lines[1],
-        "polyport.toml:6:1: services.f.settings.root: expected a folder, got \"\""
+        "polyport.toml:6:1: services.f.settings.symlinks: expected one of \"never\", \"inside\", \"follow\", got \"up\""
     );
     assert!(
         lines[2].starts_with("polyport.toml:7:1: services.f.settings.passive_ports: expected "),
