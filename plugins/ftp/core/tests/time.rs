@@ -327,3 +327,32 @@ fn auth_ends_a_login_in_clear() {
     client.send("PWD\r\n");
     assert!(client.replies().starts_with("530 "));
 }
+
+#[test]
+fn every_refusal_of_a_login_has_its_reply() {
+    for (denial, reply, counts) in [
+        (Denial::Credentials, "530 Login incorrect.", true),
+        (Denial::NotHere, "530 The account may not log in", true),
+        (
+            Denial::TooManySessions,
+            "530 The account has too many",
+            false,
+        ),
+        (Denial::NeedsTls, "530 Non-anonymous sessions must", false),
+        (Denial::Busy, "530 Too many logins", false),
+    ] {
+        let mut client = Client::connect();
+        for _ in 0..3 {
+            client.send("USER xzz\r\nPASS 123456\r\n");
+            assert!(matches!(
+                client.control.poll_request(),
+                Some(Request::Login { .. })
+            ));
+            client.answer(Answer::Denied(denial));
+            let replies = client.replies();
+            assert!(replies.contains(reply), "{denial:?}: {replies}");
+        }
+        // the third failure ends the connection, what is no failure does not
+        assert_eq!(client.control.is_closed(), counts, "{denial:?}");
+    }
+}
