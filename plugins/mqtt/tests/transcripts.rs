@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use polyport_testkit::Host;
-use transcript::{Case, Step};
+use transcript::Case;
 
 /// Longer cases are for the engine's own clock.
 const LONGEST: Duration = Duration::from_secs(7);
@@ -31,10 +31,6 @@ services = mqtt
 deny.denied = publish,subscribe denied/#
 deny.private = subscribe private/#
 ";
-
-/// For cases with wildcards, which would stand for topics that are denied.
-const ALLOWED: &str =
-    "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
 
 struct Live<'a> {
     host: &'a mut Host,
@@ -98,35 +94,24 @@ impl transcript::Broker for Live<'_> {
     }
 }
 
-fn needs_topic_rights(case: &Case) -> bool {
-    case.steps.iter().any(|(_, step)| {
-        matches!(step, Step::Send(_, bytes) if bytes.windows(7).any(|window| window == b"denied/" || window == b"private"))
-    })
-}
-
 #[test]
 fn every_transcript_replays_against_the_real_host() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/transcripts");
-    let mut by_settings: BTreeMap<(String, &str), Vec<Case>> = BTreeMap::new();
+    let mut by_settings: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in transcript::load(&folder) {
         if case.duration() <= LONGEST && !case.engine_only {
-            let accounts = if needs_topic_rights(&case) {
-                ACCOUNTS
-            } else {
-                ALLOWED
-            };
             by_settings
-                .entry((case.settings.clone(), accounts))
+                .entry(case.settings.clone())
                 .or_default()
                 .push(case);
         }
     }
-    let runs: Vec<((String, &str), Vec<Case>)> = by_settings
+    let runs: Vec<(String, Vec<Case>)> = by_settings
         .into_iter()
-        .flat_map(|(host, cases)| {
+        .flat_map(|(settings, cases)| {
             let runs: Vec<_> = cases
                 .chunks(30)
-                .map(|run| (host.clone(), run.to_vec()))
+                .map(|run| (settings.clone(), run.to_vec()))
                 .collect();
             runs
         })
@@ -137,8 +122,8 @@ fn every_transcript_replays_against_the_real_host() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some((host, cases)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let failed = play(&host.0, host.1, cases);
+                while let Some((settings, cases)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let failed = play(settings, cases);
                     failures.lock().unwrap().extend(failed);
                 }
             });
@@ -155,11 +140,11 @@ fn every_transcript_replays_against_the_real_host() {
     assert!(played > 90, "only {played} cases were played");
 }
 
-fn play(settings: &str, accounts: &str, cases: &[Case]) -> Vec<String> {
+fn play(settings: &str, cases: &[Case]) -> Vec<String> {
     let mut host = Host::builder()
         .service("mqtt")
         .settings("mqtt", settings)
-        .accounts(accounts)
+        .accounts(ACCOUNTS)
         .start();
     let play = |case| {
         let mut live = Live {
