@@ -4,6 +4,7 @@
 
 mod authority;
 mod clients;
+mod commands;
 mod config;
 mod self_signed;
 mod swap;

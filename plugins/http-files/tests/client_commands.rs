@@ -296,7 +296,6 @@ fn t34_wrong_usage_exits_with_2_and_failures_with_1() {
     for (args, said) in [
         (&["get"][..], "expected a URL, got nothing"),
         (&["get", "ftp://h/x"], "expected http://HOST[:PORT]/PATH"),
-        (&["get", "https://h/x"], "no TLS here yet"),
         (
             &["get", "http://h/x", "-s", "17"],
             "-s: expected 1 to 16, got \"17\"",

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use polyport_sdk::client::{
-    Address, Arguments, Failure, Partial, Progress, account, connect, with_retries,
+    Address, Arguments, Failure, Link, Partial, Progress, Transport, account, with_retries,
 };
 use serde::Deserialize;
 
@@ -18,7 +17,7 @@ pub(crate) const HELP: &str = "\
 login URL -u USER [OPTIONS]  try an account
 get URL [OPTIONS]            download a file
 
-URL is tcp://[USER[:PASSWORD]@]HOST[:PORT]/FILE; the port is 9999 where none is given.
+URL is tcp://[USER[:PASSWORD]@]HOST[:PORT]/FILE, or tls://…; the port is 9999 where none is given.
 
 get:
   -o, --output FILE         where to put it [the URL's last name]
@@ -28,6 +27,7 @@ get:
 both:
   -u, --user USER[:PASS]    account; the password else from:
       --password-file FILE  its first line; else POLYPORT_PASSWORD; else asked for
+      --cafile FILE         authorities to trust with tls:// [the system's]
 ";
 
 /// How long the server may be silent.
@@ -71,7 +71,10 @@ pub(crate) fn run(mut arguments: Vec<String>) -> Result<(), Failure> {
 }
 
 fn login(typed: Vec<String>) -> Result<(), Failure> {
-    let mut options = Arguments::read(typed, &["-u --user USER", "--password-file FILE"])?;
+    let mut options = Arguments::read(
+        typed,
+        &["-u --user USER", "--password-file FILE", Transport::CAFILE],
+    )?;
     let target = Target::read(&mut options)?;
     if target.account.is_none() {
         return Err(Failure::usage("-u: expected a user, got none"));
@@ -90,6 +93,7 @@ fn get(typed: Vec<String>) -> Result<(), Failure> {
             "--progress",
             "-u --user USER",
             "--password-file FILE",
+            Transport::CAFILE,
         ],
     )?;
     let retries = options.number("--retries", 5, 0, 100)?;
@@ -126,6 +130,7 @@ fn get(typed: Vec<String>) -> Result<(), Failure> {
 /// Where to, and as whom.
 struct Target {
     address: Address,
+    transport: Transport,
     account: Option<(String, String)>,
 }
 
@@ -134,14 +139,19 @@ impl Target {
     fn read(options: &mut Arguments) -> Result<Self, Failure> {
         let url = options.operand("a URL")?;
         options.end()?;
-        let address = Address::read(&url, "tcp", 9999)?;
-        let account = account(options, &address)?;
-        Ok(Self { address, account })
+        let tls = url.starts_with("tls:");
+        let address = Address::read(&url, if tls { "tls" } else { "tcp" }, 9999)?;
+        Ok(Self {
+            account: account(options, &address)?,
+            transport: Transport::read(options, tls)?,
+            address,
+        })
     }
 
     /// Connects, and logs in where there is an account.
-    fn open(&self) -> Result<TcpStream, Failure> {
-        let mut stream = connect(&self.address.host, self.address.port, SILENCE)?;
+    fn open(&self) -> Result<Link, Failure> {
+        let Address { host, port, .. } = &self.address;
+        let mut stream = self.transport.connect(host, *port, SILENCE)?;
         if let Some((user, password)) = &self.account {
             let request = serde_json::json!({
                 "action_type": "auth", "username": user, "password": password
@@ -214,7 +224,7 @@ impl Download<'_> {
     }
 
     /// Asks for the file from `offset` on. Gives the stream at its first byte, and the whole file's size.
-    fn ask(&self, offset: u64) -> Result<(TcpStream, u64), Failure> {
+    fn ask(&self, offset: u64) -> Result<(Link, u64), Failure> {
         let mut stream = self.target.open()?;
         let mut request = serde_json::json!({ "cmd": "get", "file": self.path });
         if offset > 0 {
@@ -263,7 +273,7 @@ impl Download<'_> {
 }
 
 /// Sends a request behind its length.
-fn send(stream: &mut TcpStream, request: &serde_json::Value) -> Result<(), Failure> {
+fn send(stream: &mut Link, request: &serde_json::Value) -> Result<(), Failure> {
     let text = request.to_string();
     let length = u32::try_from(text.len())
         .map_err(|_| Failure::usage("expected a request of less than 4 GiB"))?;

@@ -8,12 +8,14 @@ mod connect;
 mod partial;
 mod password;
 mod progress;
+mod transport;
 
 pub use arguments::Arguments;
 pub use connect::{Address, connect};
 pub use partial::{Partial, Segment};
 pub use password::{ENVIRONMENT, account, password};
 pub use progress::Progress;
+pub use transport::{Link, Transport};
 
 use crate::Plugin;
 

@@ -5,7 +5,7 @@ mod list;
 mod put;
 mod session;
 
-use polyport_sdk::client::{Address, Arguments, Failure, account};
+use polyport_sdk::client::{Address, Arguments, Failure, Transport, account};
 
 use session::Session;
 
@@ -15,7 +15,8 @@ list URL [OPTIONS]      list a folder
 get URL [OPTIONS]       download a file
 put FILE URL [OPTIONS]  upload a file; a URL that ends in / gets the file's name
 
-URL is ftp://[USER[:PASSWORD]@]HOST[:PORT]/PATH; without a user the login is anonymous.
+URL is ftp://[USER[:PASSWORD]@]HOST[:PORT]/PATH, or ftps://… for implicit TLS; without a user the login is
+anonymous.
 
 list:
   -1, --names               names only
@@ -27,10 +28,18 @@ get and put:
 all:
   -u, --user USER[:PASS]    account; the password else from:
       --password-file FILE  its first line; else POLYPORT_PASSWORD; else asked for
+      --tls                 AUTH TLS before the login, and TLS on data connections
+      --cafile FILE         authorities to trust with TLS [the system's]
       --retries N           tries after a break, 0 to 100 [5]
 ";
 
-const ALL: [&str; 3] = ["-u --user USER", "--password-file FILE", "--retries N"];
+const ALL: [&str; 5] = [
+    "-u --user USER",
+    "--password-file FILE",
+    "--tls",
+    Transport::CAFILE,
+    "--retries N",
+];
 
 /// Runs `list`, `get` or `put`.
 pub fn run(mut arguments: Vec<String>) -> Result<(), Failure> {
@@ -51,6 +60,9 @@ pub fn run(mut arguments: Vec<String>) -> Result<(), Failure> {
 /// Where to, as whom, and how often.
 struct Target {
     address: Address,
+    transport: Transport,
+    /// Whether TLS begins with the connection.
+    implicit: bool,
     /// As it goes on the wire: relative to the folder that a login begins in (RFC 1738 section 3.2.2).
     path: String,
     user: String,
@@ -66,7 +78,9 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<Arguments, Failure> 
 
 impl Target {
     fn read(url: &str, options: &Arguments) -> Result<Self, Failure> {
-        let address = Address::read(url, "ftp", 21)?;
+        let implicit = url.starts_with("ftps:");
+        let (scheme, port) = if implicit { ("ftps", 990) } else { ("ftp", 21) };
+        let address = Address::read(url, scheme, port)?;
         let anonymous = || ("anonymous".into(), "anonymous@".into());
         let (user, password) = account(options, &address)?.unwrap_or_else(anonymous);
         Ok(Self {
@@ -74,13 +88,15 @@ impl Target {
             user,
             password,
             retries: options.number("--retries", 5, 0, 100)?,
+            transport: Transport::read(options, implicit || options.has("--tls"))?,
+            implicit,
             address,
         })
     }
 
     /// A session in TYPE I.
     fn open(&self) -> Result<Session, Failure> {
-        let mut session = Session::open(&self.address, &self.user, &self.password)?;
+        let mut session = Session::open(self)?;
         session.expect("TYPE I", 200)?;
         Ok(session)
     }

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::Shutdown;
 use std::path::Path;
 
 use polyport_sdk::client::{Failure, Progress, with_retries};
@@ -95,8 +94,7 @@ impl Upload<'_> {
             came.set(true);
         }
         // The end of the connection is the end of the file.
-        data.shutdown(Shutdown::Write)
-            .map_err(Failure::broken("data connection"))?;
+        data.finish().map_err(Failure::broken("data connection"))?;
         session.transferred(&command)?;
         session.quit();
         Ok(())

@@ -1,11 +1,12 @@
 //! A client's control connection, and the data connections it opens: commands out, replies in (RFC 959).
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use polyport_ftp_core::address::parse_host_port;
-use polyport_sdk::client::{Address, Failure, connect};
+use polyport_sdk::client::{Failure, Link, Transport, connect};
+
+use super::Target;
 
 /// How long the server may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -33,26 +34,48 @@ impl Reply {
 
 /// A session that is logged in.
 pub struct Session {
-    control: BufReader<TcpStream>,
+    control: BufReader<Link>,
     /// Data connections go where the control connection goes, whatever the server says.
     host: String,
+    /// The name that its certificate has to have.
+    name: String,
+    transport: Transport,
     extended: bool,
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub fn open(address: &Address, user: &str, password: &str) -> Result<Self, Failure> {
-        let stream = connect(&address.host, address.port, SILENCE)?;
-        let peer = stream.peer_addr().map_err(Failure::broken("server"))?;
+    /// Connects, goes over to TLS where it is wanted, and logs in.
+    pub fn open(target: &Target) -> Result<Self, Failure> {
+        let Target {
+            address,
+            transport,
+            user,
+            password,
+            ..
+        } = target;
+        let clear = Transport::default();
+        let first = if target.implicit { transport } else { &clear };
+        let stream = first.connect(&address.host, address.port, SILENCE)?;
+        let peer = stream.socket().peer_addr();
         let mut session = Self {
+            host: peer.map_err(Failure::broken("server"))?.ip().to_string(),
             control: BufReader::new(stream),
-            host: peer.ip().to_string(),
+            name: address.host.clone(),
+            transport: transport.clone(),
             extended: true,
         };
         let name = address.authority();
         let greeting = session.reply()?;
         if greeting.code != 220 {
             return Err(greeting.refusal(&name));
+        }
+        if transport.is_tls() {
+            if !target.implicit {
+                session = session.upgrade()?;
+            }
+            // RFC 4217, 8 and 9.
+            session.expect("PBSZ 0", 200)?;
+            session.expect("PROT P", 200)?;
         }
         let mut reply = session.command(&format!("USER {user}"))?;
         if reply.code == 331 {
@@ -62,6 +85,21 @@ impl Session {
             return Err(reply.refusal(&format!("{name}: login of {user:?}")));
         }
         Ok(session)
+    }
+
+    /// Goes over to TLS (RFC 4217, 4).
+    fn upgrade(mut self) -> Result<Self, Failure> {
+        self.expect("AUTH TLS", 234)?;
+        // What came in clear after the reply is nobody's: an attacker may have put it there.
+        if !self.control.buffer().is_empty() {
+            return Err(Failure::failed("server: expected TLS, got more in clear"));
+        }
+        let socket = self.control.into_inner().into_socket();
+        let socket = socket.map_err(|_| Failure::failed("server: TLS twice"))?;
+        Ok(Self {
+            control: BufReader::new(self.transport.secure(socket, &self.name)?),
+            ..self
+        })
     }
 
     /// Sends a command and reads its reply.
@@ -120,7 +158,7 @@ impl Session {
     }
 
     /// Opens a data connection: EPSV (RFC 2428), else PASV.
-    pub fn data(&mut self) -> Result<TcpStream, Failure> {
+    fn data(&mut self) -> Result<std::net::TcpStream, Failure> {
         let port = if self.extended {
             let reply = self.command("EPSV")?;
             if reply.code == 229 {
@@ -148,11 +186,11 @@ impl Session {
     }
 
     /// Opens a data connection and begins a transfer.
-    pub fn transfer(&mut self, command: &str) -> Result<TcpStream, Failure> {
+    pub fn transfer(&mut self, command: &str) -> Result<Link, Failure> {
         let data = self.data()?;
         let reply = self.command(command)?;
         match reply.code {
-            125 | 150 => Ok(data),
+            125 | 150 => self.transport.secure(data, &self.name),
             _ => Err(reply.refusal(command)),
         }
     }

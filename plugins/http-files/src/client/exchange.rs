@@ -1,10 +1,11 @@
 //! One HTTP/1.1 request and its response, from the client's side (RFC 9112).
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use polyport_sdk::client::{Address, Failure, connect};
+use polyport_sdk::client::{Address, Failure, Link};
+
+use super::Server;
 
 /// How long the server may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ pub struct Response {
     pub status: u16,
     reason: String,
     fields: Vec<(String, String)>,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Link>,
     body: Framing,
 }
 
@@ -40,28 +41,30 @@ enum Framing {
 /// Sends a request without a body on a connection of its own.
 pub fn request(
     method: &str,
-    address: &Address,
+    server: &Server,
     target: &str,
     fields: &str,
 ) -> Result<Response, Failure> {
-    let mut stream = connect(&address.host, address.port, SILENCE)?;
+    let Server { address, transport } = server;
+    let mut stream = transport.connect(&address.host, address.port, SILENCE)?;
     send(&mut stream, &head(method, address, target, fields))?;
     Response::read(BufReader::new(stream), method == "HEAD")
 }
 
 /// Sends a request with a body of `length` bytes; `next` gives them block by block.
 pub fn upload(
-    address: &Address,
+    server: &Server,
     fields: &str,
     length: u64,
     mut next: impl FnMut(&mut [u8]) -> Result<usize, Failure>,
 ) -> Result<Response, Failure> {
-    let mut stream = connect(&address.host, address.port, SILENCE)?;
+    let Server { address, transport } = server;
+    let mut stream = transport.connect(&address.host, address.port, SILENCE)?;
     let fields = format!("{fields}Content-Length: {length}\r\nExpect: 100-continue\r\n");
     send(&mut stream, &head("PUT", address, &address.path, &fields))?;
     let mut stream = BufReader::new(stream);
-    let wait = |stream: &BufReader<TcpStream>, limit| {
-        let set = stream.get_ref().set_read_timeout(Some(limit));
+    let wait = |stream: &BufReader<Link>, limit| {
+        let set = stream.get_ref().socket().set_read_timeout(Some(limit));
         set.map_err(Failure::broken("server"))
     };
     wait(&stream, CONTINUE_LIMIT)?;
@@ -96,7 +99,7 @@ fn head(method: &str, address: &Address, target: &str, fields: &str) -> String {
     )
 }
 
-fn send(stream: &mut TcpStream, head: &str) -> Result<(), Failure> {
+fn send(stream: &mut Link, head: &str) -> Result<(), Failure> {
     stream
         .write_all(head.as_bytes())
         .map_err(Failure::broken("server"))
@@ -105,7 +108,7 @@ fn send(stream: &mut TcpStream, head: &str) -> Result<(), Failure> {
 type Head = (u16, String, Vec<(String, String)>);
 
 impl Response {
-    fn read(mut stream: BufReader<TcpStream>, without_body: bool) -> Result<Self, Failure> {
+    fn read(mut stream: BufReader<Link>, without_body: bool) -> Result<Self, Failure> {
         loop {
             let head = Self::read_one(&mut stream)?;
             // Interim responses (RFC 9110 section 15.2) are followed by the one that counts.
@@ -115,7 +118,7 @@ impl Response {
         }
     }
 
-    fn read_one(stream: &mut BufReader<TcpStream>) -> Result<Head, Failure> {
+    fn read_one(stream: &mut BufReader<Link>) -> Result<Head, Failure> {
         let mut lines = Vec::new();
         let mut limited = stream.take(MAX_HEAD);
         loop {
@@ -148,7 +151,7 @@ impl Response {
     }
 
     fn finish(
-        stream: BufReader<TcpStream>,
+        stream: BufReader<Link>,
         (status, reason, fields): Head,
         without_body: bool,
     ) -> Result<Self, Failure> {

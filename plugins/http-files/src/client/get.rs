@@ -7,10 +7,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use polyport_sdk::client::{Address, Arguments, Failure, Partial, Progress, with_retries};
+use polyport_sdk::client::{Arguments, Failure, Partial, Progress, with_retries};
 
 use super::exchange::{self, Response};
-use super::{address, authorization, read, retries};
+use super::{Server, authorization, read, retries};
 
 pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     let mut options = read(
@@ -19,10 +19,10 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     )?;
     let url = options.operand("a URL")?;
     options.end()?;
-    let address = address(&url)?;
+    let server = Server::read(&url, &options)?;
     let target = match options.value("-o") {
         Some(file) => PathBuf::from(file),
-        None => PathBuf::from(address.file_name()?),
+        None => PathBuf::from(server.address.file_name()?),
     };
     if target.file_name().is_none() {
         return Err(Failure::Usage(format!(
@@ -33,8 +33,8 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     let segments = options.number("-s", 4u64, 1, 16)?;
     let retries = retries(&options)?;
     let download = Download {
-        authorization: authorization(&address, &options)?,
-        address,
+        authorization: authorization(&server.address, &options)?,
+        server,
         retries,
         options: &options,
     };
@@ -70,7 +70,7 @@ impl Source {
 }
 
 struct Download<'a> {
-    address: Address,
+    server: Server,
     authorization: String,
     retries: u32,
     options: &'a Arguments,
@@ -80,11 +80,12 @@ impl Download<'_> {
     /// A response with status 200 or 206; anything else is a failure.
     fn ask(&self, method: &str, fields: &str) -> Result<Response, Failure> {
         let fields = format!("{}{fields}", self.authorization);
-        let response = exchange::request(method, &self.address, &self.address.path, &fields)?;
+        let path = &self.server.address.path;
+        let response = exchange::request(method, &self.server, path, &fields)?;
         match response.status {
             200 | 206 => Ok(response),
             416 => Err(changed()),
-            _ => Err(response.refusal(&self.address.path)),
+            _ => Err(response.refusal(path)),
         }
     }
 
@@ -94,7 +95,9 @@ impl Download<'_> {
     }
 
     fn in_segments(&self, target: &Path, source: &Source, segments: u64) -> Result<(), Failure> {
-        let url = format!("http://{}{}", self.address.authority(), self.address.path);
+        let Server { address, transport } = &self.server;
+        let scheme = if transport.is_tls() { "https" } else { "http" };
+        let url = format!("{scheme}://{}{}", address.authority(), address.path);
         let resume = self.options.has("-c");
         let partial = Partial::open(
             target,

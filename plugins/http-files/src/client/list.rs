@@ -5,7 +5,7 @@ use std::io::Write;
 use polyport_sdk::client::{Failure, with_retries};
 use serde::Deserialize;
 
-use super::{address, authorization, exchange, read, retries};
+use super::{Server, authorization, exchange, read, retries};
 
 /// Longest listing that is read, in bytes.
 const LONGEST: usize = 256 << 20;
@@ -26,15 +26,15 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     let mut options = read(typed, &["--json"])?;
     let url = options.operand("a URL")?;
     options.end()?;
-    let address = address(&url)?;
-    let authorization = authorization(&address, &options)?;
-    let path = address.path.split('?').next().unwrap_or_default();
+    let server = Server::read(&url, &options)?;
+    let authorization = authorization(&server.address, &options)?;
+    let path = server.address.path.split('?').next().unwrap_or_default();
     let target = format!("{path}?format=json");
     let body = with_retries(
         retries(&options)?,
         || false,
         || {
-            let mut response = exchange::request("GET", &address, &target, &authorization)?;
+            let mut response = exchange::request("GET", &server, &target, &authorization)?;
             if response.status != 200 {
                 return Err(response.refusal(path));
             }

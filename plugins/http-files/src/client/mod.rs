@@ -6,7 +6,7 @@ mod list;
 mod put;
 
 use base64::Engine;
-use polyport_sdk::client::{Address, Arguments, Failure, account};
+use polyport_sdk::client::{Address, Arguments, Failure, Transport, account};
 
 /// What `polyport client http-files --help` prints.
 pub const HELP: &str = "\
@@ -23,13 +23,15 @@ list:
 all:
   -u, --user USER[:PASS]    account; the password else from:
       --password-file FILE  its first line; else POLYPORT_PASSWORD; else asked for
+      --cafile FILE         authorities to trust with https:// [the system's]
       --retries N           tries after a break, 0 to 100 [5]
       --progress            show progress also where standard error is no terminal
 ";
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
     "-u --user USER",
     "--password-file FILE",
+    Transport::CAFILE,
     "--retries N",
     "--progress",
 ];
@@ -56,13 +58,21 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<Arguments, Failure> 
     Arguments::read(typed, &declared)
 }
 
-fn address(url: &str) -> Result<Address, Failure> {
-    if url.starts_with("https:") {
-        return Err(Failure::Usage(format!(
-            "expected http://, got {url:?}: there is no TLS here yet"
-        )));
+/// Where a URL leads, and how.
+struct Server {
+    address: Address,
+    transport: Transport,
+}
+
+impl Server {
+    fn read(url: &str, options: &Arguments) -> Result<Self, Failure> {
+        let tls = url.starts_with("https:");
+        let (scheme, port) = if tls { ("https", 443) } else { ("http", 80) };
+        Ok(Self {
+            address: Address::read(url, scheme, port)?,
+            transport: Transport::read(options, tls)?,
+        })
     }
-    Address::read(url, "http", 80)
 }
 
 /// The `Authorization` field (RFC 7617), empty without an account.

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use polyport_sdk::client::{Failure, Progress, with_retries};
 
-use super::{address, authorization, exchange, read, retries};
+use super::{Server, authorization, exchange, read, retries};
 
 pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     let mut options = read(typed, &[])?;
     let file = options.operand("a file")?;
     let url = options.operand("a URL")?;
     options.end()?;
-    let mut address = address(&url)?;
+    let mut server = Server::read(&url, &options)?;
+    let address = &mut server.address;
     let name = Path::new(&file)
         .file_name()
         .unwrap_or_default()
@@ -21,7 +22,7 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     if address.path.ends_with('/') {
         address.path.push_str(&encoded(&name));
     }
-    let authorization = authorization(&address, &options)?;
+    let authorization = authorization(address, &options)?;
     with_retries(
         retries(&options)?,
         || false,
@@ -35,7 +36,7 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
             }
             let progress = Progress::new(&name, Some(meta.len()), 0, options.has("--progress"));
             let mut left = meta.len();
-            let response = exchange::upload(&address, &authorization, meta.len(), |block| {
+            let response = exchange::upload(&server, &authorization, meta.len(), |block| {
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
                 let read = source
                     .read(&mut block[..most])
@@ -53,7 +54,7 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
             let response = response?;
             match response.status {
                 200 | 201 | 204 => Ok(()),
-                _ => Err(response.refusal(&address.path)),
+                _ => Err(response.refusal(&server.address.path)),
             }
         },
     )

@@ -1,13 +1,13 @@
 //! A client's connection to a broker: whole packets in and out, pings when nothing else was sent.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use polyport_mqtt_core::codec::{FixedHeader, PacketType, Version};
-use polyport_sdk::client::{Failure, connect};
+use polyport_sdk::client::{self, Failure};
 
-use super::packets::{self, Connack, Connect};
+use super::Target;
+use super::packets::{self, Connack};
 
 /// How long an answer may take.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ pub struct Packet {
 
 /// A connection that the broker has accepted.
 pub struct Link {
-    stream: TcpStream,
+    stream: client::Link,
     version: Version,
     buffer: Vec<u8>,
     keep_alive: Duration,
@@ -38,9 +38,12 @@ pub struct Link {
 
 impl Link {
     /// Connects and logs in; also tells whether the broker has the session.
-    pub fn open(host: &str, port: u16, hello: &Connect) -> Result<(Self, bool), Failure> {
+    pub fn open(target: &Target) -> Result<(Self, bool), Failure> {
+        let Target {
+            host, port, hello, ..
+        } = target;
         let mut link = Self {
-            stream: connect(host, port, ANSWER_LIMIT)?,
+            stream: target.transport.connect(host, *port, ANSWER_LIMIT)?,
             version: hello.version,
             buffer: Vec::new(),
             keep_alive: Duration::from_secs(hello.keep_alive.into()),
@@ -142,8 +145,8 @@ impl Link {
     pub fn close(mut self) -> Result<(), Failure> {
         self.send(&packets::DISCONNECT)?;
         // The broker closes next; what it still sends is for nobody.
-        let _ = self.stream.shutdown(Shutdown::Write);
-        let _ = self.stream.set_read_timeout(Some(CLOSE_LIMIT));
+        let _ = self.stream.finish();
+        let _ = self.stream.socket().set_read_timeout(Some(CLOSE_LIMIT));
         let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
         Ok(())
     }
@@ -169,6 +172,7 @@ impl Link {
     fn fill(&mut self, limit: Duration) -> Result<(), Failure> {
         let mut block = [0; 64 * 1024];
         self.stream
+            .socket()
             .set_read_timeout(Some(limit.max(Duration::from_millis(1))))
             .map_err(Failure::broken("broker"))?;
         match self.stream.read(&mut block) {

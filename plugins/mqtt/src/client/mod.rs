@@ -6,7 +6,7 @@ mod publish;
 mod subscribe;
 
 use polyport_mqtt_core::codec::{QoS, Version};
-use polyport_sdk::client::{Arguments, Failure, password};
+use polyport_sdk::client::{Arguments, Failure, Transport, password};
 
 use packets::Connect;
 
@@ -29,7 +29,9 @@ sub:
   -c, --disable-clean-session  the broker keeps the session and what comes meanwhile; needs -i
 both:
   -h, --host HOST           [localhost]
-  -p, --port PORT           [1883]
+  -p, --port PORT           [1883; with TLS 8883]
+      --tls                 by TLS
+      --cafile FILE         by TLS; authorities to trust [the system's]
   -q, --qos QOS             0, 1 or 2 [0]
   -i, --id ID               client identifier [one of its own]
   -k, --keepalive SECONDS   5 to 65535 [60]
@@ -39,9 +41,11 @@ both:
       --password-file FILE  its first line; else POLYPORT_PASSWORD; else asked for
 ";
 
-const BOTH: [&str; 9] = [
+const BOTH: [&str; 11] = [
     "-h --host HOST",
     "-p --port PORT",
+    "--tls",
+    Transport::CAFILE,
     "-q --qos QOS",
     "-i --id ID",
     "-k --keepalive SECONDS",
@@ -70,6 +74,7 @@ pub fn run(mut arguments: Vec<String>) -> Result<(), Failure> {
 struct Target {
     host: String,
     port: u16,
+    transport: Transport,
     qos: QoS,
     hello: Connect,
 }
@@ -100,7 +105,8 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<(Arguments, Target),
         None => own_id()?,
     };
     let qos = options.number("-q", 0u8, 0, 2)?;
-    let port = options.number("-p", 1883u16, 1, u16::MAX)?;
+    let tls = options.has("--tls") || options.has("--cafile");
+    let port = options.number("-p", if tls { 8883 } else { 1883u16 }, 1, u16::MAX)?;
     let keep_alive = options.number("-k", 60u16, 5, u16::MAX)?;
     let login = match options.value("-u") {
         None => None,
@@ -125,6 +131,7 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<(Arguments, Target),
     let target = Target {
         host: options.value("-h").unwrap_or("localhost").into(),
         port,
+        transport: Transport::read(&options, tls)?,
         qos: QoS::from_bits(qos).unwrap_or(QoS::AtMostOnce),
         hello: Connect {
             version,

@@ -47,7 +47,7 @@ pub fn run(typed: Vec<String>) -> Result<(), Failure> {
     if let Some(message) = &whole {
         check_size(topic, message)?;
     }
-    let (link, _) = Link::open(&target.host, target.port, &target.hello)?;
+    let (link, _) = Link::open(&target)?;
     let mut publisher = Publisher {
         link,
         target: &target,

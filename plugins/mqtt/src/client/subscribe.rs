@@ -81,8 +81,7 @@ struct Subscriber<'a> {
 impl Subscriber<'_> {
     /// Connects and subscribes. Messages may come before the SUBACK.
     fn open(&mut self) -> Result<Link, Failure> {
-        let (mut link, session_present) =
-            Link::open(&self.target.host, self.target.port, &self.target.hello)?;
+        let (mut link, session_present) = Link::open(self.target)?;
         if !session_present {
             self.unreleased.clear();
         }
