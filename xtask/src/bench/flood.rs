@@ -118,7 +118,11 @@ impl Sender {
         let spread = u64::from(count) * u64::from(THREADS) + u64::from(self.number);
         let host = 1 + u8::try_from(spread % u64::from(self.flood.addresses)).unwrap_or(0);
         let source = Ipv4Addr::new(127, 0, 1, host);
-        let user = if count.is_multiple_of(2) { "alice" } else { "nobody" };
+        let user = if count.is_multiple_of(2) {
+            "alice"
+        } else {
+            "nobody"
+        };
         let password = format!("{spread} of the flood");
         let (port, request) = match count / 2 % 3 {
             0 => {

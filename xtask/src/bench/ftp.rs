@@ -1,6 +1,6 @@
 //! FTP beside vsftpd, as an anonymous reader.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub fn bench() -> Outcome<Vec<Row>> {
     let sessions = between("login, LIST, QUIT, 8 at once", Unit::Sessions, |server| {
         sessions(server.port)
     })?;
-    Ok(vec![download, sessions])
+    Ok(vec![download, super::ftps::bench()?, sessions])
 }
 
 fn between(case: &str, unit: Unit, load: impl FnMut(&Server) -> Outcome<Moved>) -> Outcome<Row> {
@@ -88,15 +88,13 @@ fn sessions(port: u16) -> Outcome<Moved> {
 }
 
 /// A control connection.
-pub struct Control {
-    reader: BufReader<TcpStream>,
+pub struct Control<S = TcpStream> {
+    reader: BufReader<S>,
 }
 
 impl Control {
     pub fn login(port: u16) -> Outcome<Self> {
-        let mut control = Self {
-            reader: BufReader::new(connect(port)?),
-        };
+        let mut control = Self::over(connect(port)?);
         control.reply("220")?;
         control.ask("USER anonymous", "331 230")?;
         control.ask("PASS bench@", "230 202")?;
@@ -105,27 +103,44 @@ impl Control {
 
     /// Transfers by a passive data connection and gives the number of bytes.
     pub fn transfer(&mut self, command: &str) -> Outcome<u64> {
-        let reply = self.ask("PASV", "227")?;
-        let data = connect(
-            passive_port(&reply).ok_or_else(|| format!("expected an address, got {reply:?}"))?,
-        )?;
+        let data = self.passive()?;
         self.ask(command, "150 125")?;
         let length = discard(&data, None)?;
         self.reply("226")?;
         Ok(length)
     }
+}
 
-    fn ask(&mut self, command: &str, codes: &str) -> Outcome<String> {
+impl<S: Read + Write> Control<S> {
+    pub fn over(stream: S) -> Self {
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+
+    pub fn into_inner(self) -> S {
+        self.reader.into_inner()
+    }
+
+    /// A passive data connection.
+    pub fn passive(&mut self) -> Outcome<TcpStream> {
+        let reply = self.ask("PASV", "227")?;
+        connect(passive_port(&reply).ok_or_else(|| format!("expected an address, got {reply:?}"))?)
+    }
+
+    /// Sends a command, whose reply must begin with one of the codes.
+    pub fn ask(&mut self, command: &str, codes: &str) -> Outcome<String> {
         let line = format!("{command}\r\n");
         self.reader
             .get_mut()
             .write_all(line.as_bytes())
+            .and_then(|()| self.reader.get_mut().flush())
             .map_err(|e| format!("cannot send: {e}"))?;
         self.reply(codes).map_err(|e| format!("{command}: {e}"))
     }
 
     /// Reads a reply to its last line (RFC 959 4.2); one of the codes must begin it.
-    fn reply(&mut self, codes: &str) -> Outcome<String> {
+    pub fn reply(&mut self, codes: &str) -> Outcome<String> {
         let mut line = String::new();
         loop {
             line.clear();
@@ -144,7 +159,7 @@ impl Control {
     }
 }
 
-fn connect(port: u16) -> Outcome<TcpStream> {
+pub fn connect(port: u16) -> Outcome<TcpStream> {
     let stream =
         TcpStream::connect(("127.0.0.1", port)).map_err(|e| format!("cannot connect: {e}"))?;
     stream

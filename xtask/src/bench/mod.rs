@@ -6,6 +6,7 @@
 mod files;
 mod flood;
 mod ftp;
+mod ftps;
 mod harness;
 mod json;
 mod logins;
@@ -21,7 +22,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use harness::Row;
-use polyport_testkit::Host;
+use polyport_testkit::{Builder, Host};
 pub use report::circumstances;
 
 use crate::{Outcome, document, workspace};
@@ -74,10 +75,14 @@ pub fn bench(args: &[String]) -> Outcome {
 
 /// Our server with one of the shipped services, its access log off as the peers' are.
 fn ours(service: &str) -> Host {
+    builder(service).prepare()
+}
+
+fn builder(service: &str) -> Builder {
     let builder = Host::builder()
         .service(service)
         .host_keys("log.level = \"warn\"\nlog.access = \"off\"");
-    builder.accounts(ACCOUNTS).prepare()
+    builder.accounts(ACCOUNTS)
 }
 
 /// Builds servers and load generators in release and goes on in that build.
@@ -147,5 +152,15 @@ mod tests {
         let line =
             "-rw-r--r--    1 0        0        268435456 Nov 22 12:00 large.bin\r\n".len() as u64;
         assert!((line..3 * line).contains(&control.transfer("LIST").unwrap()));
+    }
+
+    #[test]
+    fn transfers_over_tls_are_counted_by_their_bytes() {
+        let place = Place::new().unwrap();
+        write_files(&place.folder("www").unwrap()).unwrap();
+        let client = ftps::Client::trusting(&ftps::self_signed(place.path()).unwrap()).unwrap();
+        let peer = vsftpd(place).unwrap();
+        let moved = client.download(peer.port).unwrap();
+        assert_eq!(moved.amount as u64 % LARGE, 0, "{moved:?}");
     }
 }

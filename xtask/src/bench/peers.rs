@@ -153,7 +153,8 @@ fn nginx_with(place: Place, listen: &str, keys: &str) -> Outcome<Peer> {
     place.start("nginx", command)
 }
 
-/// vsftpd for anonymous readers of the folder `www`.
+/// vsftpd for anonymous readers of the folder `www`, who may use TLS with the certificate and key in
+/// `pair.pem`, if it is there.
 pub fn vsftpd(place: Place) -> Outcome<Peer> {
     let program = program("vsftpd")?;
     let dir = place.text();
@@ -164,6 +165,11 @@ pub fn vsftpd(place: Place) -> Outcome<Peer> {
          secure_chroot_dir={dir}/empty\nxferlog_enable=NO\nuse_sendfile=YES\n",
         place.port
     );
+    if place.path().join("pair.pem").exists() {
+        config.push_str(&format!(
+            "ssl_enable=YES\nallow_anon_ssl=YES\nrsa_cert_file={dir}/pair.pem\n"
+        ));
+    }
     if !rustix::process::getuid().is_root() {
         config.push_str("run_as_launching_user=YES\n");
     }
