@@ -52,6 +52,11 @@ const ACTIONS: [&str; 5] = ["list", "read", "write", "create", "delete"];
 /// What json-api can have of paths: a collection and an id.
 const COLLECTIONS: [&str; 6] = ["/pub", "/priv", "/u3", "/in.box", "/docs", "/a~b"];
 
+const TOPICS: [&str; 9] = [
+    "own/u2/x", "own/u1/x", "secret", "secret/x", "a/state", "dev/c7/x", "dev/c8/x", "u6/c7/x",
+    "u6/c8/x",
+];
+
 /// The accounts, all with the password \"x\".
 fn accounts(text: &str) -> String {
     text.lines()
@@ -338,10 +343,7 @@ fn one_matrix_of_topic_rights_through_mqtt_3_1_1_and_5() {
                 );
             }
             // 3.1.1 has no word for a refused message: what counts is who receives it.
-            for topic in [
-                "own/u2/x", "own/u1/x", "secret", "secret/x", "a/state", "dev/c7/x", "dev/c8/x",
-                "u6/c7/x", "u6/c8/x",
-            ] {
+            for topic in TOPICS {
                 let done = Client::new("mosquitto_pub")
                     .args(login)
                     .args(["-t", topic, "-m", "x"])
@@ -360,8 +362,74 @@ fn one_matrix_of_topic_rights_through_mqtt_3_1_1_and_5() {
                     observer.received_before("end"),
                 );
             }
+            // Of a filter that stands for more than may be received, the rest comes.
+            let level = match version {
+                "5" => Level::V5,
+                _ => Level::V311,
+            };
+            let mut client = Mqtt::login(host.addr("mqtt"), level, "c7", user, "x");
+            if client.subscribe("#").unwrap() < 0x80 {
+                let mut root = Mqtt::login(host.addr("mqtt"), level, "root", "u0", "x");
+                for topic in TOPICS {
+                    assert_eq!(root.publish(topic, "x").unwrap(), 0);
+                }
+                assert!(observer.received_before("end"));
+                let received = client.received();
+                for topic in TOPICS {
+                    let did = received.iter().any(|one| one == topic);
+                    compare(
+                        format!("receive {topic}"),
+                        may(user, "subscribe", topic),
+                        did,
+                    );
+                }
+            }
         }
     }
     assert_eq!(wrong, [""; 0]);
     assert!(allowed > 40 && denied > 40, "{allowed} {denied}");
+}
+
+/// A client chooses its identifier: as a pattern, it would open the topics of others.
+#[test]
+fn a_client_identifier_is_no_pattern() {
+    let rules = "[root]\n[u0]\nallow.1 = publish,subscribe dev/%c/#\n";
+    let host = Host::builder()
+        .service("mqtt")
+        .accounts(&rules.replace("]\n", "]\npassword = x\n"))
+        .start();
+    let addr = host.addr("mqtt");
+    let mut observer = Mqtt::login(addr, Level::V311, "observer", "root", "x");
+    assert_eq!(observer.subscribe("dev/#").unwrap(), 1);
+    for level in [Level::V311, Level::V5] {
+        for id in [
+            "+", "#", "+/#", "c8/#", "c8/+", "/c8", "..", "%u", "%c", "$SYS",
+        ] {
+            for topic in ["dev/c8/x", "dev/u0/x", "dev/c8"] {
+                // Another connection for each: a refusal may end it.
+                let Ok((mut client, 0)) = Mqtt::try_login(addr, level, id, "u0", "x") else {
+                    continue;
+                };
+                let _ = client.publish(topic, "x");
+                assert!(
+                    !observer.received_before("dev/end"),
+                    "{level:?} {id} published {topic}"
+                );
+                let Ok((mut client, 0)) = Mqtt::try_login(addr, level, id, "u0", "x") else {
+                    continue;
+                };
+                let granted = client.subscribe(topic).unwrap_or(0x80);
+                assert!(
+                    granted >= 0x80,
+                    "{level:?} {id} subscribed to {topic}: {granted}"
+                );
+            }
+        }
+        let mut own = Mqtt::login(addr, level, "c8", "u0", "x");
+        assert_eq!(own.publish("dev/c8/x", "x").unwrap(), 0);
+        assert!(
+            observer.received_before("dev/end"),
+            "{level:?} its own topic"
+        );
+    }
 }

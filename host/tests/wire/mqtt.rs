@@ -158,4 +158,23 @@ impl Mqtt {
             others += 1;
         }
     }
+
+    /// The topics of the messages that came so far: what was sent before the answer to a ping.
+    pub fn received(&mut self) -> Vec<String> {
+        self.send(0xc0, &[]).unwrap();
+        let mut topics = Vec::new();
+        loop {
+            let (first, body) = self.read().unwrap();
+            if first == 0xd0 {
+                return topics;
+            }
+            assert_eq!(first & 0xf0, 0x30, "{body:02x?}");
+            let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+            let (name, rest) = body[2..].split_at(length);
+            topics.push(String::from_utf8_lossy(name).into_owned());
+            if first & 0x06 > 0 {
+                self.send(0x40, &rest[..2]).unwrap();
+            }
+        }
+    }
 }
