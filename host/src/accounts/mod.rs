@@ -122,7 +122,7 @@ impl Accounts {
     }
 
     /// Puts `list` in force. Accounts that did not change stay the same; the others, and those
-    /// that are gone, are not [current](Self::is_current) any more.
+    /// that are gone, are not [current](Session::is_current) any more.
     pub fn replace(&self, list: Parsed) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if !current.differs(&list) {

@@ -36,9 +36,12 @@ pub struct Add {
     /// When it ends: after a time (30d, 12h, 4w), on a date (2026-12-31), or never
     #[arg(long, value_name = "WHEN", value_parser = expires)]
     expires: String,
-    /// What it may be used for, out of what the account may do: "[SERVICE:] ACTIONS PATTERN", such as
-    /// "files: read /fw/**"; may be given more than once [default: all that the account may do]
-    #[arg(long)]
+    /// What it may be used for, out of what the account may do.
+    #[arg(
+        long,
+        help = "What it may be used for, out of what the account may do: \"[SERVICE:] ACTIONS PATTERN\", such as \
+                \"files: read /fw/**\"; may be given more than once [default: all that the account may do]"
+    )]
     scope: Vec<String>,
 }
 
