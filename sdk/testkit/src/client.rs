@@ -150,6 +150,14 @@ impl Running {
             .unwrap_or_else(|e| panic!("`{}`: cannot send {signal:?}: {e}", self.what));
     }
 
+    /// Whether it has not ended yet.
+    #[track_caller]
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.try_wait();
+        let ended = ended.unwrap_or_else(|e| panic!("`{}`: {e}", self.what));
+        ended.is_none()
+    }
+
     /// Waits for its end and gives the exit code, `None` after a signal.
     #[track_caller]
     pub fn wait_exit(&mut self) -> Option<i32> {
