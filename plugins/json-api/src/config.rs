@@ -153,6 +153,20 @@ impl Config {
         problems
     }
 
+    /// Whether an instance with the settings `other` can take these over as it is: what it opened stays.
+    pub fn fits(&self, other: &Self) -> bool {
+        let opened = |config: &Self| {
+            (
+                config.database.clone(),
+                config.durability,
+                config.busy_timeout,
+                config.readers,
+                config.max_database_size,
+            )
+        };
+        opened(self) == opened(other)
+    }
+
     /// What a document must keep.
     pub fn rules(&self) -> Rules {
         Rules {

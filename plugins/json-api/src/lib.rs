@@ -56,12 +56,16 @@ impl Plugin for JsonApi {
         let store = opened
             .map_err(|error| Error::Operator(error.to_string()))?
             .map_err(|error| Error::Operator(error.to_string()))?;
-        let server = Server::new(&config, Api::new(store, config.clone(), context));
+        let server = Server::new(Api::new(store, config, context));
         Ok(Self { server })
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         self.server.serve(connection).await
+    }
+
+    fn reload(&self, config: &Config) -> bool {
+        self.server.reload(config)
     }
 
     fn summary(_: &str) -> Box<dyn Summary> {

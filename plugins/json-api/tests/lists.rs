@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Http, json_host};
+use support::{ACCOUNTS, Http, json_host};
 
 #[test]
 fn lists_are_paged_and_carry_the_documents() {
@@ -115,4 +115,60 @@ fn a_page_of_large_documents_ends_early() {
         path = page["next"].as_str().unwrap_or_default().to_owned();
     }
     assert_eq!(ids, ["a", "b", "c"]);
+}
+
+#[test]
+fn what_a_rule_hides_is_in_no_list() {
+    let accounts = format!(
+        "{ACCOUNTS}[guest]\npassword = g\nrights = list read\ndeny.secret = all /c/secret\ndeny.gone = all /hidden/**\n\
+         deny.names = read /c/name-only\n"
+    );
+    let host = json_host().accounts(&accounts).start();
+    let mut alice = Http::alice(&host);
+    for path in ["/c/a", "/c/name-only", "/c/secret", "/c/z", "/hidden/x"] {
+        alice.put(path, "1").expect(201);
+    }
+    let mut guest = Http::account(&host, "guest:g");
+    let list = guest.get("/c").expect(200);
+    let documents = list.json()["documents"].clone();
+    let shown: Vec<_> = documents
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            (
+                entry["id"].as_str().unwrap(),
+                entry.get("document").is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [("a", true), ("name-only", false), ("z", true)]);
+    assert!(!guest.get("/").expect(200).text().contains("hidden"));
+    assert_eq!(guest.get("/hidden").status, 403);
+    // Whether there is something or not.
+    for path in ["/c/secret", "/c/name-only"] {
+        for method in ["GET", "DELETE", "PUT", "PATCH"] {
+            let fields = [("Content-Type", "application/json"), ("If-Match", "*")];
+            let answer = guest.send(method, path, &fields, b"1");
+            assert_eq!(answer.status, 403, "{method} {path}");
+            assert_eq!(answer.header("etag"), None);
+        }
+    }
+    // Pages are as full as if it were not there, and their links name nothing of it.
+    let page = guest.get("/c?limit=1&after=name-only").expect(200).json();
+    assert_eq!(page["documents"][0]["id"], "z");
+    assert!(page.get("next").is_none(), "{page}");
+    let page = guest
+        .send("GET", "/c", &[("Accept", "text/html")], b"")
+        .expect(200);
+    assert!(page.text().contains("name-only") && !page.text().contains("secret"));
+    // Another view is another version, for caches that keep both apart by nothing else.
+    let whole = alice.get("/c").expect(200);
+    assert_ne!(whole.etag(), list.etag());
+    let fields = [("If-None-Match", whole.etag())];
+    let fields = fields
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    guest.send("GET", "/c", &fields, b"").expect(200);
+    alice.send("GET", "/c", &fields, b"").expect(304);
 }

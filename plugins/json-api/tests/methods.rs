@@ -350,8 +350,11 @@ fn t11_rights_decide_before_anything_is_told() {
         let refused = anonymous.delete(path);
         refused.expect_problem(401, "this needs an account");
         assert_eq!(
-            refused.header("www-authenticate"),
-            Some("Basic realm=\"polyport\", charset=\"UTF-8\"")
+            refused.challenges(),
+            [
+                "Basic realm=\"polyport\", charset=\"UTF-8\"",
+                "Bearer realm=\"polyport\""
+            ]
         );
     }
     // The body is not even looked at.

@@ -26,9 +26,13 @@ pub fn etag(revision: Revision, variant: Variant) -> String {
     }
 }
 
-/// The weak tag of a list: its layout may change between versions of the program.
-pub fn list_etag(revision: Revision) -> String {
-    format!("W/\"{}\"", revision.0)
+/// The weak tag of a list: its layout may change between versions of the program. `view` tells what of it the
+/// caller may see, if that is not all.
+pub fn list_etag(revision: Revision, view: Option<u64>) -> String {
+    match view {
+        None => format!("W/\"{}\"", revision.0),
+        Some(view) => format!("W/\"{}-{view:x}\"", revision.0),
+    }
 }
 
 /// The fields of a request that make it conditional.
@@ -276,7 +280,7 @@ mod tests {
                 "{if_match} {if_none_match}"
             );
         }
-        let weak_list = list_etag(NOW);
+        let weak_list = list_etag(NOW, None);
         assert_eq!(
             preconditions("", &weak_list).select(&weak_list, NOW),
             Selected::NotModified

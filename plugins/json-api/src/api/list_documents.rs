@@ -1,5 +1,7 @@
 //! `GET` of a collection: its documents by id.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use polyport_sdk::accounts::Action;
 use polyport_sdk::http::{HeaderName, Problem, Request, Response, StatusCode, header};
 
@@ -41,7 +43,7 @@ pub async fn list(
     let with_bodies = range.bodies;
     let listing = api
         .store
-        .list(name.0.clone(), range)
+        .list(name.0.clone(), range, visible(caller, &path))
         .await
         .map_err(|error| problem::of_store(&error, &api.context))?
         .ok_or_else(|| {
@@ -54,7 +56,9 @@ pub async fn list(
         .filter(|_| listing.more)
         .map(|(id, _)| page::next(&path, id, paging.limit, content));
 
-    let etag = list_etag(listing.revision);
+    let may_read = |id: &str| with_bodies && caller.allows(Action::Read, &format!("{path}/{id}"));
+    let readable: Vec<bool> = listing.entries.iter().map(|(id, _)| may_read(id)).collect();
+    let etag = list_etag(listing.revision, view(&listing, with_bodies, &readable));
     let mut response = Response::new(StatusCode::OK);
     match preconditions.select(&etag, listing.revision) {
         Selected::Failed => {
@@ -70,9 +74,7 @@ pub async fn list(
                 response.content(page::HTML, page::documents(name, &listing, next.as_deref()));
         }
         Selected::Send => {
-            let readable =
-                |id: &str| with_bodies && caller.allows(Action::Read, &format!("{path}/{id}"));
-            let body = body(name, &listing, next.as_deref(), readable);
+            let body = body(name, &listing, next.as_deref(), &readable);
             let body = if pretty {
                 aside(body.len(), move || representation::pretty(&body)).await??
             } else {
@@ -95,12 +97,33 @@ pub async fn list(
     Ok(representation::vary(response, "Accept"))
 }
 
+/// Which ids the caller gets to know of: those that it may read, or list as part of a rule's own.
+fn visible(caller: &Caller, path: &str) -> impl Fn(&str) -> bool + Send + 'static {
+    let (caller, path) = (caller.clone(), path.to_owned());
+    move |id| {
+        let target = format!("{path}/{id}");
+        caller.allows(Action::List, &target) || caller.allows(Action::Read, &target)
+    }
+}
+
+/// What tells a view of the list from another one of the same revision: none for one of everything.
+fn view(listing: &Listing, with_bodies: bool, readable: &[bool]) -> Option<u64> {
+    let whole = !listing.partial && (!with_bodies || readable.iter().all(|readable| *readable));
+    (!whole).then(|| {
+        let mut hasher = DefaultHasher::new();
+        for ((id, _), readable) in listing.entries.iter().zip(readable) {
+            (id, readable).hash(&mut hasher);
+        }
+        hasher.finish()
+    })
+}
+
 /// The list as JSON, the documents in it byte for byte.
 fn body(
     name: &CollectionName,
     listing: &Listing,
     next: Option<&str>,
-    readable: impl Fn(&str) -> bool,
+    readable: &[bool],
 ) -> Vec<u8> {
     let mut out = format!(
         "{{\"collection\":{},\"total\":{},\"documents\":[",
@@ -108,7 +131,8 @@ fn body(
         listing.total
     )
     .into_bytes();
-    for (index, (id, document)) in listing.entries.iter().enumerate() {
+    let entries = listing.entries.iter().zip(readable).enumerate();
+    for (index, ((id, document), readable)) in entries {
         let comma = if index > 0 { "," } else { "" };
         let (time, revision) = (page::time(document.revision), document.revision.0);
         let entry = format!(
@@ -116,7 +140,7 @@ fn body(
             encode(id)
         );
         out.extend_from_slice(entry.as_bytes());
-        if readable(id) {
+        if *readable {
             out.extend_from_slice(b",\"document\":");
             out.extend_from_slice(&document.body);
         }

@@ -24,6 +24,8 @@ mod representation;
 mod target;
 mod uuid;
 
+use std::sync::Arc;
+
 use polyport_sdk::Context;
 use polyport_sdk::http::{Caller, Handler, Method, Problem, Request, Response, header};
 
@@ -33,23 +35,41 @@ use cors::Cors;
 use patch::Turns;
 use target::Target;
 
+/// The methods that some path knows.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Answers requests about one store.
 pub struct Api {
-    store: Store,
+    store: Arc<Store>,
     config: Config,
     context: Context,
-    turns: Turns,
+    turns: Arc<Turns>,
 }
 
 impl Api {
     /// The API of a store.
     pub fn new(store: Store, config: Config, context: Context) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             config,
             context,
-            turns: Turns::default(),
+            turns: Arc::default(),
         }
+    }
+
+    /// The same with other settings.
+    pub fn with(&self, config: Config) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            config,
+            context: self.context.clone(),
+            turns: Arc::clone(&self.turns),
+        }
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Closes the store; changes that were acknowledged are in it.
@@ -87,10 +107,13 @@ impl Api {
 
 impl Handler for Api {
     fn methods(&self) -> &str {
-        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        METHODS
     }
 
     async fn handle(&self, mut request: Request) -> Result<Response, Problem> {
+        // The front's own limit is that of the connection's begin.
+        let most = self.config.max_document_size as u64;
+        request.body.set_limit(Some(most));
         let cors = Cors::new(&request, &self.config.cors_origins);
         let answer = self.answer(&mut request, &cors).await;
         let fields = cors.fields();

@@ -160,6 +160,8 @@ pub struct Listing {
     pub entries: Vec<(String, Document)>,
     /// Whether more come behind the last.
     pub more: bool,
+    /// Whether something was left out on the way.
+    pub partial: bool,
 }
 
 /// A collection.
@@ -216,13 +218,14 @@ impl Store {
             .with(|connection| read::get(connection, collection, id))
     }
 
-    /// A part of a collection, `None` if there is no such collection.
+    /// A part of a collection, of the ids that `shown` is true for; `None` if there is no such collection.
     pub async fn list(
         &self,
         collection: String,
         range: Range,
+        shown: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Option<Listing>, StoreError> {
-        self.read_aside(move |connection| read::list(connection, &collection, &range))
+        self.read_aside(move |connection| read::list(connection, &collection, &range, shown))
             .await
     }
 

@@ -70,6 +70,7 @@ pub fn list(
     connection: &mut Connection,
     name: &str,
     range: &Range,
+    shown: impl Fn(&str) -> bool,
 ) -> rusqlite::Result<Option<Listing>> {
     let transaction = connection.transaction()?;
     let Some((key, total, revision)) = transaction
@@ -86,6 +87,7 @@ pub fn list(
         total,
         entries: Vec::new(),
         more: false,
+        partial: false,
     };
     let columns = if range.bodies {
         "id, revision, body"
@@ -99,6 +101,10 @@ pub fn list(
     let mut rows = statement.query((key, range.after.as_deref().unwrap_or_default()))?;
     let mut bytes = 0_usize;
     while let Some(row) = rows.next()? {
+        if !shown(row.get_ref(0)?.as_str()?) {
+            listing.partial = true;
+            continue;
+        }
         let body = row.get_ref(2)?.as_bytes()?;
         bytes = bytes.saturating_add(body.len());
         let full = bytes > range.max_bytes && !listing.entries.is_empty();

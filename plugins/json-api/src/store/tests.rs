@@ -154,7 +154,7 @@ async fn lists_are_paged_by_id_and_bounded_in_bytes() {
             .collect::<Vec<_>>()
             .join("")
     };
-    let list = |range| store.list("c".to_owned(), range);
+    let list = |range| store.list("c".to_owned(), range, |_| true);
 
     let page = list(range(None, 3)).await.unwrap().unwrap();
     assert_eq!(
@@ -197,7 +197,10 @@ async fn lists_are_paged_by_id_and_bounded_in_bytes() {
             .all(|(_, document)| document.body.is_empty())
     );
     assert_eq!(
-        store.list("e".to_owned(), range(None, 9)).await.unwrap(),
+        store
+            .list("e".to_owned(), range(None, 9), |_| true)
+            .await
+            .unwrap(),
         None
     );
 
@@ -243,7 +246,7 @@ async fn two_stores_on_one_new_file_work_at_once() {
     );
     for store in &stores {
         let listing = store
-            .list("c".to_owned(), range(None, 999))
+            .list("c".to_owned(), range(None, 999), |_| true)
             .await
             .unwrap()
             .unwrap();

@@ -62,6 +62,13 @@ impl Answer {
         value
     }
 
+    /// The values of `WWW-Authenticate`.
+    pub fn challenges(&self) -> Vec<&str> {
+        let fields = self.headers.iter();
+        let named = fields.filter(|(name, _)| name == "www-authenticate");
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub fn etag(&self) -> String {
         self.header("etag")
             .unwrap_or_else(|| panic!("no ETag: {self:?}"))

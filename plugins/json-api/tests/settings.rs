@@ -1,0 +1,54 @@
+//! Settings that change while the service runs.
+
+mod support;
+
+use polyport_testkit::eventually;
+use support::{Http, json_host};
+
+#[test]
+fn settings_of_requests_change_on_open_connections() {
+    let host = json_host().settings("json", "page_size = 2").start();
+    let mut http = Http::alice(&host);
+    for id in ["a", "b", "c"] {
+        http.put(&format!("/c/{id}"), "1").expect(201);
+    }
+    let mark = host.log_mark();
+    let entries = |http: &mut Http| {
+        let list = http.get("/c").expect(200).json();
+        list["documents"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(entries(&mut http), 2);
+    let changed = "page_size = 1\nmax_document_size = 10\nrequire_match = true\nrealm = \"new\"";
+    host.edit_config(|text| text.replace("page_size = 2", changed));
+    eventually("the list is shorter", || {
+        (entries(&mut http) == 1).then_some(())
+    });
+    http.put("/c/a", "2").expect(428);
+    http.put("/c/new", "\"longer than 10\"").expect(413);
+    let mut anonymous = Http::anonymous(&host);
+    let refused = anonymous.put("/c/a", "1").expect(401);
+    assert_eq!(
+        refused.challenges(),
+        [
+            "Basic realm=\"new\", charset=\"UTF-8\"",
+            "Bearer realm=\"new\""
+        ]
+    );
+    host.wait_log(mark, "reload");
+    assert!(
+        !host.log()[mark..].iter().any(|line| line.contains("swap")),
+        "{:?}",
+        &host.log()[mark..]
+    );
+
+    // The answer to a document that is too large ended that connection.
+    let mut http = Http::alice(&host);
+    // What the store was opened with needs another instance; the connection is told to end.
+    http.get("/c/a").expect(200);
+    host.edit_config(|text| text.replace("page_size = 1", "page_size = 1\nreaders = 2"));
+    eventually("the connection ends after an answer", || {
+        let answer = http.get("/c/a").expect(200);
+        (answer.header("connection") == Some("close")).then_some(())
+    });
+    Http::alice(&host).get("/c/a").expect(200);
+}
