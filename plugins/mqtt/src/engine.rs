@@ -135,6 +135,11 @@ impl Engine {
         self.batch(|inner, now| inner.broker.login_answer(id, answer, now));
     }
 
+    /// Ends the connection of a client identifier for another one of the same account.
+    pub(crate) fn release(&self, client_id: &str, account: &str) -> bool {
+        self.batch(|inner, now| inner.broker.release(client_id, account, now))
+    }
+
     /// A connection wrote all it had.
     pub(crate) fn drained(&self, id: ConnectionId) {
         self.batch(|inner, now| inner.broker.drained(id, now));

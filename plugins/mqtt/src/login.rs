@@ -1,11 +1,18 @@
 //! The engine's logins and rights, answered by the host's accounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polyport_mqtt_core::{Authorizer, Extent, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
 use polyport_sdk::accounts::{Account, Action, Denied, Login};
 use polyport_sdk::net::Origin;
+
+use crate::engine::Engine;
+
+/// How often, and how long each time, a login waits for the connection that it takes over to end.
+const RELEASES: usize = 50;
+const RELEASE: Duration = Duration::from_millis(10);
 
 /// The rights of an account.
 struct Rights(Account);
@@ -26,11 +33,15 @@ impl Authorizer for Rights {
     fn may_receive(&self, topic_name: &str) -> bool {
         self.0.allows(Action::Subscribe, topic_name)
     }
+    fn account(&self) -> Option<&str> {
+        Some(self.0.name())
+    }
 }
 
 /// The account of a client: of its user name and password, of an API token, which is a password and
 /// may do without a user name, of its certificate, or else the anonymous one.
 pub(crate) async fn login(
+    engine: Arc<Engine>,
     context: Context,
     origin: Origin,
     request: LoginRequest,
@@ -47,16 +58,27 @@ pub(crate) async fn login(
         password: request.password.as_deref(),
         client_id,
     };
-    accounts
-        .login(&origin, login)
-        .await
-        .map_err(|denied| match denied {
-            Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-            Denied::NotHere => LoginRefusal::NotAuthorized,
-            Denied::NeedsTls => LoginRefusal::Insecure,
-            Denied::TooManySessions => LoginRefusal::QuotaExceeded,
-            Denied::Busy => LoginRefusal::Busy,
-        })
+    let mut answer = accounts.login(&origin, login).await;
+    if matches!(answer, Err(Denied::TooManySessions))
+        && let Some(user) = login.user
+        && engine.release(&request.client_id, user)
+    {
+        // The old connection's task lets go of the account next.
+        for _ in 0..RELEASES {
+            tokio::time::sleep(RELEASE).await;
+            answer = accounts.login(&origin, login).await;
+            if !matches!(answer, Err(Denied::TooManySessions)) {
+                break;
+            }
+        }
+    }
+    answer.map_err(|denied| match denied {
+        Denied::Refused => LoginRefusal::BadUserNameOrPassword,
+        Denied::NotHere => LoginRefusal::NotAuthorized,
+        Denied::NeedsTls => LoginRefusal::Insecure,
+        Denied::TooManySessions => LoginRefusal::QuotaExceeded,
+        Denied::Busy => LoginRefusal::Busy,
+    })
 }
 
 /// The rights of an account for the engine.

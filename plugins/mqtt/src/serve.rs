@@ -223,15 +223,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         };
         let answer = ready!(waiting.as_mut().poll(cx));
         self.login = None;
-        let answer = answer.map(|account| {
+        let answer = answer.and_then(|account| {
             self.pacer.pace_for(Some(&account));
             let watched = account.clone();
             let mut revoked: Waiting<()> = Box::pin(async move { watched.revoked().await });
             // Polled once, to be woken from then on.
-            if revoked.as_mut().poll(cx).is_pending() {
-                self.revoked = Some(revoked);
+            if revoked.as_mut().poll(cx).is_ready() {
+                return Err(LoginRefusal::NotAuthorized);
             }
-            login::rights(account)
+            self.revoked = Some(revoked);
+            Ok(login::rights(account))
         });
         self.engine.login_answer(self.id, answer);
         if let Unread::Small(unread) = &mut self.unread {
@@ -299,6 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let rest = &bytes[received.consumed..];
         if let Some(request) = received.login {
             self.login = Some(Box::pin(login::login(
+                Arc::clone(&self.engine),
                 self.context.clone(),
                 self.origin.clone(),
                 request,
@@ -327,6 +329,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     .take(self.engine.committed(), &mut self.writing);
                 if taken.close && self.linger.is_none() {
                     self.linger = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
+                    // Lets go of the account, which may count its connections.
+                    self.revoked = None;
                 }
                 if self.writing.is_empty() {
                     if let Some(gate) = taken.held {

@@ -12,6 +12,27 @@ pub trait Authorizer: Send + Sync {
     /// May receive what is published to this topic name. Asked for subscriptions to filters of
     /// which only some topics may be received.
     fn may_receive(&self, topic_name: &str) -> bool;
+    /// The name of the account, if there is one: a client takes over the connection of its own
+    /// account only where accounts may have so many connections.
+    fn account(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Who is not logged in, or not any more.
+#[derive(Debug)]
+pub(crate) struct Nobody;
+
+impl Authorizer for Nobody {
+    fn may_publish(&self, _: &str) -> bool {
+        false
+    }
+    fn may_subscribe(&self, _: &str) -> Extent {
+        Extent::None
+    }
+    fn may_receive(&self, _: &str) -> bool {
+        false
+    }
 }
 
 /// How much of what was asked for is allowed.

@@ -391,6 +391,27 @@ impl Broker {
         None
     }
 
+    /// Ends the connection that uses this client identifier if it is of this account: another one of
+    /// the account is about to take it over. True if there was one.
+    pub(super) fn release_connection(&mut self, client_id: &str, account: &str) -> bool {
+        let session = self.clients.get(client_id);
+        let session = session.and_then(|key| self.sessions.get(*key));
+        let Some(old) = session.and_then(|session| session.connection) else {
+            return false;
+        };
+        let connection = self.connections.get(old);
+        if connection.and_then(|connection| connection.authorizer.account()) != Some(account) {
+            return false;
+        }
+        self.close_with(
+            old,
+            ReasonCode::SessionTakenOver,
+            "session taken over",
+            WillFate::Publish,
+        );
+        true
+    }
+
     fn keep_alive(&self, version: Version, requested: u16) -> u16 {
         match self.settings.max_keepalive {
             0 => requested,

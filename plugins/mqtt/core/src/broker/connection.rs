@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::{LoginRequest, PendingConnect, SessionId};
-use crate::authorizer::{AllowAll, Authorizer};
+use crate::authorizer::{Authorizer, Nobody};
 use crate::codec::Version;
 use crate::settings::Limits;
 use crate::slab::Key;
@@ -160,7 +160,7 @@ impl Connection {
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             login: None,
-            authorizer: Arc::new(AllowAll),
+            authorizer: Arc::new(Nobody),
             limits,
             opened: now,
             last_packet: now,
@@ -203,6 +203,8 @@ impl Connection {
     pub(super) fn start_closing(&mut self) {
         self.phase = Phase::Closing;
         self.output.close = true;
+        // The account is let go at once: it may count its connections.
+        self.authorizer = Arc::new(Nobody);
         self.topic_aliases_in = Vec::new();
         self.topic_aliases_out = HashMap::new();
         self.last_route = None;

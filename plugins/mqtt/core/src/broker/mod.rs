@@ -226,6 +226,13 @@ impl Broker {
         self.close(id, ReasonCode::NotAuthorized, "account changed or removed");
     }
 
+    /// A client with this identifier gave the right password of an account that has as many
+    /// connections as it may have: ends the one with this identifier, if it is the account's own.
+    pub fn release(&mut self, client_id: &str, account: &str, now: Time) -> bool {
+        self.now = now;
+        self.release_connection(client_id, account)
+    }
+
     /// Everything that was handed out for this connection is sent, and it asked to be told.
     pub fn drained(&mut self, id: ConnectionId, now: Time) {
         self.now = now;
