@@ -263,11 +263,17 @@ fn open(host: &Host, user: &str, password: &str) -> Vec<(&'static str, Session)>
         ),
         (
             "FTP RETR",
-            Box::new(move || cut("RETR", retrieved).and(Ok(drop(retrieves)))),
+            Box::new(move || {
+                let _open = retrieves;
+                cut("RETR", retrieved)
+            }),
         ),
         (
             "FTP STOR",
-            Box::new(move || unwanted(stored, vec![b'x'; 4096])().and(Ok(drop(stores)))),
+            Box::new(move || {
+                let _open = stores;
+                unwanted(stored, vec![b'x'; 4096])()
+            }),
         ),
         (
             "MQTT subscriber",

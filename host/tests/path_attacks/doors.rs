@@ -18,6 +18,15 @@ pub struct Doors {
 /// A door, and all that it answered.
 pub type Answer = (&'static str, Vec<u8>);
 
+/// A door, then the method, target, fields and body of a request.
+type Try = (
+    &'static str,
+    &'static str,
+    Vec<u8>,
+    &'static [(&'static str, &'static str)],
+    Vec<u8>,
+);
+
 /// FTP commands that answer on the control connection alone.
 const COMMANDS: [&str; 7] = ["SIZE ", "MDTM ", "MLST ", "STAT ", "DELE ", "MKD ", "RMD "];
 const DOWNLOADS: [&str; 6] = ["RETR ", "LIST ", "LIST -la ", "NLST ", "MLSD ", "STAT "];
@@ -56,7 +65,7 @@ impl Doors {
             [head, name, b"\"\r\n\r\nmine\r\n--XX--\r\n"].concat()
         };
         for target in [target, encoded] {
-            let tries: [(&'static str, &str, Vec<u8>, &[(&str, &str)], Vec<u8>); 13] = [
+            let tries: [Try; 13] = [
                 ("GET", "GET", target.clone(), &[], vec![]),
                 ("HEAD", "HEAD", target.clone(), &[], vec![]),
                 (
@@ -179,7 +188,7 @@ impl Doors {
             let with = |verb: &str| [verb.as_bytes(), path].concat();
             for verb in DOWNLOADS {
                 let answer = self.ftp.download(with(verb));
-                answers.push((verb, all(answer.map(|(replies, data)| (replies, data)))));
+                answers.push((verb, all(answer)));
             }
             for (verb, rest) in [("RETR ", "REST 1"), ("STOR ", "REST 1")] {
                 let _ = self.ftp.command(rest);

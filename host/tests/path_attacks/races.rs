@@ -35,8 +35,11 @@ struct Tally {
     met: AtomicU64,
 }
 
+/// A door's name, and what is done there until the race is over.
+type Door<'a> = (&'a str, &'a (dyn Fn(&Tries) + Sync));
+
 /// Swaps as often as is asked for while the doors are tried; what was told of the outside.
-fn race(field: &Field, mut swap: impl FnMut(), doors: &[(&str, &(dyn Fn(&Tries) + Sync))]) {
+fn race(field: &Field, mut swap: impl FnMut(), doors: &[Door]) {
     let over = AtomicBool::new(false);
     let tallies: Vec<Tally> = doors.iter().map(|_| Tally::default()).collect();
     let swaps = repeats(VARIABLE, SHORT);
