@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+mod accounts;
 mod authority;
 mod clients;
 mod commands;
