@@ -450,3 +450,26 @@ fn the_log_names_the_client_behind_a_proxy() {
     let line = host.wait_log(0, "\"GET /a.txt HTTP/1.1\" 401 ");
     assert!(line.contains("203.0.113.9 - - ["), "{line}");
 }
+
+#[test]
+fn requests_says_who_it_is_in_every_way() {
+    let host = host().start();
+    let token = token(&host, &[]);
+    eventually("the token is taken over", || {
+        let login = ["--user", &format!(":{token}")];
+        (https(&host, "/a.txt", &login).status == 200).then_some(())
+    });
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/clients/requests_https.py"
+    );
+    let base = format!("https://{}", host.addr("secure"));
+    let said = Client::python(script)
+        .arg(base)
+        .arg(host.path().join("tls/ca.pem"))
+        .arg(host.path().join("tls/alice.pem"))
+        .arg(token)
+        .run()
+        .expect_success();
+    assert_eq!(said.stdout(), "ok\n");
+}

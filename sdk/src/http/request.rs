@@ -283,6 +283,7 @@ pub(super) fn too_large(limit: u64) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn accept_is_weighed_by_the_most_specific_range() {
@@ -309,5 +310,24 @@ mod tests {
     fn forms_are_decoded() {
         assert_eq!(decode_form("a+b%20c%2B"), "a b c+");
         assert_eq!(decode_form("%zz"), "%zz");
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_makes_the_weighing_panic(accept in "[a-z*/;q=., 0-9Q\u{e9}]{0,40}") {
+            prop_assert!(accept_weight(Some(&accept), "text/html") <= 1000);
+        }
+
+        #[test]
+        fn a_range_has_the_weight_it_names(weight in 0_u16..=1000, space in "[ ]{0,2}") {
+            let field = format!("a/b,{space}text/html;level=1;{space}q={}.{:03}", weight / 1000, weight % 1000);
+            prop_assert_eq!(accept_weight(Some(&field), "text/html"), weight);
+        }
+
+        #[test]
+        fn what_a_form_sends_comes_through(text in any::<String>()) {
+            let sent: String = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).collect();
+            prop_assert_eq!(decode_form(&sent.replace("%20", "+")), text);
+        }
     }
 }

@@ -231,6 +231,8 @@ fn parse_tags(text: &str) -> Option<Tags> {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Revision = Revision(1_766_404_800_500_000);
@@ -325,5 +327,33 @@ mod tests {
         assert_eq!(none.conditions(), [Condition::IsNoneOf(vec![Revision(7)])]);
         assert!(!none.protect());
         assert!(preconditions("", "*").creates_only());
+    }
+
+    fn tag() -> impl Strategy<Value = Tag> {
+        (any::<bool>(), "[!#-~\u{80}-\u{ff} ,]{0,8}").prop_map(|(weak, text)| Tag {
+            weak,
+            opaque: format!("\"{text}\""),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn tags_come_through_in_any_spelling(tags in proptest::collection::vec(tag(), 1..6), space in "[ \t]{0,2}") {
+            let spelled: Vec<String> = tags
+                .iter()
+                .map(|tag| format!("{space}{}{}{space}", if tag.weak { "W/" } else { "" }, tag.opaque))
+                .collect();
+            prop_assert_eq!(parse_tags(&spelled.join(",")), Some(Tags::Listed(tags)));
+        }
+
+        #[test]
+        fn no_field_makes_the_reader_panic(text in "[W/\", *a-c\u{80}-\u{ff}]{0,24}") {
+            if let Some(Tags::Listed(tags)) = parse_tags(&text) {
+                prop_assert!(!tags.is_empty());
+                for tag in tags {
+                    prop_assert!(tag.opaque.len() >= 2 && text.contains(&tag.opaque));
+                }
+            }
+        }
     }
 }

@@ -112,6 +112,8 @@ fn name(what: &str, segment: &impl AsRef<[u8]>, rules: &Config) -> Result<String
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(path: &str) -> Result<Target, u16> {
@@ -152,5 +154,19 @@ mod tests {
             assert_eq!(read(&format!("c/{bad}")), Err(400), "{bad:?}");
         }
         assert_eq!(read("/a"), Err(400), "an empty collection name");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_a_path_that_says_the_same_again(path in "[a-c.~:@/%_\\-\u{0}-\u{20}ä]{0,20}") {
+            let Ok(target) = read(&path) else { return Ok(()) };
+            let told = match &target {
+                Target::Root => "/".to_owned(),
+                Target::Collection(name) => name.to_string(),
+                Target::Document(name) => name.to_string(),
+            };
+            prop_assert_eq!(&told, &format!("/{path}"));
+            prop_assert!(!told.contains(['%', ' ', '\\']) && !told.contains("/.") && told.is_ascii());
+        }
     }
 }
