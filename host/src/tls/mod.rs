@@ -104,19 +104,11 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, at: &str, text: String) {
-        self.note(
-            |place, key, text| Diagnostic::error(place, key, text),
-            at,
-            text,
-        );
+        self.note(Diagnostic::error, at, text);
     }
 
     fn warn(&mut self, at: &str, text: String) {
-        self.note(
-            |place, key, text| Diagnostic::warning(place, key, text),
-            at,
-            text,
-        );
+        self.note(Diagnostic::warning, at, text);
     }
 
     /// The text of a file.
