@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use polyport_testkit::{Client, Host, library, program};
+use polyport_testkit::{Client, Host, STANDARD, library, program};
 
 #[test]
 fn t34_commands_of_all_plugins_are_listed() {
@@ -21,6 +21,24 @@ fn t34_commands_of_all_plugins_are_listed() {
         );
     }
     assert!(!list.stdout().contains("json-api"), "it has none: {list}");
+}
+
+#[test]
+fn t34_the_documentation_shows_the_help_of_every_plugin() {
+    let documented = include_str!("../../docs/clients.md");
+    let mut shown = Vec::new();
+    for service in STANDARD {
+        let host = Host::builder().library(service.package).prepare();
+        let help = host.client(&[service.plugin, "--help"]).run();
+        if help.code == Some(0) {
+            assert!(
+                documented.contains(&help.stdout()),
+                "docs/clients.md lacks:\n{help}"
+            );
+            shown.push(service.plugin);
+        }
+    }
+    assert_eq!(shown, ["mqtt", "http-files", "ftp", "tcp-files"]);
 }
 
 #[test]

@@ -319,17 +319,3 @@ fn t34_wrong_usage_exits_with_2_and_failures_with_1() {
         format!("polyport: 127.0.0.1:{port}: Connection refused (os error 111)\n")
     );
 }
-
-#[test]
-fn t34_the_documentation_shows_the_help() {
-    let host = Host::builder().library("polyport-http-files").prepare();
-    let help = host
-        .client(&["http-files", "--help"])
-        .run()
-        .expect_success();
-    let documented = include_str!("../../../docs/clients.md");
-    assert!(
-        documented.contains(&help.stdout()),
-        "docs/clients.md lacks:\n{help}"
-    );
-}

@@ -298,17 +298,6 @@ fn t34_wrong_usage_exits_with_2_and_says_why() {
 }
 
 #[test]
-fn t34_the_documentation_shows_the_help() {
-    let host = Host::builder().library("polyport-mqtt").prepare();
-    let help = host.client(&["mqtt", "--help"]).run().expect_success();
-    let documented = include_str!("../../../docs/clients.md");
-    assert!(
-        documented.contains(&help.stdout()),
-        "docs/clients.md lacks:\n{help}"
-    );
-}
-
-#[test]
 fn t34_another_broker_is_spoken_to_as_well() {
     let port = free_port().to_string();
     let broker = Client::new("/usr/sbin/mosquitto")
