@@ -84,8 +84,8 @@ async fn serve_websocket(
     limits: Limits,
 ) -> Result<(), Error> {
     let pacer = stream.pacer();
-    let accepted =
-        tokio::time::timeout(limits.handshake_timeout, websocket::accept(stream, paths)).await;
+    let accepting = websocket::accept(stream, paths, limits.max_packet);
+    let accepted = tokio::time::timeout(limits.handshake_timeout, accepting).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
     run(engine, context, stream, (origin, pacer), &limits).await

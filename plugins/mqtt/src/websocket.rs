@@ -16,14 +16,20 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 /// Subprotocols in the order of preference; `mqttv3.1` is what clients of 3.1 ask for.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
-/// Largest message; MQTT packets may be spread over several and messages hold several packets.
-const MESSAGE_MAX: usize = 1 << 20;
+/// Largest message sent; it may hold several packets, or a part of one.
+const MESSAGE: usize = 1 << 20;
 
-/// Performs the opening handshake.
-pub(crate) async fn accept(stream: Stream, paths: &[String]) -> Result<WebSocket, Error> {
+/// Performs the opening handshake. `max_packet` is the largest MQTT packet: many clients put each
+/// into one message.
+pub(crate) async fn accept(
+    stream: Stream,
+    paths: &[String],
+    max_packet: usize,
+) -> Result<WebSocket, Error> {
+    let largest = max_packet.saturating_add(MESSAGE);
     let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX));
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest));
     // The callback's error type is the library's.
     #[allow(clippy::result_large_err)]
     let answer = |request: &Request, response: Response| answer(request, response, paths);
@@ -125,7 +131,7 @@ impl AsyncWrite for WebSocket {
         ready!(Pin::new(&mut self.stream).poll_ready(cx)).map_err(to_io)?;
         let mut message = Vec::new();
         for buf in bufs {
-            let room = MESSAGE_MAX - message.len();
+            let room = MESSAGE - message.len();
             message.extend_from_slice(&buf[..buf.len().min(room)]);
         }
         let length = message.len();

@@ -199,7 +199,15 @@ fn upgrade(host: &Host, path: &str, protocol: &str) -> (TcpStream, String) {
 
 /// A masked frame of a client.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0xff);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend([1, 2, 3, 4]);
     frame.extend(
         payload
             .iter()
@@ -244,6 +252,26 @@ fn t3_websocket_handshake_and_packets_in_any_framing() {
     // MQTT-6.0.0-1: a text frame ends the connection.
     stream.write_all(&frame(0x81, b"\xc0\x00")).unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_websocket_message_may_be_as_long_as_a_packet() {
+    let host = host();
+    let (mut stream, _) = upgrade(&host, "/mqtt", "Sec-WebSocket-Protocol: mqtt\r\n");
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01w";
+    exchange(
+        &mut stream,
+        &frame(0x82, connect),
+        b"\x82\x04\x20\x02\x00\x00",
+    );
+    // 2,000,000 bytes with the fixed header, the most that a packet may have.
+    let mut publish = b"\x32\xfc\x88\x7a\x00\x01t\x00\x07".to_vec();
+    publish.resize(2_000_000, b'x');
+    exchange(
+        &mut stream,
+        &frame(0x82, &publish),
+        b"\x82\x04\x40\x02\x00\x07",
+    );
 }
 
 #[test]
