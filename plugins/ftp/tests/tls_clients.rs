@@ -243,3 +243,42 @@ fn vsftpd_answers_the_same() {
     };
     assert_eq!(list(&mut secure.0), list(&mut secure.1));
 }
+
+#[test]
+fn polyport_client_explicit_and_implicit_takes_up_its_session() {
+    let authority = Authority::new();
+    let host = authority
+        .builder()
+        .settings("ftp", "require_ssl_reuse = true")
+        .start();
+    let sum = write_noise(&files(&host).join("noise.bin"), 5_000_000);
+    let client = |arguments: &[&str], cafile: &str| {
+        let arguments = arguments.iter().map(|argument| host.expand(argument));
+        let client = host.client(&["ftp"]).args(arguments);
+        let client = client.args(["--cafile", &host.expand(cafile)]);
+        client.env("POLYPORT_PASSWORD", "123456").run()
+    };
+    let there = host.path().join("noise.bin");
+    for (url, tls) in [
+        ("ftp://xzz@localhost:{port:ftp}/", &["--tls"][..]),
+        ("ftps://xzz@localhost:{port:ftps}/", &[]),
+    ] {
+        let run = |arguments: &[&str]| {
+            client(&[arguments, tls].concat(), "{dir}/tls/ca.pem").expect_success()
+        };
+        let noise = format!("{url}noise.bin");
+        run(&["get", &noise]);
+        assert_eq!(sha256(&there), sum);
+        let up = format!("{url}up.bin");
+        run(&["put", "noise.bin", &up]);
+        assert_eq!(sha256(&files(&host).join("up.bin")), sum);
+        assert!(run(&["list", url, "-1"]).stdout().contains("up.bin"));
+        fs::remove_file(&there).unwrap();
+        fs::remove_file(files(&host).join("up.bin")).unwrap();
+        // neither a password in clear nor a server that nobody vouches for
+        fs::write(host.path().join("tls/other.pem"), Authority::new().pem()).unwrap();
+        let all = [&["get", &noise, "--retries", "0"], tls].concat();
+        client(&all, "{dir}/tls/other.pem").expect_code(1);
+    }
+    assert!(!there.exists());
+}
