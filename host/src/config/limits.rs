@@ -64,6 +64,14 @@ impl Limits {
         Self { written }
     }
 
+    /// One key, for tests of what uses them.
+    #[cfg(test)]
+    pub fn of(key: &'static str, number: u64) -> Self {
+        Self {
+            written: BTreeMap::from([(key, number)]),
+        }
+    }
+
     /// What was written, key by key.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.written.iter().map(|(key, number)| (*key, *number))

@@ -185,6 +185,35 @@ fn every_problem_is_reported_at_once_with_its_line() {
 }
 
 #[test]
+fn limits_and_listen_tables_are_taken_and_a_change_of_them_is_one() {
+    let text = "[services.a]\nplugin = \"x\"\nlimits = { max_connections = 7, idle_timeout = \"2m\", rate_up = \"3K\" }\n\
+                listen = [\"127.0.0.1:80\", { address = \"unix:a.sock\", mode = \"0600\", owner = \"12:34\", max_packet = 5,\n\
+                proxy_protocol = [\"10.0.0.0/8\", \"loopback\"] }]\n";
+    let config = parse(text).unwrap();
+    let service = &config.services[0];
+    let written: Vec<_> = service.limits.iter().collect();
+    assert_eq!(
+        written,
+        [
+            ("idle_timeout", 120_000),
+            ("max_connections", 7),
+            ("rate_up", 3072)
+        ]
+    );
+    assert_eq!(service.listen[0].options, ListenOptions::default());
+    let options = &service.listen[1].options;
+    assert_eq!(options.access.mode, 0o600);
+    assert_eq!(options.access.owner, (Some(12), Some(34)));
+    assert_eq!(options.proxies.len(), 3);
+    assert_eq!(
+        options.limits.iter().collect::<Vec<_>>(),
+        [("max_packet", 5)]
+    );
+    assert_ne!(config, parse(&text.replace("= 7", "= 8")).unwrap());
+    assert_ne!(config, parse(&text.replace("0600", "0660")).unwrap());
+}
+
+#[test]
 fn an_address_used_twice_names_both_lines() {
     let text = "[services.a]\nplugin = \"x\"\nlisten = [\"127.0.0.1:80\"]\n\
                 [services.b]\nplugin = \"x\"\nlisten = [\"ws://0.0.0.0:80\"]\n";

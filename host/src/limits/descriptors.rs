@@ -1,5 +1,7 @@
 //! File descriptors: as many as the system allows, and a warning where that is not enough.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -30,8 +32,12 @@ pub fn raise() {
     }
 }
 
-/// Warns if so many connections at once could not be had; 0 stands for any number.
+/// Warns if so many connections at once could not be had, once for each number.
 pub fn check(connections: u64) {
+    static CHECKED: AtomicU64 = AtomicU64::new(0);
+    if CHECKED.swap(connections, Ordering::Relaxed) == connections {
+        return;
+    }
     let limit = getrlimit(Resource::Nofile);
     if let Some(text) = shortage(limit.current, connections) {
         warn!("{text}");

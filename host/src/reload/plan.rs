@@ -145,6 +145,15 @@ mod tests {
             plugin: "other".into(),
             ..one.clone()
         };
+        let limits = Limits::of("max_connections", 5);
+        let limited = Service {
+            limits: limits.clone(),
+            ..one.clone()
+        };
+        let both = Service {
+            limits,
+            ..two.clone()
+        };
         let off = Service {
             enabled: false,
             ..one.clone()
@@ -179,6 +188,8 @@ mod tests {
         assert_eq!(step(now, &one, Some("h"), true), Step::Swap);
         assert_eq!(step(now, &one, Some("other"), false), Step::Swap);
         assert_eq!(step(now, &two, Some("h"), false), Step::Settings);
+        assert_eq!(step(now, &limited, Some("h"), false), Step::Limits);
+        assert_eq!(step(now, &both, Some("h"), false), Step::Settings);
         assert_eq!(step(now, &moved, Some("h"), false), Step::Swap);
         assert_eq!(step(now, &off, None, false), Step::End);
         assert_eq!(step(None, &one, Some("h"), false), Step::Start);
