@@ -160,3 +160,58 @@ fn who_is_not_trusted_cannot_pretend() {
         "{line}"
     );
 }
+
+/// curl speaks the protocol itself, in front of TLS as well.
+#[test]
+fn a_program_that_sends_a_header_before_tls_is_served_and_refused() {
+    let mut host = Host::builder()
+        .service("files")
+        .accounts(ACCOUNTS)
+        .file("files/a.txt", "content")
+        .prepare();
+    host.command(&["tls", "self-signed", "localhost", "127.0.0.1"])
+        .expect_success();
+    let (cert, key) = made(&host);
+    let address = format!("\"{}\"", host.addr("files"));
+    host.edit_config(|text| {
+        let table = format!(
+            "{{ address = \"https://{}\", proxy_protocol = [\"loopback\"], max_connections_per_address = 1 }}",
+            host.addr("files")
+        );
+        let tls = format!("[services.files]\ntls = {{ cert = {cert:?}, key = {key:?} }}\n");
+        text.replacen(&address, &table, 1)
+            .replacen("[services.files]\n", &tls, 1)
+    });
+    host.start();
+    let url = format!("https://{}/a.txt", host.addr("files"));
+    let get = || {
+        let arguments = ["-sSk", "--haproxy-protocol", "-w", "%{http_code}", &url];
+        Client::new("curl").args(arguments).run().stdout()
+    };
+    assert_eq!(get(), "content200");
+    // One that holds the place of that address, and has not even begun with TLS.
+    let mut held = host.connect("files");
+    held.write_all(b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n")
+        .unwrap();
+    // By HTTP/2, which the answer speaks as well.
+    eventually("the place is taken", || (get() == "503").then_some(()));
+    drop(held);
+    eventually("there is room again", || {
+        (get() == "content200").then_some(())
+    });
+}
+
+/// The pair that `tls self-signed` wrote into the folder.
+fn made(host: &Host) -> (String, String) {
+    let names: Vec<String> = std::fs::read_dir(host.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let find = |part: &[&str]| {
+        let found = names
+            .iter()
+            .find(|name| part.iter().any(|part| name.ends_with(part)));
+        found.unwrap_or_else(|| panic!("{names:?}")).clone()
+    };
+    (find(&["cert.pem", ".crt"]), find(&["key.pem", ".key"]))
+}
