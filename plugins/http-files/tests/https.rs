@@ -298,6 +298,12 @@ fn a_password_in_clear_is_refused_and_not_asked_for_again() {
         assert!(refused.fields("www-authenticate").is_empty(), "{refused:?}");
     }
     http(&host, "/a.txt", &[]).expect(200);
+    let upload = ["--request", "PUT", "--data", "x"];
+    let refused = http(&host, "/new.txt", &upload).expect(403);
+    assert!(refused.text.contains("over https alone"), "{refused:?}");
+    assert!(refused.fields("www-authenticate").is_empty(), "{refused:?}");
+    let asked = https(&host, "/new.txt", &upload).expect(401);
+    assert_eq!(asked.fields("www-authenticate").len(), 2);
     https(&host, "/a.txt", &["--user", "alice:wonderland"]).expect(200);
 }
 

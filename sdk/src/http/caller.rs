@@ -18,6 +18,8 @@ pub struct Caller {
     account: Option<Account>,
     named: bool,
     by_token: bool,
+    /// Whether a password would pass in clear where none may.
+    in_clear: bool,
     realm: String,
 }
 
@@ -38,6 +40,7 @@ impl Caller {
             account: None,
             named: false,
             by_token: false,
+            in_clear: !request.origin().is_secure() && accounts.requires_tls(),
             realm: realm.into(),
         };
         let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
@@ -129,7 +132,7 @@ impl Caller {
     }
 
     /// How a lacking right is answered: 401 to a client without an account, who may have one,
-    /// 403 to an account that lacks it.
+    /// 403 to an account that lacks it, and to a client that would have to log in by https.
     #[must_use]
     pub fn refusal(&self) -> Problem {
         if !self.named {
@@ -175,6 +178,10 @@ impl Caller {
     }
 
     fn challenge(&self, detail: &'static str) -> Problem {
+        if self.in_clear {
+            return Problem::new(StatusCode::FORBIDDEN)
+                .detail("this needs an account, and logins are taken over https alone");
+        }
         let realm = self.quoted_realm();
         // RFC 6750, 3.1: without a token there is no error to name.
         let bearer = self.bearer_challenge(self.by_token.then_some("invalid_token"));
@@ -218,6 +225,7 @@ mod tests {
             account: None,
             named,
             by_token,
+            in_clear: false,
             realm: "a \"b\"".into(),
         }
     }
@@ -253,6 +261,16 @@ mod tests {
         ] {
             assert_eq!(told(&caller.denied(denied)), expected, "{denied:?}");
         }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_password_in_clear() {
+        let caller = Caller {
+            in_clear: true,
+            ..caller(false, false)
+        };
+        assert_eq!(told(&caller.refusal()), (403, vec![], None));
+        assert_eq!(told(&caller.denied(Denied::Refused)), (403, vec![], None));
     }
 
     #[test]
