@@ -226,12 +226,13 @@ fn passwords_in_clear_between_machines_are_warned_about() {
     let accounts = |text: &str| AccountList::parse(&files.path("a.ini"), text.as_bytes()).unwrap();
     let some = accounts("[alice]\npassword = secret\n");
     let other = accounts("[alice]\npassword = secret\nservices = y\n");
-    let told = |listen: &str, accounts: &AccountList| {
-        let config = files.config(listen, "");
+    let told_with = |keys: &str, listen: &str, accounts: &AccountList| {
+        let config = files.config(listen, keys);
         let schemes = [("wss".to_owned(), "ws".to_owned())];
         let found = exposure::plain_passwords(&config, &config.services[0], &schemes, accounts);
         files.problems(&found)
     };
+    let told = |listen: &str, accounts: &AccountList| told_with("", listen, accounts);
     let warning = "p.toml:3:11: warning: services.x.listen[0]: \"0.0.0.0:21\" takes passwords in clear from other machines: expected TLS, a loopback address, or require_tls = true";
     assert_eq!(told("0.0.0.0:21", &some), [warning]);
     assert_eq!(told("ws://[2001:db8::1]:80", &some).len(), 1);
@@ -245,6 +246,12 @@ fn passwords_in_clear_between_machines_are_warned_about() {
         assert_eq!(told(fine, &some), [""; 0], "{fine}");
     }
     assert_eq!(told("0.0.0.0:21", &other), [""; 0]);
+    assert_eq!(
+        told_with("require_tls = true", "0.0.0.0:21", &some),
+        [""; 0]
+    );
+    let tls_only = accounts("[alice]\npassword = secret\nrequire_tls = yes\n");
+    assert_eq!(told("0.0.0.0:21", &tls_only), [""; 0]);
     assert_eq!(told("0.0.0.0:21", &AccountList::empty()), [""; 0]);
 }
 
