@@ -73,7 +73,7 @@ impl Transport {
     /// Connects, and holds the handshake if it is by TLS. Reads and writes that take longer than `limit` fail.
     ///
     /// # Errors
-    /// [`Failure::Broken`] as [`connect`], [`Failure::Failed`] for a server that cannot be trusted.
+    /// [`Failure::Broken`] as [`connect()`], [`Failure::Failed`] for a server that cannot be trusted.
     pub fn connect(&self, host: &str, port: u16, limit: Duration) -> Result<Link, Failure> {
         self.secure(connect(host, port, limit)?, host)
     }
