@@ -136,7 +136,8 @@ fn who_is_trusted_and_says_nothing_valid_is_closed_with_a_warning() {
     ] {
         let mut stream = host.connect("files");
         stream.write_all(wrong).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It may have been closed by then.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         assert_eq!(String::from_utf8_lossy(&rest(&mut stream)), "");
     }
     host.wait_log(mark, "PROXY header: 127.0.0.1:");
