@@ -42,6 +42,15 @@ fn hash(path: &Path) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Runs minisign in the host's folder.
+fn minisign(host: &Host, args: &[&str]) {
+    Client::new("minisign")
+        .args(args)
+        .current_dir(host.path())
+        .run()
+        .expect_success();
+}
+
 fn running(host: &Host) -> (String, String) {
     let status = host.status();
     let service = &status["services"][0];
@@ -102,29 +111,25 @@ fn the_newest_version_runs_and_a_pin_goes_back() {
 #[test]
 fn signatures_are_minisigns() {
     let mut host = host();
-    let run = |args: &[&str]| {
-        Client::new("minisign")
-            .args(args)
-            .current_dir(host.path())
-            .run()
-            .expect_success()
-    };
     for name in ["ours", "theirs"] {
-        run(&[
-            "-G",
-            "-W",
-            "-f",
-            "-p",
-            &format!("{name}.pub"),
-            "-s",
-            &format!("{name}.key"),
-        ]);
+        minisign(
+            &host,
+            &[
+                "-G",
+                "-W",
+                "-f",
+                "-p",
+                &format!("{name}.pub"),
+                "-s",
+                &format!("{name}.key"),
+            ],
+        );
     }
     let sign = |key: &str, library: &Path, legacy: bool| {
         let library = library.to_str().unwrap();
         let mut args = vec!["-S", "-W", "-s", key, "-m", library];
         args.extend(legacy.then_some("-l"));
-        run(&args);
+        minisign(&host, &args);
     };
     let public = fs::read_to_string(host.path().join("ours.pub")).unwrap();
     let public = public.lines().last().unwrap();
@@ -159,14 +164,10 @@ fn signatures_are_minisigns() {
     let newer = version(&host, "0.2.0", "libpolyport_echo-new.so");
     host.wait_log(mark, "libpolyport_echo-new.so.minisig, got none");
     assert_eq!(running(&host).1, signed);
-    let run = |args: &[&str]| {
-        Client::new("minisign")
-            .args(args)
-            .current_dir(host.path())
-            .run()
-            .expect_success()
-    };
-    run(&["-S", "-W", "-s", "ours.key", "-m", newer.to_str().unwrap()]);
+    minisign(
+        &host,
+        &["-S", "-W", "-s", "ours.key", "-m", newer.to_str().unwrap()],
+    );
     host.wait_status("the signed one runs", |status| {
         status["services"][0]["hash"] == hash(&newer)
     });

@@ -10,20 +10,16 @@ use super::diagnostics::Diagnostics;
 use super::read::{Reader, parse_duration, parse_size, spell};
 use super::tree::{Kind, Table};
 
-/// The keys.
-pub const KEYS: &[&str] = &[
-    "max_connections",
-    "max_connections_per_address",
-    "connection_rate",
-    "handshake_timeout",
-    "login_timeout",
-    "idle_timeout",
-    "rate_up",
-    "rate_down",
-    "max_header",
-    "max_packet",
-    "max_line",
-];
+/// The keys: those of the vocabulary.
+pub const KEYS: [&str; VOCABULARY.len()] = {
+    let mut keys = [""; VOCABULARY.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = VOCABULARY[index].0;
+        index += 1;
+    }
+    keys
+};
 
 /// The longest time.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -37,7 +33,7 @@ pub struct Limits {
 impl Limits {
     /// Reads a table that holds nothing else.
     pub fn read_table(table: &Table, path: &str, diagnostics: &mut Diagnostics) -> Self {
-        Self::read(&mut Reader::new(table, path, KEYS, diagnostics))
+        Self::read(&mut Reader::new(table, path, &KEYS, diagnostics))
     }
 
     /// Reads the keys that are in a table, among others.

@@ -10,28 +10,27 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
 
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::read::Reader;
 use crate::accounts::Network;
 
+/// The keys of an entry that is a table and are its own.
+const OWN_KEYS: [&str; 4] = ["address", "mode", "owner", "proxy_protocol"];
+
 /// The keys of an entry that is a table: its own, and those of `limits`.
-pub const KEYS: &[&str] = &[
-    "address",
-    "mode",
-    "owner",
-    "proxy_protocol",
-    "max_connections",
-    "max_connections_per_address",
-    "connection_rate",
-    "handshake_timeout",
-    "login_timeout",
-    "idle_timeout",
-    "rate_up",
-    "rate_down",
-    "max_header",
-    "max_packet",
-    "max_line",
-];
+pub const KEYS: [&str; OWN_KEYS.len() + limits::KEYS.len()] = {
+    let mut keys = [""; OWN_KEYS.len() + limits::KEYS.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = if index < OWN_KEYS.len() {
+            OWN_KEYS[index]
+        } else {
+            limits::KEYS[index - OWN_KEYS.len()]
+        };
+        index += 1;
+    }
+    keys
+};
 
 /// The mode of a Unix socket unless the entry names one.
 const MODE: u32 = 0o660;

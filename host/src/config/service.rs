@@ -189,7 +189,7 @@ fn listen(reader: &mut Reader<'_, '_>, folder: &Path) -> (Vec<Listen>, Vec<Place
         let found = match &item.kind {
             Kind::Text(text) => address(text, &item.place, &path, folder, reader.diagnostics()),
             Kind::Table(table) => {
-                let mut reader = Reader::new(table, &path, listen::KEYS, reader.diagnostics());
+                let mut reader = Reader::new(table, &path, &listen::KEYS, reader.diagnostics());
                 listen_table(&mut reader, &item.place, folder)
             }
             _ => {

@@ -1,7 +1,8 @@
 //! Folders that come and go while sessions are open.
 
 use std::fs;
-use std::time::{Duration, Instant};
+
+use polyport_testkit::eventually;
 
 use super::doors::Doors;
 use super::{ACCOUNTS, services};
@@ -114,15 +115,9 @@ fn what_a_crash_left_is_removed_from_folders_and_homes() {
         .start();
     let gone = |path: &str| {
         let path = host.path().join(path).join(left);
-        let begin = Instant::now();
-        while path.exists() {
-            assert!(
-                begin.elapsed() < Duration::from_secs(10),
-                "{}",
-                path.display()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        eventually("the broken upload is gone", || {
+            (!path.exists()).then_some(())
+        });
     };
     gone("files");
     gone("fw/sub");
