@@ -3,7 +3,7 @@
 //! The copy is what is loaded, never the operator's file: overwriting a mapped library kills the process, and
 //! dlopen of a path that was loaded before gives the old library. A copy stays mapped until the process ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -116,6 +116,26 @@ impl Loader {
         Ok(library)
     }
 
+    /// Loads the private copy of the library with this hash.
+    ///
+    /// # Errors
+    /// One line, when it is not there any more or was touched.
+    pub fn load_copy(&mut self, hash: &str) -> Result<Arc<Library>, String> {
+        if let Some(library) = self.loaded.get(hash) {
+            return Ok(Arc::clone(library));
+        }
+        let path = self.copies.join(format!("{hash}.so"));
+        let named = |error: String| format!("library {}: {error}", path.display());
+        let bytes = fs::read(&path).map_err(|error| named(format!("cannot be read: {error}")))?;
+        let got = hex(&Sha256::digest(&bytes));
+        if got != hash {
+            return Err(named(format!(
+                "expected the bytes that it is named after, got {got}"
+            )));
+        }
+        self.load_bytes(&bytes, got).map_err(named)
+    }
+
     fn load_bytes(&mut self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
         if let Some(library) = self.loaded.get(&hash) {
             return Ok(Arc::clone(library));
@@ -147,14 +167,31 @@ impl Loader {
         Ok(library)
     }
 
+    /// Brings the copies of these libraries to the disk, which may take a while; what cannot be is told by a start
+    /// that needs it.
+    pub fn sync(&self, hashes: impl IntoIterator<Item = String>) {
+        for hash in hashes {
+            let copy = self.copies.join(format!("{hash}.so"));
+            tokio::task::spawn_blocking(move || {
+                fs::File::open(copy).and_then(|file| file.sync_all())
+            });
+        }
+    }
+
     /// How many libraries are mapped.
     pub fn mapped(&self) -> usize {
         self.loaded.len()
     }
 
-    /// Removes copies that earlier processes left. To be called before the first [`Loader::load`].
-    pub fn sweep(&self) {
+    /// Removes copies that earlier processes left, but for those with a hash to be kept. To be called before the first
+    /// [`Loader::load`].
+    pub fn sweep(&self, kept: &BTreeSet<String>) {
         for entry in fs::read_dir(&self.copies).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let hash = name.to_str().and_then(|name| name.strip_suffix(".so"));
+            if hash.is_some_and(|hash| kept.contains(hash)) {
+                continue;
+            }
             // A copy that cannot be removed costs disk space, nothing else.
             let _ = fs::remove_file(entry.path());
         }

@@ -1,0 +1,56 @@
+//! Back to a kept generation, as a new one; and the list of those that are kept.
+
+use serde_json::{Value, json};
+
+use super::Host;
+use super::wanted::{Instead, Wanted, look};
+
+/// What makes the files count again, for people.
+pub(super) const UNTIL: &str = "the files count again when they change, or at `polyport reload`";
+
+impl Host {
+    /// Goes over to a kept generation, the one before the present one where none is named. The files stay as they are.
+    ///
+    /// # Errors
+    /// When it is not kept, or cannot be had any more; then everything is as it was.
+    pub async fn roll_back(&mut self, number: Option<u64>) -> Result<u64, String> {
+        let current = self.board.generation();
+        let number = match number {
+            Some(number) if number == current => {
+                return Err(format!("generation {number} is in force"));
+            }
+            Some(number) => number,
+            None => {
+                let before = self.store.numbers().into_iter().rev();
+                let mut before = before.filter(|number| *number < current);
+                before
+                    .next()
+                    .ok_or_else(|| format!("there is no generation before {current}"))?
+            }
+        };
+        let cause = format!("rollback to {number}");
+        let wanted = tokio::task::block_in_place(|| self.kept(number, &cause));
+        self.go_over(wanted, &cause, &|_| false).await
+    }
+
+    fn kept(&self, number: u64, cause: &str) -> Result<Wanted, String> {
+        let generation = self.store.read(number)?;
+        let named = |error: String| format!("generation {number}: {error}");
+        let libraries = generation.meta.libraries();
+        let mut wanted =
+            Wanted::of_texts(&self.source, generation.texts, libraries, cause).map_err(named)?;
+        self.keep_what_needs_a_start(&mut wanted.config);
+        let look = look(&self.source, &wanted.config);
+        wanted.look = Some(look.clone());
+        wanted.instead = Some(Instead {
+            look: Some(look),
+            reason: format!("{cause}; {UNTIL}"),
+        });
+        Ok(wanted)
+    }
+
+    /// The generations that are kept, oldest first.
+    pub fn generations(&self) -> Value {
+        json!({ "current": self.board.generation(), "generations": self.store.list() })
+    }
+}
