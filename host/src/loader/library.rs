@@ -124,7 +124,7 @@ impl Loader {
         if let Some(library) = self.loaded.get(hash) {
             return Ok(Arc::clone(library));
         }
-        let path = self.copies.join(format!("{hash}.so"));
+        let path = self.copy_of(hash);
         let named = |error: String| format!("library {}: {error}", path.display());
         let bytes = fs::read(&path).map_err(|error| named(format!("cannot be read: {error}")))?;
         let got = hex(&Sha256::digest(&bytes));
@@ -167,11 +167,16 @@ impl Loader {
         Ok(library)
     }
 
+    /// Where the private copy of the library with this hash is, if it is kept.
+    pub fn copy_of(&self, hash: &str) -> PathBuf {
+        self.copies.join(format!("{hash}.so"))
+    }
+
     /// Brings the copies of these libraries to the disk, which may take a while; what cannot be is told by a start
     /// that needs it.
     pub fn sync(&self, hashes: impl IntoIterator<Item = String>) {
         for hash in hashes {
-            let copy = self.copies.join(format!("{hash}.so"));
+            let copy = self.copy_of(&hash);
             tokio::task::spawn_blocking(move || {
                 fs::File::open(copy).and_then(|file| file.sync_all())
             });

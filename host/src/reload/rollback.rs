@@ -37,6 +37,16 @@ impl Host {
         let generation = self.store.read(number)?;
         let named = |error: String| format!("generation {number}: {error}");
         let libraries = generation.meta.libraries();
+        for (service, hash) in &libraries {
+            // Also of one that is loaded: the next process needs it.
+            let copy = self.loader.copy_of(hash);
+            if !copy.exists() {
+                return Err(named(format!(
+                    "expected the library of service {service:?} in {}, got none",
+                    copy.display()
+                )));
+            }
+        }
         let mut wanted =
             Wanted::of_texts(&self.source, generation.texts, libraries, cause).map_err(named)?;
         self.keep_what_needs_a_start(&mut wanted.config);
