@@ -142,7 +142,7 @@ mod tests {
             [
                 "a.toml:5:1: services.x.settings.a: 1 -> [1]",
                 "a.toml:6:1: services.x.settings.d: default -> true",
-                "a.toml:3:11: services.x.settings.b.c: \"x\" -> default",
+                "a.toml:3:13: services.x.settings.b.c: \"x\" -> default",
             ]
         );
     }

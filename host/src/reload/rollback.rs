@@ -61,6 +61,11 @@ impl Host {
 
     /// The generations that are kept, oldest first.
     pub fn generations(&self) -> Value {
-        json!({ "current": self.board.generation(), "generations": self.store.list() })
+        let mut kept = self.store.list();
+        for set in kept.iter_mut().flat_map(|meta| &mut meta.set) {
+            // A value may be a secret.
+            set.truncate(set.find('=').unwrap_or(set.len()));
+        }
+        json!({ "current": self.board.generation(), "generations": kept })
     }
 }
