@@ -80,7 +80,7 @@ pub struct ServiceMeta {
 /// The state of the files that do not count, until they change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
-    /// How the files looked, as [`Look`](crate::watch::Look) spells it.
+    /// How the files and the overrides of the command line looked.
     pub look: String,
     /// Why they do not count.
     pub reason: String,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Host;
 use crate::accounts;
 use crate::config::{Config, Source};
-use crate::generations::{Meta, Overrides, Texts};
+use crate::generations::{Meta, Overrides, Texts, hash_of};
 use crate::watch::Watched;
 
 /// Everything that was read for a change.
@@ -102,9 +102,10 @@ impl Wanted {
     }
 }
 
-/// How the files look that a configuration is made of.
+/// How the files look that a configuration is made of, and what the command line says.
 pub(super) fn look(source: &Source, config: &Config) -> String {
-    Watched::new(&source.file, config).look().to_string()
+    let files = Watched::new(&source.file, config).look();
+    format!("{files}-{}", hash_of(source.set.join("\n").as_bytes()))
 }
 
 impl Host {

@@ -58,6 +58,11 @@ fn files_that_cannot_be_used_at_a_start_are_replaced_by_the_last_good_generation
         "settings",
         "expected a string, got 5",
     );
+    host.edit_config(|text| {
+        let tls = "tls = { cert = \"gone.pem\", key = \"gone.pem\" }";
+        text.replace("plugin = \"echo\"", &format!("plugin = \"echo\"\n{tls}"))
+    });
+    falls_back(&mut host, &mut number, "a certificate", "gone.pem");
     host.edit_accounts(|_| "[alice\n".into());
     falls_back(&mut host, &mut number, "accounts", "accounts.ini:1:");
     std::fs::write(library(&host, "echo"), &echo[..echo.len() / 2]).unwrap();
