@@ -136,7 +136,10 @@ impl Store {
 
     fn write(&self, generation: &Generation) -> io::Result<()> {
         let Generation { meta, texts } = generation;
-        private_folder(&self.folder)?;
+        if !self.folder.exists() {
+            private_folder(&self.folder)?;
+            self.folder.parent().map_or(Ok(()), sync_folder)?;
+        }
         fault::point("begun");
         let fresh = self.folder.join(format!("{FRESH}{}", std::process::id()));
         // Of this process, from an attempt that failed.

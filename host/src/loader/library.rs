@@ -171,12 +171,12 @@ impl Loader {
     /// Brings the copies of these libraries to the disk, which may take a while; what cannot be is told by a start
     /// that needs it.
     pub fn sync(&self, hashes: impl IntoIterator<Item = String>) {
-        for hash in hashes {
-            let copy = self.copy_of(&hash);
-            tokio::task::spawn_blocking(move || {
-                fs::File::open(copy).and_then(|file| file.sync_all())
-            });
-        }
+        let copies = hashes.into_iter().map(|hash| self.copy_of(&hash));
+        let all: Vec<PathBuf> = copies.chain([self.copies.clone()]).collect();
+        tokio::task::spawn_blocking(move || {
+            all.iter()
+                .try_for_each(|path| fs::File::open(path)?.sync_all())
+        });
     }
 
     /// How many libraries are mapped.

@@ -137,10 +137,10 @@ impl Host {
             let number = pinned.meta.number;
             let instead = pinned.meta.overrides.as_ref().map(Instead::of);
             match self.prepare_kept(pinned, instead) {
-                Ok(next) if failures(&next).is_empty() => return Ok((next, None)),
+                Ok(next) if next.failures().is_empty() => return Ok((next, None)),
                 Ok(next) => warn!(
                     "generation {number} cannot be used: {}",
-                    failures(&next).join("; ")
+                    next.failures().join("; ")
                 ),
                 Err(reason) => warn!("generation {number} cannot be used: {reason}"),
             }
@@ -151,7 +151,7 @@ impl Host {
             self.prepare(wanted, &|_| false, true)
         });
         let (mut fewest, refusal) = match &from_files {
-            Ok(next) => (failures(next).len(), failures(next).join("\n")),
+            Ok(next) => (next.failures().len(), next.failures().join("\n")),
             Err(reason) => (usize::MAX, reason.clone()),
         };
         let mut best = None;
@@ -166,8 +166,8 @@ impl Host {
                 reason: format!("the files are refused: {refusal}"),
             };
             match self.prepare_kept(generation, Some(instead)) {
-                Ok(next) if failures(&next).len() < fewest => {
-                    fewest = failures(&next).len();
+                Ok(next) if next.failures().len() < fewest => {
+                    fewest = next.failures().len();
                     best = Some(next);
                 }
                 // No better than what there is.
@@ -198,15 +198,4 @@ impl Host {
         wanted.resumes = Some(meta);
         self.prepare(wanted, &|_| false, true)
     }
-}
-
-/// What services cannot start for.
-fn failures(next: &Next) -> Vec<String> {
-    let services = next.services.iter();
-    services
-        .filter_map(|next| {
-            let error = next.error.as_ref()?;
-            Some(format!("service {}: {error}", next.service.name))
-        })
-        .collect()
 }

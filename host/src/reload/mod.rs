@@ -89,6 +89,19 @@ struct Next {
     look: Option<String>,
 }
 
+impl Next {
+    /// Why services cannot start.
+    fn failures(&self) -> Vec<String> {
+        let services = self.services.iter();
+        services
+            .filter_map(|next| {
+                let error = next.error.as_ref()?;
+                Some(format!("service {}: {error}", next.service.name))
+            })
+            .collect()
+    }
+}
+
 struct NextService {
     service: Service,
     step: Step,

@@ -138,11 +138,7 @@ fn services(next: &Next) -> Vec<ServiceMeta> {
 }
 
 fn result(next: &Next) -> String {
-    let errors = next.services.iter().filter_map(|next| {
-        let error = next.error.as_ref()?;
-        Some(format!("service {}: {error}", next.service.name))
-    });
-    let all: Vec<String> = next.kept.iter().cloned().chain(errors).collect();
+    let all: Vec<String> = next.kept.iter().cloned().chain(next.failures()).collect();
     if all.is_empty() {
         GOOD.to_owned()
     } else {
