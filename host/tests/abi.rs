@@ -56,7 +56,7 @@ fn list_and_inspect_read_manifests() {
         .expect_success()
         .json();
     assert_eq!(echo["manifest"]["name"], "echo");
-    assert_eq!(echo["description"]["settings"]["max_line"], 4096);
+    assert_eq!(echo["description"]["limits"]["max_line"]["default"], 4096);
     let missing = host
         .command(&["plugin", "inspect", "ghost"])
         .expect_code(1)

@@ -96,6 +96,18 @@ fn t24_add_makes_the_account_and_its_home() {
 }
 
 #[test]
+fn an_account_without_a_home_has_none() {
+    let folder = Folder::new(None);
+    assert_eq!(
+        folder.done(&["add", "xzz", "--no-home"], "123456\n"),
+        "added xzz\n"
+    );
+    assert!(!folder.accounts().contains("home"));
+    assert!(!folder.path("home").exists());
+    folder.failed(&["add", "other", "--no-home", "--home", "x"], "1\n", 2);
+}
+
+#[test]
 fn add_takes_its_options_and_keeps_the_file() {
     let folder = Folder::new(Some(TUTORIAL));
     fs::set_permissions(folder.path("accounts.ini"), Permissions::from_mode(0o640)).unwrap();

@@ -52,3 +52,39 @@ fn settings_of_requests_change_on_open_connections() {
     });
     Http::alice(&host).get("/c/a").expect(200);
 }
+
+#[test]
+fn a_token_opens_what_its_scope_says() {
+    let host = json_host().start();
+    Http::alice(&host).put("/c/a", "1").expect(201);
+    let scope = "json: list,read /c/**";
+    let made = host.command(&[
+        "user",
+        "token",
+        "add",
+        "alice",
+        "--expires",
+        "1d",
+        "--scope",
+        scope,
+    ]);
+    let token = format!("Bearer {}", made.expect_success().stdout().trim());
+    let mut http = Http::anonymous(&host);
+    let fields = [("Authorization", token.as_str())];
+    eventually("the token is taken over", || {
+        (http.send("GET", "/c/a", &fields, b"").status == 200).then_some(())
+    });
+    assert_eq!(
+        http.send("GET", "/c", &fields, b"").expect(200).json()["total"],
+        1
+    );
+    let refused = http.send("DELETE", "/c/a", &fields, b"");
+    refused.expect_problem(403, "the account lacks the right");
+    assert_eq!(
+        refused.challenges(),
+        ["Bearer realm=\"polyport\", error=\"insufficient_scope\""]
+    );
+    let bad = http.send("GET", "/c/a", &[("Authorization", "Bearer no")], b"");
+    bad.expect_problem(401, "login refused");
+    assert!(bad.challenges()[1].ends_with("error=\"invalid_token\""));
+}

@@ -23,6 +23,9 @@ pub struct Command {
     /// Home folder, made if it is missing; a relative one begins at the folder of accounts.ini [default: home/NAME]
     #[arg(long, value_name = "DIR")]
     home: Option<String>,
+    /// No home: the account sees the shared folders, as far as its rights go
+    #[arg(long, conflicts_with = "home")]
+    no_home: bool,
     /// The services the account is for, separated by commas [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = service)]
     services: Vec<String>,
@@ -47,18 +50,26 @@ impl Command {
         } else {
             Some(hash_password(&password::ask()?)?)
         };
-        let home = self
-            .home
-            .clone()
-            .unwrap_or_else(|| format!("home/{}", self.name));
-        let folder = file.parent().unwrap_or(Path::new("")).join(&home);
-        make_home(&folder, file)
-            .map_err(|error| format!("cannot make the home {}: {error}", folder.display()))?;
+        let home = (!self.no_home).then(|| {
+            self.home
+                .clone()
+                .unwrap_or_else(|| format!("home/{}", self.name))
+        });
+        let folder = home
+            .as_ref()
+            .map(|home| file.parent().unwrap_or(Path::new("")).join(home));
+        if let Some(folder) = &folder {
+            make_home(folder, file)
+                .map_err(|error| format!("cannot make the home {}: {error}", folder.display()))?;
+        }
         change(file, |document, list| {
             self.check_new(document, list)?;
-            self.append(document, &home, hash)
+            self.append(document, home.as_deref(), hash)
         })?;
-        println!("added {} with the home {}", self.name, folder.display());
+        match folder {
+            Some(folder) => println!("added {} with the home {}", self.name, folder.display()),
+            None => println!("added {}", self.name),
+        }
         Ok(())
     }
 
@@ -85,12 +96,12 @@ impl Command {
     fn append(
         &self,
         document: &mut Document,
-        home: &str,
+        home: Option<&str>,
         hash: Option<String>,
     ) -> Result<(), String> {
         let mut items = vec![("name", self.name.clone())];
         items.extend(hash.map(|hash| ("password", hash)));
-        items.push(("home", home.to_owned()));
+        items.extend(home.map(|home| ("home", home.to_owned())));
         items.extend(self.expire.clone().map(|date| ("expire", date)));
         if !self.services.is_empty() {
             items.push(("services", self.services.join(", ")));

@@ -48,15 +48,14 @@ pub fn open(options: &Options) -> Result<Connection, OpenError> {
     let fail = |error: rusqlite::Error| OpenError::new(path, explain(&error));
     let mut connection = connect(options, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?;
     match identity(&connection).map_err(fail)? {
-        (APPLICATION_ID, LAYOUT) => {}
-        (APPLICATION_ID, later) => {
+        Identity::Empty | Identity::Of(APPLICATION_ID, LAYOUT) => {}
+        Identity::Of(APPLICATION_ID, later) => {
             let text = format!(
                 "expected layout {LAYOUT}, got layout {later}: the file was made by a later polyport"
             );
             return Err(OpenError::new(path, text));
         }
-        (0, 0) if is_empty(&connection).map_err(fail)? => {}
-        (other, _) => {
+        Identity::Of(other, _) => {
             let text = format!(
                 "expected a database of the json-api plugin, got another program's (application id {other})"
             );
@@ -134,9 +133,22 @@ fn connect(options: &Options, flags: OpenFlags) -> rusqlite::Result<Connection> 
     Ok(connection)
 }
 
-fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let read = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    Ok((read("application_id")?, read("user_version")?))
+/// What a database is.
+enum Identity {
+    /// Nothing yet.
+    Empty,
+    /// That of the program with this application id, in this layout.
+    Of(i64, i64),
+}
+
+/// Reads it all in one transaction: another process may be filling the same new file.
+fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
+    let transaction = connection.unchecked_transaction()?;
+    let read = |name| transaction.pragma_query_value(None, name, |row| row.get(0));
+    Ok(match (read("application_id")?, read("user_version")?) {
+        (0, 0) if is_empty(&transaction)? => Identity::Empty,
+        (program, layout) => Identity::Of(program, layout),
+    })
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
