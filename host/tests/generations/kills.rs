@@ -55,8 +55,10 @@ fn killed_at_any_time_it_starts_with_the_old_or_the_new_state() {
             .unwrap()
             .to_owned();
         let good = good.replace(&from, &format!("greeting = {next:?}"));
-        let written = good.clone();
-        host.edit_config(|_| written);
+        // At once: half a file would be a state of its own.
+        let fresh = host.path().join("fresh.toml");
+        std::fs::write(&fresh, &good).unwrap();
+        std::fs::rename(&fresh, host.config()).unwrap();
         // Spread over the whole of a reload, and some more.
         let pause = Duration::from_millis((round as u64 * 37) % 250);
         std::thread::sleep(pause);
