@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::generations::Meta;
 use crate::loader::interfaces::{HostSide, State};
 
 /// The state shown, shared between the host and its control socket.
@@ -19,6 +20,10 @@ pub struct Board {
 pub struct Shown {
     /// The current generation; 0 before the first.
     pub generation: u64,
+    /// What is told of it.
+    pub current: Option<Meta>,
+    /// Why it is in force in place of the files, where it is.
+    pub overridden: Option<String>,
     /// Why the last reload was refused, or what did not start.
     pub last_error: Option<String>,
     /// The services, in the order of the configuration.
@@ -102,11 +107,16 @@ impl Board {
     /// All of it.
     pub fn json(&self) -> Value {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let current = shown.current.as_ref();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime": self.started.elapsed().as_secs(),
             "generation": shown.generation,
+            "generation_hash": current.map(|current| &current.hash),
+            "generation_time": current.map(|current| &current.time),
+            "generation_cause": current.map(|current| &current.cause),
+            "files_overridden": shown.overridden,
             "last_error": shown.last_error,
             "libraries": shown.libraries,
             "log_records_dropped": crate::logging::dropped(),

@@ -8,6 +8,7 @@ mod board;
 mod cli;
 mod config;
 mod control;
+mod generations;
 mod instance;
 mod limits;
 mod listeners;

@@ -14,12 +14,12 @@ use tracing::{info, warn};
 
 use crate::accounts::Subject;
 use crate::board::Board;
-use crate::config::{Config, Source};
+use crate::config::Source;
 use crate::control::server::{Request, Server};
 use crate::control::{Answer, Command};
 use crate::limits;
 use crate::logging;
-use crate::reload::Host;
+use crate::reload::{Host, Start};
 use crate::watch::{Look, Watched, watch};
 
 /// Threads of the host itself: it only supervises.
@@ -30,19 +30,20 @@ const THREADS: usize = 2;
 /// # Errors
 /// When it could not start.
 pub fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::load(&source)?;
-    let _flush = logging::start(&config.host.log)?;
+    let start = Start::read(&source)?;
+    let _flush = logging::start(&start.config.host.log)?;
     limits::descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()?;
     runtime
-        .block_on(supervise(source, config))
+        .block_on(supervise(source, start))
         .map_err(Into::into)
 }
 
-async fn supervise(source: Source, config: Config) -> Result<(), String> {
+async fn supervise(source: Source, start: Start) -> Result<(), String> {
+    let config = &start.config;
     std::fs::create_dir_all(&config.host.state).map_err(|error| {
         format!(
             "state folder {}: cannot be made: {error}",
@@ -52,11 +53,15 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
     let server = Server::bind(&config.host.control)?;
     let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
     let board = Board::new();
-    let file = source.file.clone();
-    let mut watched = Watched::new(&file, &config);
-    let seen = watched.look();
+    let mut watched = Watched::new(&source.file, config);
+    let mut seen = watched.look();
+    let (trouble, mut fallen) = mpsc::unbounded_channel();
 
-    let mut host = Host::boot(source, config, board.clone()).await?;
+    let mut host = Host::boot(source, start, board.clone(), trouble).await?;
+    if host.watched() != watched {
+        watched = host.watched();
+        seen = Look::UNKNOWN;
+    }
     let (requests, mut asked) = mpsc::channel(16);
     let server = tokio::spawn(server.serve(board.clone(), requests));
     let (changes, mut changed) = mpsc::channel(1);
@@ -76,14 +81,23 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
                 }
             },
             Some(()) = changed.recv() => "files changed",
+            Some(fallen) = fallen.recv() => {
+                let before = look(&watched);
+                host.withdraw(fallen).await;
+                rewatch(&mut watcher, &mut watched, &host, &changes, before);
+                continue;
+            }
             Some(Request { command, reply }) = asked.recv() => match command {
                 Command::Stop => break,
                 command => {
-                    let reads = matches!(command, Command::Reload { .. } | Command::Restart { .. });
+                    let reads = matches!(
+                        command,
+                        Command::Reload { .. } | Command::Restart { .. } | Command::Rollback { .. }
+                    );
                     let before = look(&watched);
                     obey(&mut host, command, reply).await;
                     if reads {
-                        rewatch(&mut watcher, &mut watched, &file, &host, &changes, before);
+                        rewatch(&mut watcher, &mut watched, &host, &changes, before);
                     }
                     continue;
                 }
@@ -98,9 +112,9 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
         notify_reloading();
         let before = look(&watched);
         // Its outcome is logged and shown.
-        let _ = host.reload(cause).await;
+        let _ = host.reload(cause, false).await;
         notify_supervisor(&[NotifyState::Ready]);
-        rewatch(&mut watcher, &mut watched, &file, &host, &changes, before);
+        rewatch(&mut watcher, &mut watched, &host, &changes, before);
     }
     notify_supervisor(&[NotifyState::Stopping]);
     watcher.abort();
@@ -118,13 +132,18 @@ async fn supervise(source: Source, config: Config) -> Result<(), String> {
 async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>) {
     let outcome = match command {
         Command::Reload { .. } => host
-            .reload("command")
+            .reload("command", true)
             .await
             .map(|generation| json!({ "generation": generation })),
         Command::Restart { service } => host
             .restart(service.as_deref())
             .await
             .map(|generation| json!({ "generation": generation })),
+        Command::Rollback { generation } => host
+            .roll_back(generation)
+            .await
+            .map(|generation| json!({ "generation": generation })),
+        Command::Generations => Ok(tokio::task::block_in_place(|| host.generations())),
         Command::Diff => {
             tokio::task::block_in_place(|| host.diff()).map(|lines| json!({ "changes": lines }))
         }
@@ -161,12 +180,11 @@ fn look(watched: &Watched) -> Look {
 fn rewatch(
     task: &mut JoinHandle<()>,
     watched: &mut Watched,
-    file: &std::path::Path,
     host: &Host,
     changes: &mpsc::Sender<()>,
     before: Look,
 ) {
-    let wanted = Watched::new(file, host.config());
+    let wanted = host.watched();
     let others = wanted != *watched;
     *watched = wanted;
     let now = look(watched);

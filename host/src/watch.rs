@@ -33,13 +33,19 @@ pub struct Watched {
     quiet_time: Duration,
 }
 
-/// What the files were at one look.
+/// What the files were at one look; written in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look([u8; 32]);
 
 impl Look {
     /// Like no look at any files.
     pub const UNKNOWN: Self = Self([0; 32]);
+}
+
+impl std::fmt::Display for Look {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
 }
 
 impl Watched {
@@ -55,6 +61,17 @@ impl Watched {
             plugins: host.plugins.clone(),
             quiet_time: host.quiet_time,
         }
+    }
+
+    /// The certificates and libraries of another configuration as well: of one that is refused, they may be what is
+    /// wrong with it.
+    pub fn and(mut self, config: &Config) -> Self {
+        let other = Self::new(&self.config, config);
+        self.tls.extend(other.tls);
+        if other.accounts != self.accounts {
+            self.tls.insert(other.accounts);
+        }
+        self
     }
 
     /// Content of the text files; name, size, time and identity of the libraries.

@@ -17,7 +17,7 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 6] = [
+const TESTS: [Long; 7] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -41,6 +41,14 @@ const TESTS: [Long; 6] = [
         test: "swaps_under_load_refuse_nobody",
         variable: "POLYPORT_SWAPS",
         full: "100",
+    },
+    Long {
+        name: "reload-kills",
+        package: "polyport",
+        file: "generations",
+        test: "kills::killed_at_any_time_it_starts_with_the_old_or_the_new_state",
+        variable: "POLYPORT_RELOAD_KILLS",
+        full: "500",
     },
     Long {
         name: "folder-links",

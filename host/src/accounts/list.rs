@@ -2,7 +2,7 @@
 
 mod reading;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -226,6 +226,20 @@ impl AccountList {
             || self
                 .everybody()
                 .any(|account| other.unchanged(account).is_none())
+    }
+
+    /// The names of the accounts that are not in both lists as they are, in order.
+    pub(super) fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let missing = |one: &Self, two: &Self| -> Vec<String> {
+            one.everybody()
+                .filter(|account| two.unchanged(account).is_none())
+                .map(|account| account.name.clone())
+                .collect()
+        };
+        missing(self, other)
+            .into_iter()
+            .chain(missing(other, self))
+            .collect()
     }
 
     /// The same list with the accounts of `before` in the place of those that did not change, so

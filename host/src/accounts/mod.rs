@@ -25,6 +25,7 @@ mod token;
 mod usage;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,14 +54,6 @@ use verify::Pool;
 
 /// A list that was read and is good.
 pub type Parsed = Arc<AccountList>;
-
-/// Reads and checks the accounts file; a missing one means nobody.
-///
-/// # Errors
-/// Every problem of the file, or why it cannot be read.
-pub fn load(file: &Path) -> Result<Parsed, LoadError> {
-    AccountList::load(file).map(Arc::new)
-}
 
 /// The accounts of the running host.
 pub struct Accounts {
@@ -119,6 +112,11 @@ impl Accounts {
     /// Whether putting `list` in force would change anything for anybody.
     pub fn differs(&self, list: &Parsed) -> bool {
         self.list().differs(list)
+    }
+
+    /// The names of the accounts that putting `list` in force would change, add or remove.
+    pub fn changed(&self, list: &Parsed) -> BTreeSet<String> {
+        self.list().changed(list)
     }
 
     /// Puts `list` in force. Accounts that did not change stay the same; the others, and those

@@ -8,7 +8,7 @@ use super::{Options, Outcome};
 use crate::accounts::{AccountList, LoadError as AccountsError};
 use crate::config::{Config, Diagnostics, LoadError as ConfigError};
 use crate::loader::Loader;
-use crate::reload::{Examined, examine};
+use crate::reload::{Examined, Libraries, examine};
 
 /// Arguments of `polyport check`.
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ fn settings(config: &Config, accounts: Option<&AccountList>) -> io::Result<Diagn
             tls,
             warnings,
             ..
-        } = examine(&mut loader, config, service, accounts);
+        } = examine(&mut loader, config, service, accounts, &Libraries::Folder);
         found.extend(error.into_iter().collect());
         found.extend(problems);
         found.extend(tls.err().unwrap_or_default());

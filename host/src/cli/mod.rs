@@ -7,10 +7,12 @@ mod ban;
 mod check;
 mod client;
 mod diff;
+mod generations;
 mod import;
 mod plugin;
 mod reload;
 mod restart;
+mod rollback;
 mod run;
 mod status;
 mod stop;
@@ -77,6 +79,10 @@ enum Command {
     Diff(diff::Command),
     /// Make the running host read its configuration, accounts and libraries again
     Reload(reload::Command),
+    /// List the kept generations of the running host
+    Generations(generations::Command),
+    /// Make the running host go back to a kept generation; the files stay as they are
+    Rollback(rollback::Command),
     /// Show the running host's services
     Status(status::Command),
     /// Stop the running host: drain, then exit
@@ -123,7 +129,19 @@ impl Options {
     pub fn control_socket(&self) -> Result<PathBuf, Box<dyn Error>> {
         Ok(match &self.control {
             Some(socket) => socket.clone(),
-            None => Config::load(&self.source())?.host.control,
+            None => {
+                let source = self.source();
+                match Config::load(&source) {
+                    Ok(config) => config.host.control,
+                    // A host may be running its last good generation.
+                    Err(error) => {
+                        crate::reload::last_config(&source)
+                            .ok_or(error)?
+                            .host
+                            .control
+                    }
+                }
+            }
         })
     }
 
@@ -145,6 +163,8 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(&options),
         Command::Diff(command) => command.run(&options),
         Command::Reload(command) => command.run(&options),
+        Command::Generations(command) => command.run(&options),
+        Command::Rollback(command) => command.run(&options),
         Command::Status(command) => command.run(&options),
         Command::Stop(command) => command.run(&options),
         Command::Restart(command) => command.run(&options),

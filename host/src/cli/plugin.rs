@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::{Options, Outcome};
 use crate::config::Config;
-use crate::loader::{catalog, library, manifest};
+use crate::loader::{catalog, manifest, probe};
 
 /// Arguments of `polyport plugin`.
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,7 @@ impl Command {
             Self::List => list(&folder(options)?),
             Self::Inspect { plugin } => inspect(options, &plugin),
             Self::Probe { file } => {
-                println!("{}", library::probe_here(&file)?);
+                println!("{}", probe::probe_here(&file)?);
                 Ok(())
             }
         }
@@ -82,7 +82,7 @@ fn inspect(options: &Options, plugin: &Path) -> Outcome {
     };
     let named = |error: String| format!("library {}: {error}", path.display());
     let found = manifest::of_file(&path).map_err(named)?;
-    let described = library::probe(&path).map_err(named)?;
+    let described = probe::probe(&path).map_err(named)?;
     println!(
         "{}",
         serde_json::to_string_pretty(

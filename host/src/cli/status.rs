@@ -36,6 +36,9 @@ fn print(state: &Value) {
         number("uptime"),
         number("generation")
     );
+    if let Some(told) = state["files_overridden"].as_str() {
+        println!("{told}");
+    }
     if let Some(error) = state["last_error"].as_str() {
         println!("last error: {error}");
     }

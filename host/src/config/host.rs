@@ -8,7 +8,7 @@ use minisign_verify::PublicKey;
 use super::ban;
 use super::diagnostics::Diagnostics;
 use super::read::Reader;
-use super::tree::Table;
+use super::tree::{Kind, Table};
 use crate::accounts::Bans;
 use crate::loader::Intake;
 use crate::logging::Filter;
@@ -29,6 +29,8 @@ pub const KEYS: &[&str] = &[
     "drain_timeout",
     "ready_timeout",
     "quiet_time",
+    "generations",
+    "probation",
 ];
 
 /// The keys of `[host.log]`.
@@ -36,6 +38,8 @@ pub const LOG_KEYS: &[&str] = &["level", "format", "file", "access"];
 
 /// Connections that may wait unless the file says otherwise; the system's somaxconn caps it.
 const BACKLOG: u16 = 4096;
+/// Generations that are kept unless the file says otherwise.
+const GENERATIONS: u16 = 10;
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -66,6 +70,10 @@ pub struct HostConfig {
     pub ready_timeout: Duration,
     /// How long a changed file must rest before it is read.
     pub quiet_time: Duration,
+    /// How many generations are kept.
+    pub generations: u16,
+    /// How long a changed instance must go without trouble, or its change is taken back.
+    pub probation: Duration,
 }
 
 /// Where the log goes, in which form, from which level on.
@@ -132,6 +140,10 @@ pub fn read(
     let quiet_time = reader
         .duration("quiet_time", MINUTE)
         .unwrap_or(Duration::from_millis(100));
+    let generations = generations(&mut reader);
+    let probation = reader
+        .duration("probation", 10 * MINUTE)
+        .unwrap_or(Duration::from_secs(10));
     let log = reader.table("log");
     let log = read_log(log.unwrap_or(&empty), folder, reader.diagnostics());
     let ban = reader.table("ban");
@@ -149,6 +161,24 @@ pub fn read(
         drain_timeout,
         ready_timeout,
         quiet_time,
+        generations,
+        probation,
+    }
+}
+
+fn generations(reader: &mut Reader<'_, '_>) -> u16 {
+    let bounds = 2..=1000;
+    match reader.entry("generations").map(|entry| &entry.node) {
+        None => GENERATIONS,
+        Some(node) => match node.kind {
+            Kind::Integer(count) if bounds.contains(&count) => {
+                u16::try_from(count).unwrap_or(GENERATIONS)
+            }
+            _ => {
+                reader.expected("generations", "a number from 2 to 1000", node);
+                GENERATIONS
+            }
+        },
     }
 }
 

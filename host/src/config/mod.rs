@@ -7,6 +7,7 @@
 
 mod ban;
 mod diagnostics;
+mod difference;
 mod folders;
 mod host;
 mod limits;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Place, did_you_mean, shown};
+pub use difference::{KeyChange, differences};
 pub use folders::Folder;
 pub use host::{AccessLog, HostConfig, LogConfig, LogFormat};
 pub use limits::{Limits, out_of_bounds};
@@ -59,6 +61,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[folders.NAME]`, in the order of the file.
     pub folders: Vec<Folder>,
+    /// All that is written in the file and on the command line.
+    tree: serde_json::Value,
     places: HashMap<String, Place>,
 }
 
@@ -118,6 +122,23 @@ impl Config {
         }
     }
 
+    /// Where the state folder is, by what can be read of a file that may be broken.
+    pub fn state_folder(source: &Source) -> PathBuf {
+        let file: Arc<Path> = Arc::from(source.file.as_path());
+        let text = std::fs::read(&source.file).unwrap_or_default();
+        let (mut root, _) = Table::parse_lenient(&file, &String::from_utf8_lossy(&text));
+        for text in &source.set {
+            // One that cannot be read does not say where it is.
+            let _ = root.set(text);
+        }
+        let folder = absolute(source.file.parent().unwrap_or(Path::new("")));
+        let named = root.to_json();
+        let state = named["host"]["state"]
+            .as_str()
+            .filter(|state| !state.is_empty());
+        folder.join(state.unwrap_or("state"))
+    }
+
     fn read(
         file: Arc<Path>,
         folder: PathBuf,
@@ -168,6 +189,7 @@ impl Config {
             host,
             services,
             folders: folders.finish(),
+            tree: root.to_json(),
             places,
         }
     }

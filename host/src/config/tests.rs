@@ -341,3 +341,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_state_folder_is_found_in_a_broken_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("polyport.toml");
+    let found = |text: Option<&str>, set: &[&str]| {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let source = Source {
+            file: file.clone(),
+            ..source(set)
+        };
+        Config::state_folder(&source)
+    };
+    let here = |name: &str| folder.path().join(name);
+    assert_eq!(found(None, &[]), here("state"));
+    assert_eq!(found(None, &["host.state=\"set\""]), here("set"));
+    for broken in ["\n[services\n", "x = \n", "\n[services.a]\nplugin = 5\n"] {
+        let text = format!("[host]\nstate = \"mine\"\n{broken}");
+        assert_eq!(found(Some(&text), &[]), here("mine"), "{broken}");
+        let text = format!("{broken}\n[host]\nstate = \"mine\"\n");
+        assert_eq!(found(Some(&text), &[]), here("mine"), "{broken}");
+    }
+    assert_eq!(found(Some("\u{0}"), &[]), here("state"));
+}

@@ -26,6 +26,13 @@ pub enum Command {
         /// Its name.
         service: Option<String>,
     },
+    /// The generations that are kept.
+    Generations,
+    /// Go back to a kept generation.
+    Rollback {
+        /// Its number; the one before the present one if left out.
+        generation: Option<u64>,
+    },
     /// Who is banned from logging in.
     Bans,
     /// Let an address or a user log in again.

@@ -3,14 +3,12 @@
 //! The copy is what is loaded, never the operator's file: overwriting a mapped library kills the process, and
 //! dlopen of a path that was loaded before gives the old library. A copy stays mapped until the process ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use polyport_abi::client::ClientV1;
 use polyport_abi::limits::KnownLimits;
@@ -22,9 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::intake::{Intake, Terms, signature_file};
 use super::manifest;
-
-/// How long the child may take to load and describe a library.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
+use super::probe::probe;
 
 /// A loaded library.
 #[derive(Debug)]
@@ -116,6 +112,26 @@ impl Loader {
         Ok(library)
     }
 
+    /// Loads the private copy of the library with this hash.
+    ///
+    /// # Errors
+    /// One line, when it is not there any more or was touched.
+    pub fn load_copy(&mut self, hash: &str) -> Result<Arc<Library>, String> {
+        if let Some(library) = self.loaded.get(hash) {
+            return Ok(Arc::clone(library));
+        }
+        let path = self.copy_of(hash);
+        let named = |error: String| format!("library {}: {error}", path.display());
+        let bytes = fs::read(&path).map_err(|error| named(format!("cannot be read: {error}")))?;
+        let got = hex(&Sha256::digest(&bytes));
+        if got != hash {
+            return Err(named(format!(
+                "expected the bytes that it is named after, got {got}"
+            )));
+        }
+        self.load_bytes(&bytes, got).map_err(named)
+    }
+
     fn load_bytes(&mut self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
         if let Some(library) = self.loaded.get(&hash) {
             return Ok(Arc::clone(library));
@@ -147,14 +163,36 @@ impl Loader {
         Ok(library)
     }
 
+    /// Where the private copy of the library with this hash is, if it is kept.
+    pub fn copy_of(&self, hash: &str) -> PathBuf {
+        self.copies.join(format!("{hash}.so"))
+    }
+
+    /// Brings the copies of these libraries to the disk, which may take a while; what cannot be is told by a start
+    /// that needs it.
+    pub fn sync(&self, hashes: impl IntoIterator<Item = String>) {
+        let copies = hashes.into_iter().map(|hash| self.copy_of(&hash));
+        let all: Vec<PathBuf> = copies.chain([self.copies.clone()]).collect();
+        tokio::task::spawn_blocking(move || {
+            all.iter()
+                .try_for_each(|path| fs::File::open(path)?.sync_all())
+        });
+    }
+
     /// How many libraries are mapped.
     pub fn mapped(&self) -> usize {
         self.loaded.len()
     }
 
-    /// Removes copies that earlier processes left. To be called before the first [`Loader::load`].
-    pub fn sweep(&self) {
+    /// Removes copies that earlier processes left, but for those with a hash to be kept. To be called before the first
+    /// [`Loader::load`].
+    pub fn sweep(&self, kept: &BTreeSet<String>) {
         for entry in fs::read_dir(&self.copies).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let hash = name.to_str().and_then(|name| name.strip_suffix(".so"));
+            if hash.is_some_and(|hash| kept.contains(hash)) {
+                continue;
+            }
             // A copy that cannot be removed costs disk space, nothing else.
             let _ = fs::remove_file(entry.path());
         }
@@ -220,78 +258,6 @@ fn known_limits(description: &serde_json::Value) -> Option<KnownLimits> {
     serde_json::from_value(description.get("limits")?.clone()).ok()
 }
 
-/// Loads a library in a child process, which a broken one may kill, and gives its description.
-///
-/// # Errors
-/// One line that says what is wrong with it.
-pub fn probe(path: &Path) -> Result<serde_json::Value, String> {
-    let failed = |error: std::io::Error| format!("the probe cannot be run: {error}");
-    // This very program, also after its file was replaced by a newer one.
-    let mut child = Command::new("/proc/self/exe")
-        .args(["plugin", "probe"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let deadline = Instant::now() + PROBE_LIMIT;
-    let status = loop {
-        match child.try_wait().map_err(failed)? {
-            Some(status) => break status,
-            None if Instant::now() > deadline => {
-                // It may have ended since; either way it is waited for.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!(
-                    "expected it to load within {PROBE_LIMIT:?}, got no answer"
-                ));
-            }
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    };
-    let (said, complaint) = (text(child.stdout.take()), text(child.stderr.take()));
-    if status.success() {
-        let last = said.lines().last().unwrap_or_default();
-        return serde_json::from_str(last)
-            .map_err(|error| format!("expected its description as JSON, got {last:?}: {error}"));
-    }
-    let complaint = complaint
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("polyport: ");
-    Err(if complaint.is_empty() {
-        format!("loading it ended the probe: {status}")
-    } else {
-        complaint.to_owned()
-    })
-}
-
-/// What a child wrote to a pipe; its end has been waited for.
-fn text(pipe: Option<impl Read>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        // What cannot be read is missing from a message, nothing else.
-        let _ = pipe.read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// What the probe's child does: everything that loading does, and one call.
-///
-/// # Errors
-/// One line for the parent.
-pub fn probe_here(path: &Path) -> Result<serde_json::Value, String> {
-    let path = path
-        .canonicalize()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    let manifest = manifest::of_file(&path)?;
-    let lifecycle = ask::<PluginV1>(&path, &manifest)?;
-    serde_json::from_slice((lifecycle.describe)().as_slice())
-        .map_err(|error| format!("expected its description as JSON, got {error}"))
-}
-
 /// The client commands of the library at `path`, for a process that does nothing else; none if it has none.
 /// A library that crashes on loading ends this process, so there is no probe. The copy is gone at once: what
 /// is mapped stays.
@@ -316,7 +282,10 @@ pub fn client(path: &Path) -> Result<Option<&'static ClientV1>, String> {
 }
 
 /// Opens a library and asks it for an interface.
-fn ask<T: InterfaceTable>(copy: &Path, manifest: &Manifest) -> Result<&'static T, String> {
+pub(super) fn ask<T: InterfaceTable>(
+    copy: &Path,
+    manifest: &Manifest,
+) -> Result<&'static T, String> {
     find(open(copy, manifest)?(T::ID)).map_err(|error| error.to_string())
 }
 

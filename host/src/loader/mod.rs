@@ -7,6 +7,7 @@ mod intake;
 pub mod interfaces;
 pub mod library;
 pub mod manifest;
+pub mod probe;
 
 pub use intake::{Intake, Terms};
 pub use library::{Library, Loader};

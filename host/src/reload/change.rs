@@ -1,34 +1,34 @@
-//! The change itself: start beside, or instead; then commit, or undo.
+//! The change itself: start beside, or instead; then commit, or take it back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::error;
 
+use super::commit::take_over_log;
 use super::plan::Step;
-use super::{Entry, Host, Next, NextService};
-use crate::board::ShownService;
+use super::{Host, Next, NextService};
 use crate::config::{AccessLog, Config, Service};
 use crate::instance::Instance;
 use crate::listeners::Fresh;
 use crate::loader::Library;
 use crate::loader::interfaces::HostSide;
 use crate::tls::Loaded;
-use crate::{limits, logging, privileges};
+use crate::{limits, privileges};
 
 /// How long an exclusive instance may take to let go of its store before the next one starts.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// What was done for a change that is not committed yet.
 #[derive(Default)]
-struct Started {
-    instances: HashMap<String, Instance>,
-    fresh: Fresh,
+pub(super) struct Started {
+    pub(super) instances: HashMap<String, Instance>,
+    pub(super) fresh: Fresh,
     /// Exclusive instances that ended to make room: they are started again if the change fails.
-    displaced: Vec<(Service, Arc<Library>)>,
+    pub(super) displaced: Vec<(Service, Arc<Library>)>,
     /// Services whose settings were applied in place.
-    live: Vec<String>,
+    pub(super) live: Vec<String>,
 }
 
 impl Host {
@@ -43,9 +43,12 @@ impl Host {
             .iter()
             .all(|next| matches!(next.step, Step::Untouched | Step::Rest));
         let same = self.config == next.config && !self.accounts.differs(&next.accounts);
-        if !boot && quiet && same && removed.is_empty() {
+        let stands_in = next.instead.is_some() && next.instead != self.instead;
+        if !boot && quiet && same && removed.is_empty() && !stands_in {
             self.tell_refusals(&next.kept);
             take_over_log(&next.config); // its files may have been rotated
+            self.instead = next.instead;
+            self.show();
             return Ok(false);
         }
         let mut started = Started::default();
@@ -53,12 +56,15 @@ impl Host {
             self.undo(started).await;
             return Err(reason);
         }
-        self.commit(next, started, &removed);
+        let trials = self.trials_of(&next);
+        let generation = tokio::task::block_in_place(|| self.record(&mut next, boot));
+        self.commit(next, started, &removed, generation);
+        self.put_on_trial(trials);
         Ok(true)
     }
 
     /// Logs and shows what could not be had.
-    fn tell_refusals(&self, refusals: &[String]) {
+    pub(super) fn tell_refusals(&self, refusals: &[String]) {
         for refusal in refusals {
             error!("{refusal}");
         }
@@ -176,7 +182,7 @@ impl Host {
         Ok(())
     }
 
-    fn launch(
+    pub(super) fn launch(
         &self,
         config: &Config,
         service: &Service,
@@ -205,7 +211,7 @@ impl Host {
         )
     }
 
-    fn reload_in_place(&self, service: &Service) -> bool {
+    pub(super) fn reload_in_place(&self, service: &Service) -> bool {
         let entry = self
             .entries
             .iter()
@@ -232,199 +238,6 @@ impl Host {
                 .end(HAND_OVER.min(self.config.host.drain_timeout), "a swap")
                 .await;
         }
-    }
-
-    /// Takes back what was done for a change that failed.
-    async fn undo(&mut self, started: Started) {
-        for (_, instance) in started.instances {
-            instance.end(Duration::ZERO, "a change that failed").await;
-        }
-        for name in &started.live {
-            if let Some(entry) = self
-                .entries
-                .iter()
-                .find(|entry| entry.service.name == *name)
-            {
-                self.reload_in_place(&entry.service);
-            }
-        }
-        for (service, library) in started.displaced {
-            let entry = self
-                .entries
-                .iter()
-                .find(|entry| entry.service.name == service.name);
-            let tls = entry.and_then(|entry| entry.tls.as_deref());
-            let fresh = Fresh::default();
-            let restarted = match self.launch(&self.config, &service, &library, tls, &fresh) {
-                Ok(instance) => instance
-                    .ready(self.config.host.ready_timeout)
-                    .await
-                    .map(|()| instance),
-                Err(error) => Err(error),
-            };
-            let Some(entry) = self
-                .entries
-                .iter_mut()
-                .find(|entry| entry.service.name == service.name)
-            else {
-                continue;
-            };
-            match restarted {
-                Ok(instance) => {
-                    info!("service {}: runs again as it was before", service.name);
-                    entry.instance = Some(instance);
-                }
-                Err(reason) => {
-                    error!(
-                        "service {}: could not be started again: {reason}",
-                        service.name
-                    );
-                    entry.error = Some(reason);
-                }
-            }
-        }
-        self.show();
-    }
-
-    /// Makes `next` the current generation; nothing here can fail.
-    fn commit(&mut self, next: Next, mut started: Started, removed: &[String]) {
-        let deadline = next.config.host.drain_timeout;
-        let mut before: HashMap<String, Entry> = self
-            .entries
-            .drain(..)
-            .map(|entry| (entry.service.name.clone(), entry))
-            .collect();
-        self.listeners
-            .commit(started.fresh, next.config.host.backlog);
-        let services = next.services.iter();
-        let known: Vec<&str> = services.map(|next| next.service.name.as_str()).collect();
-        for warning in next.accounts.unknown_services(&known).iter() {
-            warn!("{warning}");
-        }
-        self.accounts.replace(next.accounts);
-        self.accounts.configure_bans(&next.config.host.ban);
-        take_over_log(&next.config);
-        let mut refusals = next.kept;
-        let mut connections = 0_u64;
-        for NextService {
-            service,
-            step,
-            tls,
-            warnings,
-            error,
-            ..
-        } in next.services
-        {
-            for warning in warnings.iter() {
-                warn!("{warning}");
-            }
-            let old = before
-                .remove(&service.name)
-                .and_then(|entry| entry.instance);
-            let (instance, ended) = match (step, started.instances.remove(&service.name)) {
-                (_, Some(new)) => (Some(new), old),
-                (
-                    Step::Untouched | Step::Limits | Step::Folders | Step::Tls | Step::Settings,
-                    None,
-                ) => (old, None),
-                (_, None) => (None, old),
-            };
-            if let Some(ended) = ended {
-                self.ending.spawn(ended.end(deadline, "a swap"));
-            }
-            if let Some(instance) = &instance {
-                instance.side.refresh_log();
-                instance.side.set_require_tls(service.require_tls);
-                let known = instance.library.limits();
-                connections = connections.saturating_add(limits::connections(&service, known));
-                let rules = limits::rules(&service, known, &instance.entries);
-                instance.side.set_limits(rules);
-                self.listeners.set_access(&service.name, &service.listen);
-                instance.side.set_tls(tls.as_deref());
-                instance.side.set_folders(next.config.folders_of(&service));
-                if service.folders.is_some() && !instance.side.shows_folders() {
-                    warn!(
-                        "service {}: folders: plugin {} shows no files",
-                        service.name, service.plugin
-                    );
-                }
-            }
-            refusals.extend(
-                error
-                    .iter()
-                    .map(|error| format!("service {}: {error}", service.name)),
-            );
-            self.entries.push(Entry {
-                service,
-                instance,
-                tls,
-                error,
-            });
-        }
-        // Once all is in force that a session may end by.
-        self.watchers.notify();
-        for name in removed {
-            if let Some(instance) = before.remove(name).and_then(|entry| entry.instance) {
-                self.ending
-                    .spawn(instance.end(deadline, "its removal from the configuration"));
-            }
-        }
-        self.listeners.keep_only(
-            self.entries
-                .iter()
-                .filter(|entry| entry.instance.is_some())
-                .map(|entry| (entry.service.name.as_str(), entry.service.listen.as_slice())),
-        );
-        limits::descriptors::check(connections);
-        self.config = next.config;
-        while self.ending.try_join_next().is_some() {}
-        self.tell_refusals(&refusals);
-        self.board.update(|shown| shown.generation += 1);
-        self.show();
-    }
-
-    /// Writes the services to the board.
-    fn show(&self) {
-        let services = self.entries.iter().map(|entry| self.shown(entry)).collect();
-        self.board.update(|shown| {
-            shown.services = services;
-            shown.libraries = self.loader.mapped();
-        });
-    }
-
-    fn shown(&self, entry: &Entry) -> ShownService {
-        let Entry {
-            service,
-            instance,
-            error,
-            ..
-        } = entry;
-        ShownService {
-            name: service.name.clone(),
-            plugin: service.plugin.clone(),
-            version: instance
-                .as_ref()
-                .map(|instance| instance.library.manifest.version.clone()),
-            hash: instance
-                .as_ref()
-                .map(|instance| instance.library.hash.clone()),
-            listen: if instance.is_some() {
-                self.listeners.addresses(&service.name, &service.listen)
-            } else {
-                Vec::new()
-            },
-            started: instance.as_ref().map(|instance| instance.started),
-            side: instance.as_ref().map(|instance| instance.side),
-            enabled: service.enabled,
-            error: error.clone(),
-        }
-    }
-}
-
-/// The log as configured, its files opened anew.
-fn take_over_log(config: &Config) {
-    if let Err(reason) = logging::apply(&config.host.log) {
-        warn!("log: stays as it was: {reason}");
     }
 }
 

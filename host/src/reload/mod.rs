@@ -1,26 +1,44 @@
 //! From one generation to the next: read all, check all, start what is new beside what is old, and only then
 //! commit. Whatever fails before the commit leaves the running instances as they were.
 
+mod boot;
 mod change;
+mod commit;
+mod diff;
 pub mod plan;
 mod prepare;
+mod probation;
+mod record;
+mod rollback;
+mod undo;
+mod wanted;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::accounts::{self, Accounts};
 use crate::board::Board;
 use crate::config::{Config, Diagnostics, Service, Source};
+use crate::generations::{Generation, Meta, Store, Texts};
 use crate::instance::Instance;
 use crate::limits;
 use crate::listeners::Listeners;
 use crate::loader::interfaces::Watchers;
 use crate::loader::{Library, Loader};
 use crate::tls::Loaded;
+use crate::watch::Watched;
+pub use boot::{Start, last_config};
+use commit::take_over_log;
 use plan::Step;
 pub use prepare::{Examined, examine};
+pub use probation::Fallen;
+use probation::Trial;
+pub use wanted::Libraries;
+use wanted::{Instead, Wanted};
 
 /// Everything that runs.
 pub struct Host {
@@ -35,6 +53,16 @@ pub struct Host {
     limits: limits::Registry,
     entries: Vec<Entry>,
     ending: JoinSet<()>,
+    /// The generations on the disk.
+    store: Store,
+    /// The one in force; none before the first.
+    current: Option<Generation>,
+    /// Why it is in force in place of the files, if it is.
+    instead: Option<Instead>,
+    /// The configuration of the files, if it could be read and is not in force.
+    refused: Option<Config>,
+    trials: HashMap<String, Trial>,
+    fallen: mpsc::UnboundedSender<Fallen>,
 }
 
 /// A service and its instance, if it runs.
@@ -52,6 +80,26 @@ struct Next {
     services: Vec<NextService>,
     /// Certificates that cannot be used, in place of which those before are kept.
     kept: Vec<String>,
+    texts: Texts,
+    cause: String,
+    instead: Option<Instead>,
+    /// The kept generation that it is.
+    resumes: Option<Meta>,
+    /// How the files looked when it was read.
+    look: Option<String>,
+}
+
+impl Next {
+    /// Why services cannot start.
+    fn failures(&self) -> Vec<String> {
+        let services = self.services.iter();
+        services
+            .filter_map(|next| {
+                let error = next.error.as_ref()?;
+                Some(format!("service {}: {error}", next.service.name))
+            })
+            .collect()
+    }
 }
 
 struct NextService {
@@ -68,44 +116,31 @@ struct NextService {
 }
 
 impl Host {
-    /// Reads everything and starts what can be started. A service that cannot is shown as failed; the others
-    /// run.
-    ///
-    /// # Errors
-    /// When the configuration or the accounts cannot be used.
-    pub async fn boot(source: Source, config: Config, board: Board) -> Result<Self, String> {
-        let list = accounts::load(&config.host.accounts).map_err(|error| chain(&error))?;
-        let accounts =
-            Accounts::start(Arc::clone(&list)).map_err(|error| format!("accounts: {error}"))?;
-        let loader = Loader::new(&config.host.state);
-        loader.sweep();
-        let mut host = Self {
-            board,
-            source,
-            accounts,
-            watchers: Arc::default(),
-            loader,
-            listeners: Listeners::default(),
-            limits: limits::Registry::default(),
-            entries: Vec::new(),
-            ending: JoinSet::new(),
-            config,
-        };
-        let config = host.config.clone();
-        let next = host.prepare(config, list, &|_| false, true)?;
-        host.change(next, true).await?;
-        Ok(host)
-    }
-
-    /// Takes over what the files say now. Gives the generation, the same one if nothing changed.
+    /// Takes over what the files say now; where they do not count, only if they changed since, or when it was `asked`
+    /// for. Gives the generation, the same one if nothing changed.
     ///
     /// # Errors
     /// Why nothing was changed, or which certificates were not; it is logged and shown as well.
-    pub async fn reload(&mut self, cause: &str) -> Result<u64, String> {
-        self.reload_forcing(cause, &|_| false).await
+    pub async fn reload(&mut self, cause: &str, asked: bool) -> Result<u64, String> {
+        if !asked && self.files_rest() {
+            info!("reload ({cause}): nothing changed");
+            take_over_log(&self.config); // its files may have been rotated
+            return Ok(self.board.generation());
+        }
+        let wanted = tokio::task::block_in_place(|| self.files(cause));
+        if let Ok(wanted) = &wanted {
+            // What it names may have to change before it can be used.
+            self.refused = Some(wanted.config.clone());
+        }
+        let outcome = self.go_over(wanted, cause, &|_| false).await;
+        if outcome.is_ok() {
+            self.refused = None;
+        }
+        outcome
     }
 
-    /// As [`Host::reload`], and starts these services anew even if nothing changed: all of them for `None`.
+    /// Starts this service anew, even if nothing changed: all of them for `None`. Takes over what the files say as
+    /// well, if they count.
     ///
     /// # Errors
     /// As [`Host::reload`], or that there is no such service.
@@ -123,21 +158,30 @@ impl Host {
                 known.join(", ")
             ));
         }
-        self.reload_forcing("restart", &|name| {
+        let cause = match service {
+            Some(service) => format!("restart of {service}"),
+            None => "restart".to_owned(),
+        };
+        let wanted = if self.instead.is_some() {
+            self.same_again(&cause)
+        } else {
+            tokio::task::block_in_place(|| self.files(&cause))
+        };
+        self.go_over(wanted, &cause, &|name| {
             service.is_none_or(|service| service == name)
         })
         .await
     }
 
-    async fn reload_forcing(
+    /// Goes over to what is wanted; logs and shows the outcome.
+    async fn go_over(
         &mut self,
+        wanted: Result<Wanted, String>,
         cause: &str,
         forced: &dyn Fn(&str) -> bool,
     ) -> Result<u64, String> {
-        let prepared = tokio::task::block_in_place(|| {
-            let (config, accounts) = self.read()?;
-            self.prepare(config, accounts, forced, false)
-        });
+        let prepared = wanted
+            .and_then(|wanted| tokio::task::block_in_place(|| self.prepare(wanted, forced, false)));
         let mut kept = Vec::new();
         let outcome = match prepared {
             Ok(next) => {
@@ -163,41 +207,6 @@ impl Host {
             Ok(_) if !kept.is_empty() => Err(kept.join("\n")),
             outcome => outcome.map(|_| self.board.generation()),
         }
-    }
-
-    /// The step of each service if the files were loaded now, a line each.
-    ///
-    /// # Errors
-    /// What a reload would be refused for.
-    pub fn diff(&mut self) -> Result<Vec<String>, String> {
-        let (config, accounts) = self.read()?;
-        let next = self.prepare(config, accounts, &|_| false, false)?;
-        let mut lines: Vec<String> = next
-            .services
-            .iter()
-            .map(|next| format!("{}: {}", next.service.name, next.step))
-            .collect();
-        for gone in self.removed(&next) {
-            lines.push(format!("{gone}: removed"));
-        }
-        if self.accounts.differs(&next.accounts) {
-            lines.push("accounts: changed".into());
-        }
-        if self.config.host != next.config.host {
-            lines.push("host: changed".into());
-        }
-        Ok(lines)
-    }
-
-    /// The files as they are now.
-    fn read(&self) -> Result<(Config, accounts::Parsed), String> {
-        let mut config = Config::load(&self.source).map_err(|error| chain(&error))?;
-        self.keep_what_needs_a_start(&mut config);
-        let accounts = accounts::load(&config.host.accounts).map_err(|error| chain(&error))?;
-        self.accounts
-            .check_replacement(&accounts)
-            .map_err(|error| format!("{}: {error}", config.host.accounts.display()))?;
-        Ok((config, accounts))
     }
 
     /// Folder, socket and user of the process stay what they were; a change of them is told and waits.
@@ -239,9 +248,13 @@ impl Host {
         &self.accounts
     }
 
-    /// The configuration of the current generation.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The files to watch: those of the configuration in force and of one that was refused.
+    pub fn watched(&self) -> Watched {
+        let watched = Watched::new(&self.source.file, &self.config);
+        match &self.refused {
+            Some(config) => watched.and(config),
+            None => watched,
+        }
     }
 }
 

@@ -103,10 +103,10 @@ impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Untouched => "untouched",
-            Self::Limits => "limits",
-            Self::Folders => "folders",
-            Self::Tls => "tls",
-            Self::Settings => "settings",
+            Self::Limits => "live (limits)",
+            Self::Folders => "live (folders)",
+            Self::Tls => "live (tls)",
+            Self::Settings => "live (settings)",
             Self::Swap => "swap",
             Self::Start => "start",
             Self::End => "end",

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use tracing::warn;
 
 use super::plan::{Now, step};
-use super::{Entry, Host, Next, NextService};
-use crate::accounts::{self, AccountList};
+use super::{Entry, Host, Libraries, Next, NextService, Wanted};
+use crate::accounts::AccountList;
 use crate::config::{Config, Diagnostic, Diagnostics, Service};
 use crate::instance::Instance;
 use crate::limits;
@@ -35,6 +35,7 @@ pub fn examine(
     config: &Config,
     service: &Service,
     accounts: Option<&AccountList>,
+    libraries: &Libraries,
 ) -> Examined {
     let mut examined = Examined {
         library: None,
@@ -52,8 +53,18 @@ pub fn examine(
     }
     let pin = service.sha256.as_deref();
     let intake = &config.host.intake;
-    let found = catalog::find(&config.host.plugins, &service.plugin, pin);
-    match found.and_then(|path| loader.load(&path, Terms { intake, pin })) {
+    let loaded = match libraries {
+        Libraries::Folder => catalog::find(&config.host.plugins, &service.plugin, pin)
+            .and_then(|path| loader.load(&path, Terms { intake, pin })),
+        Libraries::Copies(hashes) => match hashes.get(&service.name) {
+            Some(hash) => loader.load_copy(hash),
+            None => Err(format!(
+                "plugin {:?}: expected a library that the generation ran, got none",
+                service.plugin
+            )),
+        },
+    };
+    match loaded {
         Ok(library) => {
             for problem in library.configure(&service.settings) {
                 let message = format!("expected {}, got {}", problem.expected, problem.got);
@@ -87,11 +98,20 @@ impl Host {
     /// All problems, a line each.
     pub(super) fn prepare(
         &mut self,
-        config: Config,
-        accounts: accounts::Parsed,
+        wanted: Wanted,
         forced: &dyn Fn(&str) -> bool,
         boot: bool,
     ) -> Result<Next, String> {
+        let Wanted {
+            texts,
+            config,
+            accounts,
+            libraries,
+            cause,
+            instead,
+            resumes,
+            look,
+        } = wanted;
         // One that was there and is gone, a disk perhaps, must not hold up a change of something else.
         let mut problems =
             config.folder_problems(|folder| boot || !self.config.folders.contains(folder));
@@ -132,7 +152,13 @@ impl Host {
                 problems: found,
                 tls,
                 warnings,
-            } = examine(&mut self.loader, &config, service, Some(&accounts));
+            } = examine(
+                &mut self.loader,
+                &config,
+                service,
+                Some(&accounts),
+                &libraries,
+            );
             problems.extend(found);
             if let Some(error) = &error
                 && blocks
@@ -182,6 +208,11 @@ impl Host {
                 accounts,
                 services,
                 kept,
+                texts,
+                cause,
+                instead,
+                resumes,
+                look,
             })
         } else {
             Err(refused.join("\n"))

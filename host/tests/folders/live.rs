@@ -23,9 +23,9 @@ fn folders_come_and_go_under_open_sessions() {
     // The watcher may have been quicker than the command.
     if !diff.contains("files: untouched") {
         for line in [
-            "files: folders",
-            "ftp: folders",
-            "tcp-files: folders",
+            "files: live (folders)",
+            "ftp: live (folders)",
+            "tcp-files: live (folders)",
             "mqtt: untouched",
         ] {
             assert!(diff.lines().any(|found| found == line), "{line}: {diff}");

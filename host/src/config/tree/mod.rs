@@ -66,6 +66,16 @@ impl Table {
 
     /// Parses a whole file; all syntax errors at once.
     pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Diagnostics> {
+        let (table, diagnostics) = Self::parse_lenient(file, text);
+        if diagnostics.has_errors() {
+            Err(diagnostics.sorted())
+        } else {
+            Ok(table)
+        }
+    }
+
+    /// What can be read of a whole file, and all syntax errors.
+    pub fn parse_lenient(file: &Arc<Path>, text: &str) -> (Self, Diagnostics) {
         let (document, errors) = DeTable::parse_recoverable(text.trim_start_matches('\u{feff}'));
         let skipped = text.len() - text.trim_start_matches('\u{feff}').len();
         let origin = Origin::File {
@@ -78,11 +88,7 @@ impl Table {
             .map(|error| syntax_error(&origin, error))
             .collect();
         let table = origin.table(document.into_inner(), &mut diagnostics);
-        if diagnostics.has_errors() {
-            Err(diagnostics.sorted())
-        } else {
-            Ok(table)
-        }
+        (table, diagnostics)
     }
 
     /// Calls `visit` with the dotted path and place of every key beneath this table.

@@ -1,0 +1,164 @@
+//! What a generation is to be made of: the operator's files, or a kept generation in their place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Host;
+use crate::accounts;
+use crate::config::{Config, Source};
+use crate::generations::{Meta, Overrides, Texts, hash_of};
+use crate::watch::Watched;
+
+/// Everything that was read for a change.
+pub(super) struct Wanted {
+    pub(super) texts: Texts,
+    pub(super) config: Config,
+    pub(super) accounts: accounts::Parsed,
+    pub(super) libraries: Libraries,
+    pub(super) cause: String,
+    pub(super) instead: Option<Instead>,
+    /// The kept generation that it is, if it need not be written again.
+    pub(super) resumes: Option<Meta>,
+    /// How the files looked when it was read.
+    pub(super) look: Option<String>,
+}
+
+/// Where libraries come from.
+#[derive(Debug, Clone)]
+pub enum Libraries {
+    /// The plugins folder.
+    Folder,
+    /// The private copies, by their hashes, of each service.
+    Copies(BTreeMap<String, String>),
+}
+
+/// Why something else is in force than the files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instead {
+    /// How the files look that do not count until they change; none: they are taken as soon as they are good.
+    pub(super) look: Option<String>,
+    pub(super) reason: String,
+}
+
+impl Instead {
+    pub(super) fn of(overrides: &Overrides) -> Self {
+        Self {
+            look: Some(overrides.look.clone()),
+            reason: overrides.reason.clone(),
+        }
+    }
+
+    /// What of it a later process must know.
+    pub(super) fn overrides(&self) -> Option<Overrides> {
+        Some(Overrides {
+            look: self.look.clone()?,
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+impl Wanted {
+    /// What the files say.
+    ///
+    /// # Errors
+    /// Why they cannot be used.
+    pub(super) fn of_files(source: &Source, cause: &str) -> Result<Self, String> {
+        let (texts, config) = Texts::read(source)?;
+        let accounts = texts.accounts(&config.host.accounts)?;
+        Ok(Self {
+            look: Some(look(source, &config)),
+            texts,
+            config,
+            accounts: Arc::new(accounts),
+            libraries: Libraries::Folder,
+            cause: cause.to_owned(),
+            instead: None,
+            resumes: None,
+        })
+    }
+
+    /// What these texts say, with these libraries, in place of the files.
+    ///
+    /// # Errors
+    /// Why they cannot be used.
+    pub(super) fn of_texts(
+        source: &Source,
+        texts: Texts,
+        libraries: BTreeMap<String, String>,
+        cause: &str,
+    ) -> Result<Self, String> {
+        let config = texts.config(source)?;
+        let accounts = texts.accounts(&config.host.accounts)?;
+        Ok(Self {
+            look: None,
+            texts,
+            config,
+            accounts: Arc::new(accounts),
+            libraries: Libraries::Copies(libraries),
+            cause: cause.to_owned(),
+            instead: None,
+            resumes: None,
+        })
+    }
+}
+
+/// How the files look that a configuration is made of, and what the command line says.
+pub(super) fn look(source: &Source, config: &Config) -> String {
+    let files = Watched::new(&source.file, config).look();
+    format!("{files}-{}", hash_of(source.set.join("\n").as_bytes()))
+}
+
+impl Host {
+    /// What the files say now.
+    pub(super) fn files(&self, cause: &str) -> Result<Wanted, String> {
+        let mut wanted = Wanted::of_files(&self.source, cause)?;
+        self.keep_what_needs_a_start(&mut wanted.config);
+        self.accounts
+            .check_replacement(&wanted.accounts)
+            .map_err(|error| format!("{}: {error}", wanted.config.host.accounts.display()))?;
+        Ok(wanted)
+    }
+
+    /// What is in force.
+    pub(super) fn same_again(&self, cause: &str) -> Result<Wanted, String> {
+        let current = self.current.as_ref().ok_or("there is no generation yet")?;
+        let instead = self.instead.clone();
+        Ok(Wanted {
+            look: instead.as_ref().and_then(|instead| instead.look.clone()),
+            texts: current.texts.clone(),
+            config: self.config.clone(),
+            accounts: self.accounts.list(),
+            libraries: Libraries::Copies(self.running()),
+            cause: cause.to_owned(),
+            instead,
+            resumes: None,
+        })
+    }
+
+    /// The hash of each running service's library.
+    pub(super) fn running(&self) -> BTreeMap<String, String> {
+        let running = self.entries.iter().filter_map(|entry| {
+            let hash = entry.instance.as_ref()?.library.hash.clone();
+            Some((entry.service.name.clone(), hash))
+        });
+        running.collect()
+    }
+
+    /// Whether the files do not count and are what they were.
+    pub(super) fn files_rest(&self) -> bool {
+        let look_then = self
+            .instead
+            .as_ref()
+            .and_then(|instead| instead.look.as_ref());
+        look_then.is_some_and(|then| {
+            tokio::task::block_in_place(|| look(&self.source, &self.config)) == *then
+        })
+    }
+
+    /// Why something else is in force than the files say, for people.
+    pub(super) fn overridden(&self) -> Option<String> {
+        let number = self.current.as_ref()?.meta.number;
+        let reason = &self.instead.as_ref()?.reason;
+        Some(format!("running generation {number}: {reason}"))
+    }
+}
