@@ -14,6 +14,7 @@ pub mod accounts2;
 pub mod client;
 pub mod control;
 pub mod folders;
+pub mod handover;
 pub mod limits;
 pub mod load;
 pub mod log;
