@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::handover::{Crossing, Inherited};
 use crate::limits::{Current, Limits};
 use crate::net::{Origin, Peer, Stream};
 
@@ -18,6 +19,10 @@ pub struct Connection {
     pub local: Peer,
     /// `tcp`, `unix`, or what stands before `://` in the listen entry.
     pub scheme: Arc<str>,
+    /// What the instance before left with it, if that passed it on.
+    pub inherited: Option<Box<Inherited>>,
+    /// Its way to the instance that takes this one's place.
+    pub crossing: Crossing,
     pub(crate) limits: Current,
     pub(crate) drain: CancellationToken,
 }

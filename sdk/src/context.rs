@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::files::Folders;
+use crate::handover::{Estate, Succession};
 use crate::metrics::Metrics;
 use crate::net::Stream;
 use crate::tap::Trace;
@@ -33,6 +34,7 @@ struct Inner {
     tls: Option<Tls>,
     control: Option<&'static ControlV1>,
     drain: CancellationToken,
+    succession: Arc<Succession>,
 }
 
 impl Context {
@@ -41,7 +43,7 @@ impl Context {
         host: HostQuery,
         alpn: &'static [&'static str],
         control: Option<&'static ControlV1>,
-        drain: CancellationToken,
+        (drain, succession): (CancellationToken, Arc<Succession>),
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -60,6 +62,7 @@ impl Context {
                 tls: Tls::new(host, alpn),
                 control,
                 drain,
+                succession,
             }),
         }
     }
@@ -120,6 +123,18 @@ impl Context {
 
     pub(crate) fn trace(&self) -> Trace {
         self.inner.trace
+    }
+
+    /// In [`Plugin::start`](crate::Plugin::start): what the instance before leaves, which is waited for; none for
+    /// one that takes nobody's place. Once.
+    pub async fn inheritance(&self) -> Option<Estate> {
+        self.inner.succession.inheritance().await
+    }
+
+    /// Resolves when the instance serves: before, one that takes another's place must change nothing outside of
+    /// itself.
+    pub async fn activated(&self) {
+        self.inner.succession.active.cancelled().await;
     }
 
     /// Resolves when drain begins.

@@ -1,9 +1,11 @@
 //! The boundary: functions that the host calls and that call the host. All of the SDK's `unsafe` is here.
 //! No panic leaves a function of this file.
 
+mod handover;
+
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use polyport_abi::accounts::AccountHandle;
@@ -17,10 +19,12 @@ use polyport_abi::{
 use tokio::sync::watch;
 
 use crate::accounts::PendingLogin;
+use crate::handover::{Passage, Succession};
 use crate::instance::{Instance, Listener, ListenerSocket, panic_text};
 use crate::limits::Gate;
 use crate::summary::{Direction, Summary};
 use crate::{Context, Plugin};
+pub use handover::{activate, adopt, freeze, inherit, start as handover_start, thaw};
 
 /// Exports a plugin from its library.
 ///
@@ -86,6 +90,15 @@ macro_rules! export_plugin {
                 run: glue::client_run::<$plugin>,
             };
 
+            static HANDOVER: glue::HandoverV1 = glue::HandoverV1 {
+                start: glue::handover_start::<$plugin>,
+                inherit: glue::inherit::<$plugin>,
+                activate: glue::activate::<$plugin>,
+                freeze: glue::freeze::<$plugin>,
+                thaw: glue::thaw::<$plugin>,
+                adopt: glue::adopt::<$plugin>,
+            };
+
             static SUMMARY: glue::SummaryV1 = glue::SummaryV1 {
                 open: glue::summary_open::<$plugin>,
                 feed: glue::summary_feed,
@@ -102,6 +115,9 @@ macro_rules! export_plugin {
                     }
                     <glue::SummaryV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&SUMMARY))
+                    }
+                    <glue::HandoverV1 as glue::InterfaceTable>::ID => {
+                        glue::ROption::RSome(glue::offer(&HANDOVER))
                     }
                     <glue::ClientV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&CLIENT))
@@ -149,6 +165,7 @@ pub extern "C" fn describe<P: Plugin>() -> RVec<u8> {
             "settings": settings,
             "tls_schemes": P::TLS_SCHEMES,
             "limits": P::LIMITS.describe(),
+            "handover": P::HANDOVER.describe(),
         });
         described.to_string().into_bytes().into()
     })
@@ -172,8 +189,17 @@ pub extern "C" fn start<P: Plugin>(
     host: HostQuery,
     request: RSlice<'_, u8>,
 ) -> RResult<InstanceHandle, RString> {
+    start_with::<P>(host, request, Succession::own_start())
+}
+
+fn start_with<P: Plugin>(
+    host: HostQuery,
+    request: RSlice<'_, u8>,
+    succession: Arc<Succession>,
+) -> RResult<InstanceHandle, RString> {
     let panicked = || RResult::RErr("the plugin panicked before it had a runtime".into());
-    guard(panicked, || match launch::<P>(host, request.as_slice()) {
+    let launch = || launch::<P>(host, request.as_slice(), succession);
+    guard(panicked, || match launch() {
         Ok(instance) => RResult::ROk(InstanceHandle {
             instance: Box::into_raw(Box::new(instance)).cast(),
         }),
@@ -181,7 +207,11 @@ pub extern "C" fn start<P: Plugin>(
     })
 }
 
-fn launch<P: Plugin>(host: HostQuery, request: &[u8]) -> Result<Instance<P>, String> {
+fn launch<P: Plugin>(
+    host: HostQuery,
+    request: &[u8],
+    succession: Arc<Succession>,
+) -> Result<Instance<P>, String> {
     let request: StartRequest =
         serde_json::from_slice(request).map_err(|error| format!("start request: {error}"))?;
     let listeners: Vec<Listener> = request
@@ -219,7 +249,8 @@ fn launch<P: Plugin>(host: HostQuery, request: &[u8]) -> Result<Instance<P>, Str
         listeners,
         Gate::new(host, &P::LIMITS, request.listeners.len()),
         log.as_ref().ok().copied(),
-        |drain| Context::new(&request, host, P::ALPN, Some(control), drain),
+        (Passage::new(host), Arc::clone(&succession)),
+        |drain| Context::new(&request, host, P::ALPN, Some(control), (drain, succession)),
     );
     if let Err(error) = log {
         (control.report)(
@@ -238,7 +269,7 @@ pub extern "C" fn reload<P: Plugin>(instance: InstanceHandle, settings: RSlice<'
         || false,
         || {
             // SAFETY: the host passes what `start` of this plugin gave and has not stopped it.
-            let instance = unsafe { &*instance.instance.cast::<Instance<P>>() };
+            let instance = unsafe { running::<P>(instance) };
             read::<P>(settings).is_ok_and(|config| instance.reload(&config))
         },
     )
@@ -250,10 +281,19 @@ pub extern "C" fn drain<P: Plugin>(instance: InstanceHandle, deadline_ms: u64, _
         || (),
         || {
             // SAFETY: as for `reload`.
-            let instance = unsafe { &*instance.instance.cast::<Instance<P>>() };
+            let instance = unsafe { running::<P>(instance) };
             instance.drain(Duration::from_millis(deadline_ms));
         },
     );
+}
+
+/// The instance behind a handle.
+///
+/// # Safety
+/// The handle is one that `start` of this plugin gave, and it is not stopped while the reference is in use.
+unsafe fn running<'a, P: Plugin>(instance: InstanceHandle) -> &'a Instance<P> {
+    // SAFETY: the caller's promise.
+    unsafe { &*instance.instance.cast::<Instance<P>>() }
 }
 
 /// `PluginV1::stop`.

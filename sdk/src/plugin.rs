@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Problem;
+use crate::handover::{Estate, Handover};
 use crate::limits::{Busy, Known, Refusal};
 use crate::summary::{Summary, Text};
 use crate::{Connection, Context, Error};
@@ -35,6 +36,11 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// The keys of the limits vocabulary that its clients can be held to, and their defaults. What of it the SDK
     /// does not see to by itself, the plugin reads from [`Connection::limits`](crate::Connection::limits).
     const LIMITS: Known = Known::new();
+
+    /// What it hands over to the instance that takes its place. A connection of a plugin that hands something over
+    /// passes itself on by [`Connection::crossing`](crate::Connection::crossing) when it drains, and comes to
+    /// [`Plugin::connection`] of the next one with [`Connection::inherited`](crate::Connection::inherited).
+    const HANDOVER: Handover = Handover::NONE;
 
     /// How a client is told that the service is too busy for it, of which `received` is what it sent so far. Called
     /// again with more after [`Busy::Wait`], within bounds of time and size, and for a bounded number of clients at
@@ -91,7 +97,26 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Box::new(Text::default())
     }
 
-    /// Called when drain begins, before the open connections ended.
+    /// Stops at the next boundary and gives what only one instance may have
+    /// ([`Context::inheritance`](crate::Context::inheritance) of the next one): from the answer on nothing of that
+    /// changes any more, until [`Plugin::thaw`]. Nobody is accepted meanwhile.
+    ///
+    /// # Errors
+    /// Why not; [`Plugin::thaw`] follows.
+    fn freeze(&self) -> impl Future<Output = Result<Estate, Error>> + Send {
+        let none = Error::Operator("hand-over: this plugin has nothing to hand over".into());
+        async move { Err(none) }
+    }
+
+    /// Goes on as if [`Plugin::freeze`] had not been: there is no other instance.
+    fn thaw(&self) {}
+
+    /// What [`Plugin::start`] took over is this instance's own from now on, and it serves. Not called for one that
+    /// started for itself.
+    fn activate(&self) {}
+
+    /// Called when drain begins, before the open connections ended. After [`Plugin::freeze`]: there is another
+    /// instance that has what was given to it.
     fn drain(&self) {}
 
     /// Called last, after the connections ended: flush and close. It has 5 s.

@@ -17,13 +17,13 @@ use polyport_abi::{
 /// An interface that the plugin has never heard of.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
-struct HandoverV1 {
+struct TeleportV1 {
     freeze: extern "C" fn() -> u64,
 }
 
 // SAFETY: the id is this type's alone.
-unsafe impl InterfaceTable for HandoverV1 {
-    const ID: &'static str = "handover/1";
+unsafe impl InterfaceTable for TeleportV1 {
+    const ID: &'static str = "teleport/1";
 }
 
 /// `log/1` with one field less than it has.
@@ -41,7 +41,7 @@ unsafe impl InterfaceTable for OtherLogV1 {
 static REPORTS: Mutex<Vec<(u32, String)>> = Mutex::new(Vec::new());
 static ASKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LOG: OtherLogV1 = OtherLogV1 { level: 5 };
-static HANDOVER: HandoverV1 = HandoverV1 { freeze };
+static TELEPORT: TeleportV1 = TeleportV1 { freeze };
 
 extern "C" fn freeze() -> u64 {
     0
@@ -63,7 +63,7 @@ extern "C" fn interface(_: *const (), id: RStr<'_>) -> ROption<Interface> {
     ROption::RSome(match id.as_str() {
         ControlV1::ID => offer(control),
         LogV1::ID => offer(&LOG),
-        HandoverV1::ID => offer(&HANDOVER),
+        TeleportV1::ID => offer(&TELEPORT),
         _ => return ROption::RNone,
     })
 }
@@ -104,10 +104,10 @@ fn an_older_plugin_loads_and_a_wrong_layout_fails_that_id_alone() {
         interface,
     };
 
-    let none = find::<HandoverV1>((root.interface())(host, HandoverV1::ID.into()));
+    let none = find::<TeleportV1>((root.interface())(host, TeleportV1::ID.into()));
     assert_eq!(
         none.err(),
-        Some(InterfaceError::Missing { id: "handover/1" })
+        Some(InterfaceError::Missing { id: "teleport/1" })
     );
     let plugin = find::<PluginV1>((root.interface())(host, PluginV1::ID.into())).unwrap();
 
@@ -137,7 +137,7 @@ fn an_older_plugin_loads_and_a_wrong_layout_fails_that_id_alone() {
         "it went on without the log: {asked:?}"
     );
     assert!(
-        asked.iter().all(|id| id != "handover/1"),
+        asked.iter().all(|id| id != "teleport/1"),
         "it never heard of that: {asked:?}"
     );
     (plugin.drain)(instance, 1000, "the test".into());

@@ -116,6 +116,11 @@ impl Account {
         &self.seat.shared.described().name
     }
 
+    /// The host's handle, for a connection that is passed with it.
+    pub(crate) fn handle(&self) -> AccountHandle {
+        self.seat.shared.held.handle
+    }
+
     /// The account's home folder, absolute.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {

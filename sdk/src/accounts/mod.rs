@@ -180,6 +180,18 @@ impl Accounts {
         }
     }
 
+    /// Whether there are accounts to [`Accounts::claim`].
+    pub(crate) fn claims(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// The account of a session that counts for this instance, and is held for it.
+    pub(crate) fn claim(&self, handle: AccountHandle) -> Option<Account> {
+        let inner = self.inner.as_ref()?;
+        let table = inner.table;
+        Some(Account::new(Held { table, handle }, inner))
+    }
+
     /// Whether the service takes passwords over secure connections only
     /// ([`Origin::is_secure`]). [`Accounts::login`] holds to that by itself; a protocol that is told the name
     /// first can refuse before the password is sent.

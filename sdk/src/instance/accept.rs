@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::refuse::Slot;
 use super::{Listener, ListenerSocket, Shared};
+use crate::handover::Crossing;
 use crate::limits::{Admission, Current, Gate, Refusal};
 use crate::net::{Origin, Pacer, Peer, Plain, Stream};
 use crate::proxy::{self, Header};
@@ -62,11 +63,20 @@ struct Accepted {
 impl<P: Plugin> Shared<P> {
     pub(super) async fn accept(self: Arc<Self>, door: Door) {
         let door = Arc::new(door);
+        let mut frozen = self.frozen.subscribe();
         let mut pause = Duration::ZERO;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return,
+                changed = frozen.changed() => {
+                    // Clients wait in the backlog for whoever goes on; the sender lives as long as `self`.
+                    let thawed = async { changed.is_ok() && frozen.wait_for(|frozen| !frozen).await.is_ok() };
+                    tokio::select! {
+                        () = self.drain.cancelled() => return,
+                        _ = thawed => continue,
+                    }
+                }
                 accepted = door.socket.accept() => accepted,
             };
             let error = match accepted {
@@ -111,7 +121,7 @@ impl<P: Plugin> Shared<P> {
     async fn turn_away(self: Arc<Self>, accepted: Accepted, door: Arc<Door>) {
         if let Some(slot) = self.refusals.slot(Refusal::Descriptors) {
             let origin = Origin::new(accepted.peer);
-            let connection = self.connection(accepted, None, origin, &door);
+            let connection = self.connection(accepted, None, origin, &door, None);
             self.unless_forced(self.refuse(connection, &door, Refusal::Descriptors, slot))
                 .await;
         }
@@ -125,7 +135,7 @@ impl<P: Plugin> Shared<P> {
         }
     }
 
-    async fn open(&self, accepted: Accepted, door: &Door) -> Option<(Connection, Admission)> {
+    async fn open(&self, accepted: Accepted, door: &Door) -> Option<(Connection, Arc<Admission>)> {
         let deadline = Instant::now() + door.limits.get().handshake_timeout;
         let trusted = door.limits.is_proxied() && self.gate.trusts(door.index, accepted.peer.ip());
         let (origin, ends) = if trusted {
@@ -134,8 +144,12 @@ impl<P: Plugin> Shared<P> {
         } else {
             (Origin::new(accepted.peer), None)
         };
-        let admitted = self.gate.admit(door.index, origin.peer().ip());
-        let connection = self.connection(accepted, ends, origin, door);
+        let admitted = self
+            .gate
+            .admit(door.index, origin.peer().ip())
+            .map(Arc::new);
+        let admission = admitted.as_ref().ok().cloned();
+        let connection = self.connection(accepted, ends, origin, door, admission);
         let admission = match admitted {
             Ok(admission) => admission,
             Err(why) => {
@@ -187,11 +201,11 @@ impl<P: Plugin> Shared<P> {
             } => {
                 let peer = Peer::Ip(source);
                 let ends = (peer, Peer::Ip(destination));
-                (Origin::proxied(peer, tls), Some(ends))
+                (Origin::told(peer, tls), Some(ends))
             }
             // How the proxy itself is reached decides whether anybody can listen.
             Header::Unix => (
-                Origin::proxied(Peer::Unix, accepted.peer == Peer::Unix),
+                Origin::told(Peer::Unix, accepted.peer == Peer::Unix),
                 Some((Peer::Unix, accepted.local)),
             ),
         })
@@ -203,15 +217,27 @@ impl<P: Plugin> Shared<P> {
         ends: Option<(Peer, Peer)>,
         origin: Origin,
         door: &Door,
+        admission: Option<Arc<Admission>>,
     ) -> Connection {
         let Accepted { plain, local, .. } = accepted;
         let scheme = Arc::clone(&door.scheme);
+        let local = ends.map_or(local, |(_, local)| local);
+        let crossing = Crossing::new(
+            self.passage,
+            P::HANDOVER.version,
+            door.index,
+            Arc::clone(&scheme),
+            (local, ends.is_some()),
+            admission.unwrap_or_default(),
+        );
         Connection {
             stream: Stream::accepted(plain, ends, self.context.trace(), Arc::clone(&scheme))
                 .with_pacer(Pacer::of(door.limits.clone())),
             origin,
-            local: ends.map_or(local, |(_, local)| local),
+            local,
             scheme,
+            inherited: None,
+            crossing,
             limits: door.limits.clone(),
             drain: self.drain.clone(),
         }

@@ -2,9 +2,10 @@
 
 mod accept;
 mod refuse;
+mod succession;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,15 +13,18 @@ use polyport_abi::control::{STATE_FAILED, STATE_READY, STATE_STOPPED};
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::StartRequest;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
+use crate::handover::{Passage, Succession};
 use crate::limits::Gate;
 use crate::metrics::Number;
 use crate::{Connection, Context, Error, Plugin};
 use accept::Door;
 use refuse::Refusals;
+use succession::Freeze;
 
 /// How long `stop` may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -29,6 +33,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Instance<P: Plugin> {
     runtime: Runtime,
     shared: Arc<Shared<P>>,
+    /// The freeze that was not taken back.
+    freeze: Mutex<Option<Freeze>>,
 }
 
 struct Shared<P> {
@@ -40,6 +46,9 @@ struct Shared<P> {
     connections: Number,
     gate: Gate,
     refusals: Refusals,
+    passage: Passage,
+    succession: Arc<Succession>,
+    frozen: watch::Sender<bool>,
 }
 
 /// A listening socket, taken over from the host.
@@ -63,6 +72,7 @@ impl<P: Plugin> Instance<P> {
         listeners: Vec<Listener>,
         gate: Gate,
         log: Option<&'static LogV1>,
+        (passage, succession): (Passage, Arc<Succession>),
         make_context: impl FnOnce(CancellationToken) -> Context,
     ) -> Result<Self, String> {
         let threads = [request.threads, P::AUTO_THREADS]
@@ -93,9 +103,16 @@ impl<P: Plugin> Instance<P> {
             drain,
             force: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            passage,
+            succession,
+            frozen: watch::Sender::new(false),
         });
         runtime.spawn(Arc::clone(&shared).run(config, listeners));
-        Ok(Self { runtime, shared })
+        Ok(Self {
+            runtime,
+            shared,
+            freeze: Mutex::default(),
+        })
     }
 
     /// The plugin's answer to new settings; false while it has not started.
@@ -142,19 +159,27 @@ impl<P: Plugin> Shared<P> {
             }
         };
         let plugin = self.plugin.get_or_init(|| plugin);
-        for (index, listener) in (0..).zip(listeners) {
-            match Door::open(listener, index, P::TLS_SCHEMES, &self.gate) {
-                Ok(door) => {
+        let doors = (0..)
+            .zip(listeners)
+            .map(|(index, listener)| Door::open(listener, index, P::TLS_SCHEMES, &self.gate));
+        let doors: Vec<Door> = match doors.collect() {
+            Ok(doors) => doors,
+            Err(error) => {
+                return self
+                    .context
+                    .report(STATE_FAILED, &format!("listening socket: {error}"));
+            }
+        };
+        self.context.report(STATE_READY, "");
+        tokio::select! {
+            biased;
+            () = self.succession.active.cancelled() => {
+                for door in doors {
                     self.tasks.spawn(Arc::clone(&self).accept(door));
                 }
-                Err(error) => {
-                    return self
-                        .context
-                        .report(STATE_FAILED, &format!("listening socket: {error}"));
-                }
             }
+            () = self.drain.cancelled() => drop(doors),
         }
-        self.context.report(STATE_READY, "");
         self.drain.cancelled().await;
         guarded("drain", || plugin.drain());
         self.tasks.close();

@@ -23,8 +23,8 @@ impl Origin {
         }
     }
 
-    /// Of a client that a trusted proxy speaks for; `secure` says how it reached the proxy.
-    pub(crate) fn proxied(peer: Peer, secure: bool) -> Self {
+    /// Of a client that a trusted proxy speaks for, or another instance; `secure` says how it reached those.
+    pub(crate) fn told(peer: Peer, secure: bool) -> Self {
         Self {
             peer,
             secure,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +28,23 @@ macro_rules! each {
 }
 
 impl Plain {
+    /// A connected socket, whichever it is.
+    pub(crate) fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        use rustix::net::AddressFamily;
+        Ok(match rustix::net::sockopt::socket_domain(&socket)? {
+            AddressFamily::UNIX => {
+                let stream = std::os::unix::net::UnixStream::from(socket);
+                stream.set_nonblocking(true)?;
+                Self::Unix(UnixStream::from_std(stream)?)
+            }
+            _ => {
+                let stream = std::net::TcpStream::from(socket);
+                stream.set_nonblocking(true)?;
+                Self::Tcp(TcpStream::from_std(stream)?)
+            }
+        })
+    }
+
     pub(crate) fn ends(&self) -> (Option<Peer>, Option<Peer>) {
         match self {
             Self::Tcp(stream) => (
