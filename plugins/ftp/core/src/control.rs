@@ -149,14 +149,14 @@ pub struct Control {
     pub(crate) pending: Option<Pending>,
     pub(crate) transfer: Option<Transfer>,
     pub(crate) output: Vec<u8>,
-    reader: LineReader,
+    pub(crate) reader: LineReader,
     queue: VecDeque<Result<Command, BadCommand>>,
     requests: VecDeque<Request>,
     course: Course,
     end_of_input: bool,
     quit: bool,
-    connected_at: Instant,
-    active_at: Instant,
+    pub(crate) connected_at: Instant,
+    pub(crate) active_at: Instant,
 }
 
 impl Control {
@@ -217,6 +217,17 @@ impl Control {
     /// from the data connection.
     pub fn is_attended(&self) -> bool {
         self.quit || !self.end_of_input
+    }
+
+    /// Whether nothing is under way and all that was to be said has been taken.
+    pub(crate) fn is_between_commands(&self) -> bool {
+        self.course == Course::Open
+            && !self.end_of_input
+            && self.pending.is_none()
+            && self.transfer.is_none()
+            && self.queue.is_empty()
+            && self.requests.is_empty()
+            && self.output.is_empty()
     }
 
     // What happens to it.

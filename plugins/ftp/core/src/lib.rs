@@ -13,6 +13,7 @@ pub mod calendar;
 pub mod command;
 mod commands;
 mod control;
+pub mod crossing;
 pub mod line;
 pub mod listing;
 pub mod path;

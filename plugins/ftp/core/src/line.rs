@@ -13,7 +13,8 @@ const IAC: u8 = 255;
 const SB: u8 = 250;
 const SE: u8 = 240;
 /// WILL, WONT, DO and DONT carry one option byte (RFC 854).
-const NEGOTIATIONS: std::ops::RangeInclusive<u8> = 251..=254;
+const NEGOTIATIONS: std::ops::RangeInclusive<u8> = WILL..=254;
+const WILL: u8 = 251;
 
 /// One item found in the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +67,29 @@ impl LineReader {
     /// Whether nothing was fed since the end of the last line.
     pub fn is_at_line_start(&self) -> bool {
         matches!(self.telnet, Telnet::Data) && self.line.is_empty() && !self.too_long
+    }
+
+    /// Bytes that bring a new reader to where this one is in its line, and whether that line is too long already
+    /// ([`Self::skip_line`]).
+    pub fn begun(&self) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::with_capacity(self.line.len());
+        for &byte in &self.line {
+            // as data, it came twice
+            bytes.extend(std::iter::repeat_n(byte, if byte == IAC { 2 } else { 1 }));
+        }
+        bytes.extend_from_slice(match self.telnet {
+            Telnet::Data => &[],
+            Telnet::Iac => &[IAC],
+            Telnet::Option => &[IAC, WILL],
+            Telnet::Subnegotiation => &[IAC, SB],
+            Telnet::SubnegotiationIac => &[IAC, SB, IAC],
+        });
+        (bytes, self.too_long)
+    }
+
+    /// Takes the line that comes next for the end of one that is too long.
+    pub fn skip_line(&mut self) {
+        self.too_long = true;
     }
 
     fn telnet(&mut self, byte: u8) -> Option<u8> {
@@ -150,6 +174,32 @@ mod tests {
                 whole,
                 "cut at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn another_reader_goes_on_anywhere() {
+        let long = [b'x'; MAX_LINE + 2];
+        let stream = [
+            &b"NO\xff\xff\xffOP\xff\xfa\xff\xf0\r\n\xff\xfb\x01PWD\r\n"[..],
+            &long,
+            b"\xff\xf4\r\nNOOP\r\n",
+        ]
+        .concat();
+        let whole = lines(&[&stream]);
+        assert_eq!(whole.len(), 4);
+        for cut in 0..stream.len() {
+            let (mut first, mut second) = (LineReader::new(MAX_LINE), LineReader::new(MAX_LINE));
+            let mut found = Vec::new();
+            first.feed(&stream[..cut], &mut found);
+            let (begun, too_long) = first.begun();
+            if too_long {
+                second.skip_line();
+            }
+            second.feed(&begun, &mut found);
+            assert_eq!(second.is_at_line_start(), first.is_at_line_start());
+            second.feed(&stream[cut..], &mut found);
+            assert_eq!(found, whole, "cut at {cut}");
         }
     }
 

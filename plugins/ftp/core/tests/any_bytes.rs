@@ -30,6 +30,15 @@ fn options() -> Options {
 
 /// Feeds the stream in the given pieces, answers every request alike and returns the output.
 fn converse(pieces: &[&[u8]], logged_in: bool) -> Vec<u8> {
+    converse_with(pieces, logged_in, |control| control)
+}
+
+/// The same, and `between` the pieces something else happens.
+fn converse_with(
+    pieces: &[&[u8]],
+    logged_in: bool,
+    between: impl Fn(Control) -> Control,
+) -> Vec<u8> {
     let now = Instant::now();
     let mut control = Control::new(options(), now);
     let mut output = Vec::new();
@@ -51,6 +60,7 @@ fn converse(pieces: &[&[u8]], logged_in: bool) -> Vec<u8> {
     for piece in pieces {
         control.handle_bytes(now, piece);
         answer(&mut control);
+        control = between(control);
     }
     control.handle_end_of_input();
     answer(&mut control);
@@ -83,6 +93,39 @@ proptest! {
             let is_reply = line[..3].iter().all(u8::is_ascii_digit) && matches!(line[3], b' ' | b'-');
             prop_assert!(is_reply || line[0] == b' ', "{:?}", String::from_utf8_lossy(line));
         }
+    }
+
+    /// A client does not notice that another engine goes on, wherever in its stream that is.
+    #[test]
+    fn another_engine_goes_on_anywhere(
+        lines in prop::collection::vec(line(), 0..20),
+        cuts in prop::collection::vec(0..400_usize, 0..5),
+        logged_in: bool,
+    ) {
+        let stream = [&b"USER a\r\nPASS b\r\n"[..], &lines.concat()].concat();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+        cuts.sort_unstable();
+        let ends = cuts.iter().copied().chain([stream.len()]);
+        let mut begin = 0;
+        let pieces: Vec<_> = ends.map(|end| {
+            let piece = &stream[begin..end];
+            begin = end;
+            piece
+        }).collect();
+        let now = Instant::now();
+        let crossed = converse_with(&pieces, logged_in, |control| match control.carry(now) {
+            Some((carried, begun)) => {
+                let mut control = Control::resume(options(), now, carried).unwrap();
+                control.handle_bytes(now, &begun);
+                control
+            }
+            None => {
+                // QUIT, or three failed logins
+                assert!(control.is_closed());
+                control
+            }
+        });
+        prop_assert_eq!(crossed, converse(&[&stream], logged_in));
     }
 
     #[test]
