@@ -39,6 +39,27 @@ pub struct Settings {
     pub max_topic_levels: usize,
 }
 
+/// What a client may rely on from its CONNECT to the end of its connection, whatever is changed meanwhile: it was
+/// told, or tried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub receive_maximum: u16,
+    pub topic_alias_maximum: u16,
+    pub max_qos: QoS,
+    pub retain_available: bool,
+}
+
+impl Settings {
+    pub(crate) fn offer(&self) -> Offer {
+        Offer {
+            receive_maximum: self.receive_maximum,
+            topic_alias_maximum: self.topic_alias_maximum,
+            max_qos: self.max_qos,
+            retain_available: self.retain_available,
+        }
+    }
+}
+
 /// What one connection is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -287,6 +287,7 @@ impl Broker {
         let keep_alive = self.keep_alive(version, pending.keep_alive);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Connected(key);
+            connection.offer = self.settings.offer();
             connection.window = usize::from(
                 pending
                     .receive_maximum

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{Authorizer, Nobody};
 use crate::codec::Version;
-use crate::settings::Limits;
+use crate::settings::{Limits, Offer};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::trie::Route;
@@ -135,6 +135,7 @@ pub(super) struct Connection {
     pub login: Option<LoginRequest>,
     pub authorizer: Arc<dyn Authorizer>,
     pub limits: Limits,
+    pub offer: Offer,
     pub opened: Time,
     pub last_packet: Time,
     /// Milliseconds without a packet after which the connection is closed; 0 for never.
@@ -155,13 +156,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(meter: Arc<Meter>, limits: Limits, now: Time) -> Connection {
+    pub(super) fn new(meter: Arc<Meter>, limits: Limits, offer: Offer, now: Time) -> Connection {
         Connection {
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             login: None,
             authorizer: Arc::new(Nobody),
             limits,
+            offer,
             opened: now,
             last_packet: now,
             keep_alive_limit: 0,

@@ -128,10 +128,21 @@ impl Broker {
         }
     }
 
+    /// Other settings from now on: what connections were told at their CONNECT still holds for them, and what sessions
+    /// have beyond a limit that became smaller stays. Persistence stays as it is.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let persistence = self.settings.persistence;
+        self.settings = Settings {
+            persistence,
+            ..settings
+        };
+    }
+
     /// A network connection was accepted. `meter` tells how much of its output is not yet sent.
     pub fn open(&mut self, meter: Arc<Meter>, limits: Limits, now: Time) -> ConnectionId {
         self.now = now;
-        let id = self.connections.insert(Connection::new(meter, limits, now));
+        let connection = Connection::new(meter, limits, self.settings.offer(), now);
+        let id = self.connections.insert(connection);
         self.timers.connection(now + limits.login_timeout, id);
         id
     }

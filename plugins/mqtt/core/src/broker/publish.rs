@@ -25,13 +25,16 @@ impl Broker {
     ) -> Result<(), Error> {
         let publish = Publish::decode(version, first, body)?;
         self.counters.messages_received += 1;
-        if publish.qos > self.settings.max_qos {
+        let Some(offer) = self.connections.get(id).map(|connection| connection.offer) else {
+            return Ok(());
+        };
+        if publish.qos > offer.max_qos {
             return Err(Error::Refused {
                 reason: ReasonCode::QosNotSupported,
                 what: "QoS above the maximum",
             });
         }
-        if publish.retain && !self.settings.retain_available {
+        if publish.retain && !offer.retain_available {
             return Err(Error::Refused {
                 reason: ReasonCode::RetainNotSupported,
                 what: "retain is not offered",
@@ -40,9 +43,15 @@ impl Broker {
         let mut aliased = None;
         let topic = match publish.properties.topic_alias {
             None => publish.topic,
+            Some(alias) if alias == 0 || alias > offer.topic_alias_maximum => {
+                return Err(Error::Refused {
+                    reason: ReasonCode::TopicAliasInvalid,
+                    what: "topic alias out of range",
+                });
+            }
             Some(alias) => &**aliased.insert(self.resolve_alias(id, publish.topic, alias)?),
         };
-        if publish.qos == QoS::ExactlyOnce && self.is_repeated(id, session, version, &publish)? {
+        if publish.qos == QoS::ExactlyOnce && self.is_repeated(id, session, &publish)? {
             return Ok(());
         }
 
@@ -146,19 +155,13 @@ impl Broker {
         }
     }
 
-    /// Section 3.3.2.3.4.
+    /// Section 3.3.2.3.4; `alias` is not zero.
     fn resolve_alias(
         &mut self,
         id: ConnectionId,
         topic: &str,
         alias: u16,
     ) -> Result<Box<str>, Error> {
-        if alias == 0 || alias > self.settings.topic_alias_maximum {
-            return Err(Error::Refused {
-                reason: ReasonCode::TopicAliasInvalid,
-                what: "topic alias out of range",
-            });
-        }
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(topic.into());
         };
@@ -182,12 +185,14 @@ impl Broker {
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        version: Version,
         publish: &Publish<'_>,
     ) -> Result<bool, Error> {
-        let Some(session) = self.sessions.get_mut(session) else {
+        let (Some(session), Some(connection)) =
+            (self.sessions.get_mut(session), self.connections.get(id))
+        else {
             return Ok(true);
         };
+        let (version, maximum) = (connection.version, connection.offer.receive_maximum);
         if session.received.contains_key(&publish.packet_identifier) {
             session.note_received(publish.packet_identifier);
             self.write(id, |out| {
@@ -201,7 +206,7 @@ impl Broker {
             });
             return Ok(true);
         }
-        if version.is_v5() && session.received_here >= usize::from(self.settings.receive_maximum) {
+        if version.is_v5() && session.received_here >= usize::from(maximum) {
             let reason = ReasonCode::ReceiveMaximumExceeded;
             return Err(Error::Refused {
                 reason,
