@@ -165,6 +165,7 @@ pub extern "C" fn describe<P: Plugin>() -> RVec<u8> {
             "settings": settings,
             "tls_schemes": P::TLS_SCHEMES,
             "limits": P::LIMITS.describe(),
+            "live": P::LIVE,
             "handover": P::HANDOVER.describe(),
         });
         described.to_string().into_bytes().into()
@@ -270,7 +271,10 @@ pub extern "C" fn reload<P: Plugin>(instance: InstanceHandle, settings: RSlice<'
         || {
             // SAFETY: the host passes what `start` of this plugin gave and has not stopped it.
             let instance = unsafe { running::<P>(instance) };
-            read::<P>(settings).is_ok_and(|config| instance.reload(&config))
+            let settings = serde_json::from_slice::<serde_json::Value>(settings.as_slice());
+            settings.is_ok_and(|settings| {
+                read_value::<P>(&settings).is_ok_and(|config| instance.reload(settings, &config))
+            })
         },
     )
 }

@@ -17,6 +17,7 @@ pub mod handover;
 pub mod http;
 mod instance;
 pub mod limits;
+pub mod live;
 mod logging;
 pub mod metrics;
 pub mod net;

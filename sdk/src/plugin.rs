@@ -37,6 +37,10 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// does not see to by itself, the plugin reads from [`Connection::limits`](crate::Connection::limits).
     const LIMITS: Known = Known::new();
 
+    /// The keys of [`Plugin::Config`] that [`Plugin::reload`] takes over in place: dotted paths, and one of a table
+    /// stands for all beneath it. A change of any other key swaps the instance.
+    const LIVE: &'static [&'static str] = &[];
+
     /// What it hands over to the instance that takes its place. A connection of a plugin that hands something over
     /// passes itself on by [`Connection::crossing`](crate::Connection::crossing) when it drains, and comes to
     /// [`Plugin::connection`] of the next one with [`Connection::inherited`](crate::Connection::inherited).
@@ -69,8 +73,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         connection: Connection,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Applies new settings in place and answers true, or answers false and changes nothing: then a new
-    /// instance takes over.
+    /// Takes over settings that differ in keys of [`Plugin::LIVE`] alone, for all that begins from then on. False:
+    /// it cannot at this moment and changed nothing; then a new instance takes over.
     fn reload(&self, config: &Self::Config) -> bool {
         let _ = config;
         false

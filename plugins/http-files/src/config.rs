@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use polyport_sdk::config::Problem;
-use polyport_sdk::files::Symlinks;
+use polyport_sdk::files::{Policy, Symlinks};
 use polyport_sdk::http::{Options, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,21 @@ pub struct Config {
     #[serde(flatten)]
     pub http: Settings,
 }
+
+/// All but the folder, which an instance opens at its start.
+pub const LIVE: &[&str] = &[
+    "index",
+    "listing",
+    "hidden",
+    "symlinks",
+    "upload",
+    "max_upload_size",
+    "archive",
+    "realm",
+    "body_timeout",
+    "write_timeout",
+    "hsts_max_age",
+];
 
 impl Default for Config {
     fn default() -> Self {
@@ -72,6 +87,14 @@ impl Config {
         }
         problems.extend(self.http.check());
         problems
+    }
+
+    /// What is shown in `root` and in homes.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            symlinks: self.symlinks,
+            hidden: self.hidden,
+        }
     }
 
     /// What the HTTP front holds clients to.

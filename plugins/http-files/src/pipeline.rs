@@ -44,6 +44,24 @@ impl Site {
         }
     }
 
+    /// The same with other settings.
+    pub fn with(&self, config: Config) -> Self {
+        let same = config.policy() == self.config.policy();
+        Self {
+            // One that is kept has its folders open.
+            tree: if same {
+                self.tree.clone()
+            } else {
+                self.tree.with_policy(config.policy())
+            },
+            archives: Arc::clone(&self.archives),
+            requests: self.requests,
+            uploads: self.uploads,
+            context: self.context.clone(),
+            config,
+        }
+    }
+
     /// `GET` and `HEAD`.
     async fn read(
         &self,

@@ -77,6 +77,26 @@ impl Default for Config {
     }
 }
 
+/// All but what the database was opened with.
+pub const LIVE: &[&str] = &[
+    "check_size",
+    "max_document_size",
+    "max_depth",
+    "duplicate_keys",
+    "max_patch_operations",
+    "max_name_length",
+    "name_characters",
+    "page_size",
+    "max_page_size",
+    "max_page_bytes",
+    "require_match",
+    "cors_origins",
+    "realm",
+    "body_timeout",
+    "write_timeout",
+    "hsts_max_age",
+];
+
 /// What RFC 3986 allows in a path's segment beside letters and digits.
 const SEGMENT_CHARACTERS: &str = "-._~!$&'()*+,;=:@";
 
@@ -151,20 +171,6 @@ impl Config {
             }
         }
         problems
-    }
-
-    /// Whether an instance with the settings `other` can take these over as it is: what it opened stays.
-    pub fn fits(&self, other: &Self) -> bool {
-        let opened = |config: &Self| {
-            (
-                config.database.clone(),
-                config.durability,
-                config.busy_timeout,
-                config.readers,
-                config.max_database_size,
-            )
-        };
-        opened(self) == opened(other)
     }
 
     /// What a document must keep.

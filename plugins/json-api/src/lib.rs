@@ -34,6 +34,7 @@ impl Plugin for JsonApi {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
     const ALPN: &'static [&'static str] = http::ALPN;
     const LIMITS: Known = http::LIMITS;
+    const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {
         http::busy(why, received)
@@ -65,7 +66,8 @@ impl Plugin for JsonApi {
     }
 
     fn reload(&self, config: &Config) -> bool {
-        self.server.reload(config)
+        self.server.reload(config);
+        true
     }
 
     fn summary(_: &str) -> Box<dyn Summary> {

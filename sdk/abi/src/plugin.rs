@@ -10,7 +10,7 @@ use crate::{HostQuery, InterfaceTable};
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct PluginV1 {
     /// JSON: `{"settings": {KEY: DEFAULT, …}}`, the keys that `configure` takes. `"limits"`, where it is there, are
-    /// [`crate::limits::KnownLimits`]: the plugin asks `limits/1`.
+    /// [`crate::limits::KnownLimits`]: the plugin asks `limits/1`. `"live"`: [`crate::live`].
     pub describe: extern "C" fn() -> RVec<u8>,
     /// Checks settings (JSON object) without side effects. Answers a JSON array of [`SettingProblem`], empty
     /// when they can be used.
@@ -20,6 +20,7 @@ pub struct PluginV1 {
     pub start:
         extern "C" fn(host: HostQuery, request: RSlice<'_, u8>) -> RResult<InstanceHandle, RString>,
     /// Applies settings in place. True: applied. False: these need a swap, and nothing was changed.
+    /// Always false where a key changed that is not among those described as `"live"`.
     pub reload: extern "C" fn(instance: InstanceHandle, settings: RSlice<'_, u8>) -> bool,
     /// Accept no more, finish what is open, and report stopped at the latest after so many milliseconds.
     /// `reason` is for the log.

@@ -64,6 +64,25 @@ impl Tree {
         Ok(tree)
     }
 
+    /// The same folders with another policy, for what is looked at from then on. Opens nothing yet.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let root = |root: &Arc<Mount>| {
+            Arc::new(Mount::base("root".into(), root.path.clone(), policy, false))
+        };
+        let swept = self.inner.swept.lock();
+        Self {
+            inner: Arc::new(Inner {
+                context: self.inner.context.clone(),
+                root: self.inner.root.as_ref().map(root),
+                policy,
+                mounts: RwLock::new(self.mounts()),
+                swept: Mutex::new(swept.unwrap_or_else(PoisonError::into_inner).clone()),
+                opened: self.inner.opened,
+            }),
+        }
+    }
+
     fn open_all(&self) -> Result<(), crate::Error> {
         if let Some(root) = &self.inner.root {
             self.jail(root).map_err(|error| {

@@ -23,10 +23,11 @@ mod tests;
 mod timed;
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::Known;
+use crate::live::Live;
 use crate::{Connection, Error};
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -93,7 +94,7 @@ struct Protocol {
     tls: bool,
 }
 
-/// Answers requests. One handler serves all connections of an instance.
+/// Answers requests. One handler serves all connections of an instance, until another takes its place.
 pub trait Handler: Send + Sync + 'static {
     /// The methods that are known, for `OPTIONS` and the `Allow` field: `"GET, HEAD, OPTIONS"`.
     fn methods(&self) -> &str;
@@ -106,7 +107,7 @@ pub trait Handler: Send + Sync + 'static {
 /// Serves HTTP/1.1 and 1.0 on accepted connections, and HTTP/2 on those that agreed on it ([`ALPN`]).
 #[derive(Clone, Debug)]
 pub struct Front {
-    options: Arc<RwLock<Arc<Options>>>,
+    options: Live<Options>,
 }
 
 impl Front {
@@ -114,42 +115,42 @@ impl Front {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
-            options: Arc::new(RwLock::new(Arc::new(options))),
+            options: Live::new(options),
         }
     }
 
     /// Its options.
     #[must_use]
     pub fn options(&self) -> Arc<Options> {
-        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+        self.options.get()
     }
 
-    /// Other options, for connections that come from now on.
+    /// Other options, for requests that come from now on.
     pub fn set_options(&self, options: Options) {
-        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+        self.options.set(options);
     }
 
-    /// Serves one connection to its end. Once it drains, the next response carries
-    /// `Connection: close`, or the client is sent `GOAWAY`.
+    /// Serves one connection to its end; each request is answered by the handler of that moment. Once it drains,
+    /// the next response carries `Connection: close`, or the client is sent `GOAWAY`.
     ///
     /// # Errors
     /// What the client or the network broke; nothing that concerns other connections.
     pub async fn serve<H: Handler>(
         &self,
         connection: Connection,
-        handler: Arc<H>,
+        handler: &Live<H>,
     ) -> Result<(), Error> {
         let protocol = Protocol {
             multiplexed: connection.stream.alpn() == Some(b"h2"),
             tls: connection.stream.is_tls(),
         };
         engine::serve(
-            self.options(),
+            self.options.clone(),
             connection.current_limits(),
             protocol,
             connection.drain_token(),
             (connection.stream, connection.origin),
-            handler,
+            handler.clone(),
         )
         .await
     }

@@ -218,11 +218,6 @@ impl RequestBody {
         self.declared == Some(0)
     }
 
-    /// Replaces the front's limit for this body, in bytes.
-    pub fn set_limit(&mut self, limit: Option<u64>) {
-        self.limit = limit;
-    }
-
     /// The next piece, none at the end.
     ///
     /// # Errors

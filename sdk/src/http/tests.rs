@@ -1,6 +1,5 @@
 //! The front from the wire's side: what goes in, what comes out.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -71,12 +70,12 @@ impl Client {
         let drain = CancellationToken::new();
         let origin = Origin::new(Peer::Ip("127.0.0.1:4000".parse().unwrap()));
         let served = tokio::spawn(engine::serve(
-            Arc::new(options),
+            Live::new(options),
             Current::defaults(&limits),
             HTTP_1,
             drain.clone(),
             (server, origin),
-            Arc::new(Paths),
+            Live::new(Paths),
         ));
         Self {
             stream,
@@ -356,12 +355,12 @@ async fn a_client_that_takes_nothing_is_given_up() {
         ..Options::default()
     };
     let served = tokio::spawn(engine::serve(
-        Arc::new(options),
+        Live::new(options),
         Current::defaults(&LIMITS),
         HTTP_1,
         CancellationToken::new(),
         (server, Origin::new(Peer::Unix)),
-        Arc::new(Paths),
+        Live::new(Paths),
     ));
     stream
         .write_all(b"GET /text HTTP/1.1\r\nHost: a\r\n\r\n")

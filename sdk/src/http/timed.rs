@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::Options;
 use super::activity::{Activity, Phase};
 use crate::limits::Current;
+use crate::live::Reader;
 
 /// What is waited for while nothing comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ enum Await {
 /// The stream between a client and the engine.
 pub(super) struct Timed<S> {
     stream: S,
-    options: Arc<Options>,
+    options: Reader<Options>,
     limits: Current,
     activity: Arc<Activity>,
     awaited: Option<Await>,
@@ -43,7 +44,7 @@ pub(super) struct Timed<S> {
 impl<S> Timed<S> {
     pub(super) fn new(
         stream: S,
-        options: Arc<Options>,
+        options: Reader<Options>,
         limits: Current,
         activity: Arc<Activity>,
     ) -> Self {
@@ -78,12 +79,12 @@ impl<S> Timed<S> {
         }
     }
 
-    fn limit(&self, awaited: Await) -> Duration {
+    fn limit(&mut self, awaited: Await) -> Duration {
         match awaited {
             Await::Request(..) => self.limits.get().idle_timeout,
-            Await::LastRequest => self.options.drain_idle,
+            Await::LastRequest => self.options.get().drain_idle,
             Await::Header(_) => self.limits.get().handshake_timeout,
-            Await::Window(_) => self.options.write_timeout,
+            Await::Window(_) => self.options.get().write_timeout,
         }
     }
 
@@ -102,7 +103,8 @@ impl<S> Timed<S> {
             };
             if self.awaited != Some(awaited) {
                 self.awaited = Some(awaited);
-                self.read_deadline.set(self.limit(awaited));
+                let limit = self.limit(awaited);
+                self.read_deadline.set(limit);
             }
             ready!(self.read_deadline.poll(cx));
             match awaited {
@@ -133,7 +135,8 @@ impl<S> Timed<S> {
             Poll::Pending => {
                 if !self.write_stalls {
                     self.write_stalls = true;
-                    self.write_deadline.set(self.options.write_timeout);
+                    let limit = self.options.get().write_timeout;
+                    self.write_deadline.set(limit);
                 }
                 ready!(self.write_deadline.poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -5,11 +5,12 @@ mod refuse;
 mod succession;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use polyport_abi::control::{STATE_FAILED, STATE_READY, STATE_STOPPED};
+use polyport_abi::live;
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::StartRequest;
 use tokio::runtime::Runtime;
@@ -35,6 +36,8 @@ pub(crate) struct Instance<P: Plugin> {
     shared: Arc<Shared<P>>,
     /// The freeze that was not taken back.
     freeze: Mutex<Option<Freeze>>,
+    /// As the plugin has them now.
+    settings: Mutex<serde_json::Value>,
 }
 
 struct Shared<P> {
@@ -112,15 +115,28 @@ impl<P: Plugin> Instance<P> {
             runtime,
             shared,
             freeze: Mutex::default(),
+            settings: Mutex::new(request.settings.clone()),
         })
     }
 
-    /// The plugin's answer to new settings; false while it has not started.
-    pub(crate) fn reload(&self, config: &P::Config) -> bool {
-        self.shared
-            .plugin
-            .get()
-            .is_some_and(|plugin| plugin.reload(config))
+    /// The plugin's answer to new settings, which `config` was read from. False without asking it while it has not
+    /// started, and for keys that are not live.
+    pub(crate) fn reload(&self, settings: serde_json::Value, config: &P::Config) -> bool {
+        let Some(plugin) = self.shared.plugin.get() else {
+            return false;
+        };
+        let mut now = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = live::changed(&now, &settings).into_iter();
+        if !changed.all(|changed| live::is_live(P::LIVE, &changed.key)) {
+            return false;
+        }
+        // It may start tasks.
+        let _runtime = self.runtime.enter();
+        let taken = plugin.reload(config);
+        if taken {
+            *now = settings;
+        }
+        taken
     }
 
     /// Stops accepting; what is still open at the deadline is dropped.

@@ -111,9 +111,6 @@ impl Handler for Api {
     }
 
     async fn handle(&self, mut request: Request) -> Result<Response, Problem> {
-        // The front's own limit is that of the connection's begin.
-        let most = self.config.max_document_size as u64;
-        request.body.set_limit(Some(most));
         let cors = Cors::new(&request, &self.config.cors_origins);
         let answer = self.answer(&mut request, &cors).await;
         let fields = cors.fields();

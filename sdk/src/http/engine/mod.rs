@@ -16,17 +16,18 @@ use super::timed::Timed;
 use super::{Handler, Options, Protocol};
 use crate::Error;
 use crate::limits::Current;
+use crate::live::Live;
 use crate::net::Origin;
 
 use service::Service;
 
 pub(super) async fn serve<S, H>(
-    options: Arc<Options>,
+    options: Live<Options>,
     limits: Current,
     protocol: Protocol,
     drain: CancellationToken,
     (stream, origin): (S, Origin),
-    handler: Arc<H>,
+    handler: Live<H>,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -34,8 +35,8 @@ where
 {
     let max_header = limits.get().max_header;
     let activity = Arc::new(Activity::new(origin, protocol.multiplexed));
-    let stream = Timed::new(stream, Arc::clone(&options), limits, Arc::clone(&activity));
-    let service = Service::new(options, Arc::clone(&activity), handler, protocol.tls);
+    let stream = Timed::new(stream, options.reader(), limits, Arc::clone(&activity));
+    let service = Service::new(&options, Arc::clone(&activity), &handler, protocol.tls);
     if protocol.multiplexed {
         // Boxed: the task of a connection of HTTP/1.1 need not carry its size.
         Box::pin(http2::serve(stream, service, activity, max_header, drain)).await

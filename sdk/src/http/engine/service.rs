@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request};
@@ -16,6 +16,7 @@ use super::super::exchange::{Ending, Exchange};
 use super::super::{Handler, Options, Problem, Request, RequestBody, Response};
 use super::incoming::{Pieces, Unread, read_out};
 use super::outgoing::{Outgoing, outgoing};
+use crate::live::{Live, Reader};
 
 /// A body that is left unread but no longer than this does not cost the connection: it is read
 /// before the answer goes out, if it comes soon.
@@ -29,13 +30,37 @@ const OF_CONNECTION: [HeaderName; 2] = [header::CONNECTION, header::TRANSFER_ENC
 
 /// Answers the requests of one connection.
 pub(super) struct Service<H> {
-    options: Arc<Options>,
+    moment: Mutex<Moment<H>>,
     activity: Arc<Activity>,
-    handler: Arc<H>,
+    tls: bool,
+    left: Left,
+}
+
+/// What an operator may change while the connection is open.
+struct Moment<H> {
+    options: Reader<Options>,
+    handler: Reader<H>,
+    /// Made of these options.
+    fields: (Arc<Options>, Fields),
+}
+
+/// Fields of all responses.
+#[derive(Clone)]
+struct Fields {
     server: Option<HeaderValue>,
     /// `Strict-Transport-Security` (RFC 6797), which counts over TLS alone.
     hsts: Option<HeaderValue>,
-    left: Left,
+}
+
+impl Fields {
+    fn new(options: &Options, tls: bool) -> Self {
+        let server = HeaderValue::from_str(&options.server).ok();
+        let age = Some(options.hsts_max_age).filter(|age| tls && *age > 0);
+        Self {
+            server: server.filter(|name| !name.is_empty()),
+            hsts: age.and_then(|age| HeaderValue::from_str(&format!("max-age={age}")).ok()),
+        }
+    }
 }
 
 /// Bodies that nobody read, of requests side by side: whoever still sends one gets the answer first.
@@ -43,21 +68,34 @@ pub(super) type Left = Arc<Mutex<Vec<Incoming>>>;
 
 impl<H> Service<H> {
     pub(super) fn new(
-        options: Arc<Options>,
+        options: &Live<Options>,
         activity: Arc<Activity>,
-        handler: Arc<H>,
+        handler: &Live<H>,
         tls: bool,
     ) -> Self {
-        let server = HeaderValue::from_str(&options.server).ok();
-        let age = Some(options.hsts_max_age).filter(|age| tls && *age > 0);
+        let mut options = options.reader();
+        let now = Arc::clone(options.get());
         Self {
-            server: server.filter(|name| !name.is_empty()),
-            hsts: age.and_then(|age| HeaderValue::from_str(&format!("max-age={age}")).ok()),
-            options,
+            moment: Mutex::new(Moment {
+                fields: (Arc::clone(&now), Fields::new(&now, tls)),
+                options,
+                handler: handler.reader(),
+            }),
             activity,
-            handler,
+            tls,
             left: Left::default(),
         }
+    }
+
+    /// What holds for a request that comes now.
+    fn moment(&self) -> (Arc<Options>, Arc<H>, Fields) {
+        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = Arc::clone(moment.options.get());
+        if !Arc::ptr_eq(&options, &moment.fields.0) {
+            moment.fields = (Arc::clone(&options), Fields::new(&options, self.tls));
+        }
+        let handler = Arc::clone(moment.handler.get());
+        (options, handler, moment.fields.1.clone())
     }
 
     pub(super) fn left(&self) -> Left {
@@ -72,6 +110,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let (mut parts, incoming) = request.into_parts();
+        let (options, handler, fields) = self.moment();
         let unfit = unfit(&mut parts);
         let request_line = || format!("{} {} {:?}", parts.method, parts.uri, parts.version);
         let exchange = Arc::new(Exchange::new(
@@ -93,9 +132,9 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             RequestBody::empty()
         } else {
             let declared = incoming.size_hint().exact();
-            let limit = self.options.body_timeout;
+            let limit = options.body_timeout;
             let pieces = Pieces::new(incoming, Arc::clone(&unread), Arc::clone(&exchange), limit);
-            RequestBody::new(Box::pin(pieces), declared, self.options.max_body_size)
+            RequestBody::new(Box::pin(pieces), declared, options.max_body_size)
         };
         let (method, version) = (parts.method.clone(), parts.version);
         let declared = body.declared_len();
@@ -106,9 +145,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             body,
             exchange,
         };
-        let (options, handler) = (Arc::clone(&self.options), Arc::clone(&self.handler));
-        let (activity, server) = (Arc::clone(&self.activity), self.server.clone());
-        let (hsts, left) = (self.hsts.clone(), Arc::clone(&self.left));
+        let (activity, left) = (Arc::clone(&self.activity), Arc::clone(&self.left));
         Box::pin(async move {
             let answer = match unfit {
                 Some(problem) => Err(problem),
@@ -120,10 +157,10 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             let mut response = answer.unwrap_or_else(|problem| {
                 problem.render(options.errors, accept.as_deref(), &method)
             });
-            if let Some(server) = server {
+            if let Some(server) = fields.server {
                 response.headers.entry(header::SERVER).or_insert(server);
             }
-            if let Some(hsts) = hsts {
+            if let Some(hsts) = fields.hsts {
                 response
                     .headers
                     .insert(header::STRICT_TRANSPORT_SECURITY, hsts);

@@ -57,12 +57,12 @@ impl Client {
         let (stream, server) = tokio::io::duplex(1 << 20);
         let drain = CancellationToken::new();
         let served = tokio::spawn(engine::serve(
-            Arc::new(options),
+            Live::new(options),
             Current::defaults(&limits),
             HTTP_2,
             drain.clone(),
             (server, Origin::new(Peer::Unix)),
-            Arc::new(Paths),
+            Live::new(Paths),
         ));
         let (requests, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
         Self {
