@@ -170,6 +170,11 @@ impl Config {
         problems
     }
 
+    /// Whether an account may not log in here.
+    pub fn denies(&self, user: &str) -> bool {
+        !self.local_enable || self.deny_users.iter().any(|denied| denied == user)
+    }
+
     /// The ports of passive mode.
     pub fn passive_ports(&self) -> RangeInclusive<u16> {
         parse_ports(&self.passive_ports).unwrap_or(40_000..=40_099)

@@ -26,6 +26,8 @@ pub(crate) struct Folders {
 pub(crate) struct Place {
     pub(crate) view: View,
     pub(crate) start: VirtualPath,
+    /// The folder on the disk that is the view's root, if it is one.
+    pub(crate) root: Option<PathBuf>,
 }
 
 impl Folders {
@@ -57,10 +59,10 @@ impl Folders {
 
     /// What an anonymous client sees.
     pub(crate) fn anonymous(&self, account: &Account) -> Result<Place, Denial> {
-        place(match &self.anonymous_root {
-            Some(folder) => self.tree.view_of(account, folder),
-            None => self.tree.view(account),
-        })
+        match &self.anonymous_root {
+            Some(folder) => place(self.tree.view_of(account, folder), Some(folder)),
+            None => place(self.tree.view(account), account.home().or(self.tree.root())),
+        }
     }
 
     /// What an account sees.
@@ -77,7 +79,7 @@ impl Folders {
             let start = own
                 .and_then(|own| self.tree.path_of(&own))
                 .and_then(|path| VirtualPath::root().join(&path.to_target()).ok());
-            let place = place(self.tree.whole(account))?;
+            let place = place(self.tree.whole(account), self.tree.root())?;
             return Ok(Place {
                 start: start.unwrap_or_default(),
                 ..place
@@ -95,10 +97,10 @@ impl Folders {
             );
             return Err(Denial::WriteableRoot);
         }
-        place(match &own {
-            Some(own) => self.tree.view_of(account, own),
-            None => self.tree.whole(account),
-        })
+        match &own {
+            Some(own) => place(self.tree.view_of(account, own), folder),
+            None => place(self.tree.whole(account), folder),
+        }
     }
 
     /// Where it has one.
@@ -112,10 +114,11 @@ impl Folders {
 }
 
 /// A session that begins at the root.
-fn place(view: View) -> Result<Place, Denial> {
+fn place(view: View, root: Option<&Path>) -> Result<Place, Denial> {
     view.check().map_err(|_| Denial::NoFolder)?;
     Ok(Place {
         view,
         start: VirtualPath::root(),
+        root: root.map(Path::to_owned),
     })
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
+use polyport_sdk::handover::Handover;
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Data, Summary, Text};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -33,6 +34,7 @@ impl Plugin for Ftp {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("ftps", "tcp")];
 
     const LIMITS: Known = config::LIMITS;
+    const HANDOVER: Handover = serve::HANDOVER;
 
     fn busy(_: &str, _: Refusal, _: &[u8]) -> Busy {
         Busy::Answer(polyport_ftp_core::too_many_connections())

@@ -3,17 +3,20 @@
 //! This file and its parts are the only ones with sockets.
 
 mod data;
+mod handover;
 mod requests;
 mod tls;
 mod transfer;
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyport_ftp_core::{Control, Options, Request};
+use polyport_sdk::handover::Crossing;
 use polyport_sdk::metrics::Number;
 use polyport_sdk::net::{Origin, Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
@@ -24,6 +27,7 @@ use tracing::info;
 use crate::config::Config;
 use crate::files::Files;
 use crate::folders::Folders;
+pub(crate) use handover::HANDOVER;
 use transfer::Running;
 
 /// Bytes read from a control connection at a time.
@@ -83,30 +87,38 @@ impl Service {
 /// Serves one control connection to its end.
 pub(crate) async fn control_connection(
     service: Arc<Service>,
-    connection: Connection,
+    mut connection: Connection,
 ) -> Result<(), Error> {
     // a client marks ABOR as urgent; out of line, its last byte would be lost
     if let Some(stream) = connection.stream.as_tcp() {
         rustix::net::sockopt::set_socket_oobinline(stream, true).map_err(io::Error::from)?;
         rustix::net::sockopt::set_socket_keepalive(stream, true).map_err(io::Error::from)?;
     }
-    let control = Control::new(service.options(&connection), Instant::now());
+    let options = service.options(&connection);
+    let inherited = connection.inherited.take();
     let draining: Wait = Box::pin(connection.draining());
-    let session = Session {
+    let mut session = Session {
         service,
-        control,
+        control: Control::new(options.clone(), Instant::now()),
         stream: connection.stream,
+        crossing: connection.crossing,
         peer: connection.origin.peer(),
         origin: connection.origin,
         local: connection.local,
         input: vec![0; INPUT],
         end_of_input: false,
         draining: Some(draining),
+        leaving: None,
         login: None,
         listener: None,
         transfer: None,
         family: tls::Family::default(),
     };
+    if let Some(inherited) = inherited {
+        // it was greeted long ago
+        session.control.poll_transmit();
+        session.take_over(options, *inherited).await;
+    }
     session.run().await
 }
 
@@ -115,6 +127,10 @@ type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a login gives.
 struct Login {
     files: Files,
+    /// Whether it is one without an account.
+    anonymous: bool,
+    /// The folder on the disk that is the root of `files`, if it is one.
+    root: Option<PathBuf>,
     revoked: Option<Wait>,
 }
 
@@ -122,6 +138,7 @@ struct Session {
     service: Arc<Service>,
     control: Control,
     stream: Stream,
+    crossing: Crossing,
     peer: Peer,
     origin: Origin,
     local: Peer,
@@ -129,6 +146,8 @@ struct Session {
     end_of_input: bool,
     /// Gone once it has been told.
     draining: Option<Wait>,
+    /// Since when it is to go over to the instance that takes this one's place, as soon as it can.
+    leaving: Option<Instant>,
     login: Option<Login>,
     /// What PASV or EPSV opened.
     listener: Option<TcpListener>,
@@ -154,6 +173,15 @@ impl Session {
                 let _ = self.stream.shutdown().await;
                 return Ok(());
             }
+            if self.leaving.is_some() && self.transfer.is_none() {
+                match self.leave() {
+                    Some(session) => self = session,
+                    None => return Ok(()),
+                }
+                if self.leaving.is_none() {
+                    continue;
+                }
+            }
             self.wait().await;
         }
     }
@@ -175,6 +203,7 @@ impl Session {
     /// Waits for the next thing to happen and hands it to the engine.
     async fn wait(&mut self) {
         let deadline = self.control.poll_deadline();
+        let leaves_by = self.leaves_by();
         let revoked = self.login.as_mut().and_then(|login| login.revoked.as_mut());
         tokio::select! {
             read = read(&self.stream, &mut self.input), if !self.end_of_input => {
@@ -193,6 +222,10 @@ impl Session {
             }
             () = or_never(self.draining.as_mut()) => {
                 self.draining = None;
+                self.drain();
+            }
+            () = until(leaves_by) => {
+                self.leaving = None;
                 self.control.handle_drain();
             }
             () = or_never(revoked) => {
@@ -261,6 +294,8 @@ impl Session {
         let now = Instant::now();
         self.control.handle_progress(now, transfer.octets());
         self.control.handle_transfer_end(now, result);
+        // what was sent meanwhile may begin the next one
+        self.leaving = self.leaving.map(|_| now);
     }
 
     /// Reads from the control connection without waiting, not even for the runtime to notice.

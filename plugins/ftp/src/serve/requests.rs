@@ -141,18 +141,9 @@ impl Session {
         } else {
             None
         };
-        let service = Arc::clone(&self.service);
-        let (account, place): (Account, Place) = match anonymous {
-            Some(account) => {
-                let found = account.clone();
-                (
-                    account,
-                    blocking(move || service.folders.anonymous(&found)).await?,
-                )
-            }
+        let (account, is_anonymous) = match anonymous {
+            Some(account) => (account, true),
             None => {
-                let denied =
-                    !config.local_enable || config.deny_users.iter().any(|denied| denied == user);
                 let account = match password {
                     Some(password) => {
                         let login = AccountLogin::with_password(user, password);
@@ -166,7 +157,7 @@ impl Session {
                 };
                 // asked nevertheless, so that the answer takes as long as for others
                 let account = account.and_then(|account| {
-                    if denied {
+                    if config.denies(user) {
                         Err(Denial::Credentials)
                     } else {
                         Ok(account)
@@ -175,20 +166,36 @@ impl Session {
                 let account = account.inspect_err(|why| {
                     info!("{}: login as {user:?} refused: {why:?}", self.peer)
                 })?;
-                let found = account.clone();
-                (account, blocking(move || service.folders.of(&found)).await?)
+                (account, false)
             }
         };
-        info!("{}: {} logged in", self.peer, account.name());
-        let watched = account.clone();
-        let revoked: Wait = Box::pin(async move { watched.revoked().await });
-        let Place { view, start } = place;
+        let name = account.name().to_owned();
+        let start = self.admit(account, is_anonymous).await?;
+        info!("{}: {name} logged in", self.peer);
+        Ok(start)
+    }
+
+    /// Opens what an account sees.
+    pub(super) async fn admit(
+        &mut self,
+        account: Account,
+        anonymous: bool,
+    ) -> Result<VirtualPath, Denial> {
+        let (service, found) = (Arc::clone(&self.service), account.clone());
+        let place = blocking(move || match anonymous {
+            true => service.folders.anonymous(&found),
+            false => service.folders.of(&found),
+        });
+        let Place { view, start, root } = place.await?;
+        let revoked: Wait = Box::pin(async move { account.revoked().await });
         let files = Files {
             view,
             ascii: self.service.config.ascii,
         };
         self.login = Some(Login {
             files,
+            anonymous,
+            root,
             revoked: Some(revoked),
         });
         Ok(start)
