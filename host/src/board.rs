@@ -1,11 +1,12 @@
 //! What `polyport status` shows, kept apart from the reload so that it answers while one is under way.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::generations::Meta;
+use crate::handover::Reception;
 use crate::loader::interfaces::{HostSide, State};
 
 /// The state shown, shared between the host and its control socket.
@@ -49,6 +50,10 @@ pub struct ShownService {
     pub started: Option<SystemTime>,
     /// Its instance.
     pub side: Option<&'static HostSide>,
+    /// How long nobody served while its instance took another's place.
+    pub pause: Option<Duration>,
+    /// Where its instance takes connections over.
+    pub reception: Option<Arc<Reception>>,
     /// Whether it is enabled.
     pub enabled: bool,
     /// Why it has no instance, though enabled.
@@ -147,6 +152,8 @@ impl ShownService {
             "listen": self.listen,
             "connections": metrics.get("connections").copied().unwrap_or(0),
             "started": started,
+            "handover_pause_ms": self.pause.map(|pause| pause.as_secs_f64() * 1000.0),
+            "handover_connections": self.reception.as_ref().map(|reception| reception.taken()),
             "metrics": metrics,
         })
     }

@@ -5,16 +5,29 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use polyport_abi::RResult;
+use polyport_abi::handover::HandoverV1;
 use polyport_abi::plugin::{InstanceHandle, StartRequest};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::{Service, Threads};
+use crate::handover::Reception;
 use crate::listeners::Lent;
 use crate::loader::Library;
+use crate::loader::estate::{self, Estate};
 use crate::loader::interfaces::{HostSide, State};
 
 /// What a plugin's `stop` may take beyond its drain deadline: its own limits for stopping and shutting down.
 const STOP_GRACE: Duration = Duration::from_secs(11);
+
+/// How an instance begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// For itself.
+    Own,
+    /// It waits for what another leaves it.
+    Successor,
+}
 
 /// A started instance. It ends by [`Instance::end`]; one that is merely dropped goes on.
 #[derive(Debug)]
@@ -27,6 +40,10 @@ pub struct Instance {
     pub started: SystemTime,
     /// Which of the service's listen entries its sockets are.
     pub entries: Vec<usize>,
+    /// Where it takes connections over, if its plugin can.
+    pub reception: Option<Arc<Reception>>,
+    /// How long nobody served while it took another's place; none if somebody served all the time.
+    pub pause: Option<Duration>,
     handle: InstanceHandle,
 }
 
@@ -40,8 +57,8 @@ impl Instance {
         side: &'static HostSide,
         service: &Service,
         lent: Lent,
-        state: &Path,
-        base: &Path,
+        (state, base): (&Path, &Path),
+        beginning: Beginning,
     ) -> Result<Self, String> {
         let state_dir = state.join("services").join(&service.name);
         std::fs::create_dir_all(&state_dir).map_err(|error| {
@@ -63,8 +80,15 @@ impl Instance {
         };
         let request = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
         side.set_summary(library.summary());
-        match (library.lifecycle().start)(side.query(), request.as_slice().into()) {
+        side.is_of(&library.manifest.name);
+        let start = match (beginning, library.handover()) {
+            (Beginning::Successor, Some(handover)) => handover.start,
+            (Beginning::Successor | Beginning::Own, _) => library.lifecycle().start,
+        };
+        match start(side.query(), request.as_slice().into()) {
             RResult::ROk(handle) => Ok(Self {
+                reception: Reception::new(&library, side, handle),
+                pause: None,
                 library,
                 side,
                 started: SystemTime::now(),
@@ -98,8 +122,50 @@ impl Instance {
         (self.library.lifecycle().reload)(self.handle, settings.as_bytes().into())
     }
 
+    /// Whether it serves, well or badly.
+    pub fn serves(&self) -> bool {
+        matches!(
+            *self.side.state().borrow(),
+            State::Ready | State::Degraded(_)
+        )
+    }
+
+    /// Stops it at the next boundary and asks for what only one may have; none if it has nothing of that kind.
+    pub fn freeze(&self) -> Option<oneshot::Receiver<Result<Estate, String>>> {
+        Some(estate::freeze(self.handover()?, self.handle))
+    }
+
+    /// A frozen instance goes on.
+    pub fn thaw(&self) {
+        if let Some(handover) = self.handover() {
+            (handover.thaw)(self.handle);
+        }
+    }
+
+    /// Gives a successor what it waits for.
+    pub fn inherit(&self, estate: Estate) {
+        if let Some(handover) = self.handover() {
+            estate.give(handover, self.handle);
+        }
+    }
+
+    /// A successor serves from now on.
+    pub fn activate(&self) {
+        if let Some(handover) = self.handover() {
+            (handover.activate)(self.handle);
+        }
+    }
+
+    fn handover(&self) -> Option<&'static HandoverV1> {
+        self.library.handover()
+    }
+
     /// Drains it until the deadline at the latest, then stops and frees it.
     pub async fn end(self, deadline: Duration, reason: &str) {
+        if let Some(reception) = &self.reception {
+            // What it takes over now would end with it.
+            reception.close();
+        }
         let mut state = self.side.state();
         let serves = !matches!(*state.borrow(), State::Failed(_) | State::Stopped);
         if serves {
@@ -124,5 +190,6 @@ impl Instance {
             tracing::error!("stop panicked");
         }
         self.side.set_state(State::Stopped);
+        self.side.forget();
     }
 }

@@ -11,6 +11,7 @@ use super::account::Account;
 use super::rights::{self, Action, Decision, Question};
 use super::token::Token;
 use super::{Accounts, Denied};
+pub use passed::SessionTold;
 
 /// A service, as those see it who log in there.
 #[derive(Debug, Default)]
@@ -54,6 +55,8 @@ pub struct Session {
     overheard: bool,
     /// How often it counts.
     uses: AtomicU32,
+    /// How many of those who will call [`Session::leave`] do not count: others go on in their place.
+    shared: AtomicU32,
     /// The revision of the accounts in which it was found current; 0 for none.
     current_in: AtomicU64,
 }
@@ -108,6 +111,7 @@ impl Session {
             client_id: client.id.map(Into::into),
             overheard: password && !client.secure,
             uses: AtomicU32::new(0),
+            shared: AtomicU32::new(0),
             current_in: AtomicU64::new(0),
         };
         if session.enter() {
@@ -129,17 +133,19 @@ impl Session {
         entered
     }
 
-    /// Counts once less.
+    /// Somebody takes the place of one for whom it counts: there is one more who leaves, and it counts no more often.
+    pub fn share(&self) {
+        if self.account.allowance.max_sessions.is_some() {
+            self.shared.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts once less, unless somebody took the place.
     pub fn leave(&self) {
-        if self.account.allowance.max_sessions.is_none() {
+        if self.account.allowance.max_sessions.is_none() || less(&self.shared) {
             return;
         }
-        let left = self
-            .uses
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |uses| {
-                uses.checked_sub(1)
-            });
-        if left.is_ok() {
+        if less(&self.uses) {
             self.account.usage().leave();
         }
     }
@@ -225,6 +231,14 @@ impl Session {
         }
         charged.fits
     }
+}
+
+/// Takes one off, if there is one.
+fn less(count: &AtomicU32) -> bool {
+    let left = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+        count.checked_sub(1)
+    });
+    left.is_ok()
 }
 
 impl Drop for Session {

@@ -28,6 +28,7 @@ pub const KEYS: &[&str] = &[
     "ban",
     "drain_timeout",
     "ready_timeout",
+    "handover_timeout",
     "quiet_time",
     "generations",
     "probation",
@@ -68,6 +69,8 @@ pub struct HostConfig {
     pub drain_timeout: Duration,
     /// How long an instance may take to report itself ready.
     pub ready_timeout: Duration,
+    /// How long a service with an exclusive store may pause to hand it over; zero: it is never handed over.
+    pub handover_timeout: Duration,
     /// How long a changed file must rest before it is read.
     pub quiet_time: Duration,
     /// How many generations are kept.
@@ -137,6 +140,9 @@ pub fn read(
     let ready_timeout = reader
         .duration("ready_timeout", 10 * MINUTE)
         .unwrap_or(Duration::from_secs(10));
+    let handover_timeout = reader
+        .duration("handover_timeout", MINUTE)
+        .unwrap_or(Duration::from_secs(5));
     let quiet_time = reader
         .duration("quiet_time", MINUTE)
         .unwrap_or(Duration::from_millis(100));
@@ -160,6 +166,7 @@ pub fn read(
         ban,
         drain_timeout,
         ready_timeout,
+        handover_timeout,
         quiet_time,
         generations,
         probation,

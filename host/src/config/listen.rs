@@ -110,6 +110,16 @@ impl Listen {
         }
     }
 
+    /// What tells it, the entry at `index`, from the others of its service, also among other entries: its address, and
+    /// its place where the system chooses the port.
+    pub fn name(&self, index: usize) -> String {
+        match &self.address {
+            Address::Tcp(address) if address.port() == 0 => format!("{index} {address}"),
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => path.display().to_string(),
+        }
+    }
+
     /// Whether both cannot be bound at once: the same path, or the same port on the same address
     /// or on the wildcard of its family. Two ports chosen by the system never collide.
     pub fn collides(&self, other: &Self) -> bool {

@@ -1,4 +1,4 @@
-//! Where a test has the process end in the middle of writing a generation.
+//! Where a test has the process end in the middle of a change.
 
 /// Ends the process as kill -9 would if the file that `POLYPORT_FAULT` names holds just the name of this step.
 /// In builds for use it does nothing.

@@ -3,7 +3,7 @@
 //! Owns the folder `generations` in the state folder: what is written there, in which order, and what of it can
 //! be read again after the process or the machine ended at any moment. Knows no running instance.
 
-mod fault;
+pub mod fault;
 mod section;
 mod store;
 

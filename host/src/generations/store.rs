@@ -98,13 +98,29 @@ impl Store {
         Ok(Generation { meta, texts })
     }
 
-    /// Writes a generation and makes it the one in force; keeps `keep` of them.
+    /// Writes a generation, which is not in force before [`Store::commit`].
+    ///
+    /// # Errors
+    /// One line.
+    pub fn write(&self, generation: &Generation) -> Result<(), String> {
+        self.try_write(generation)
+            .map_err(|error| format!("{}: {error}", self.folder.display()))
+    }
+
+    /// Removes a generation that was written and is not committed.
+    pub fn discard(&self, number: u64) {
+        // The next start removes it as well.
+        let _ = fs::remove_dir_all(self.folder_of(number));
+    }
+
+    /// Makes a generation that was written the one in force; keeps `keep` of them.
     ///
     /// # Errors
     /// One line; the one in force is then the one before.
-    pub fn commit(&self, generation: &Generation, keep: u16) -> Result<(), String> {
-        self.write(generation)
+    pub fn commit(&self, number: u64, keep: u16) -> Result<(), String> {
+        self.replace(&self.folder, CURRENT, format!("{number}\n").as_bytes())
             .map_err(|error| format!("{}: {error}", self.folder.display()))?;
+        fault::point("committed");
         let numbers = self.numbers();
         let old = numbers.len().saturating_sub(usize::from(keep));
         for number in numbers.into_iter().take(old) {
@@ -134,7 +150,7 @@ impl Store {
             .collect()
     }
 
-    fn write(&self, generation: &Generation) -> io::Result<()> {
+    fn try_write(&self, generation: &Generation) -> io::Result<()> {
         let Generation { meta, texts } = generation;
         if !self.folder.exists() {
             private_folder(&self.folder)?;
@@ -164,12 +180,6 @@ impl Store {
         fault::point("renamed");
         sync_folder(&self.folder)?;
         fault::point("on the disk");
-        self.replace(
-            &self.folder,
-            CURRENT,
-            format!("{}\n", meta.number).as_bytes(),
-        )?;
-        fault::point("committed");
         Ok(())
     }
 
@@ -285,7 +295,11 @@ mod tests {
         assert_eq!(store.current(), None);
         for number in 1..=5 {
             let one = generation(number, &format!("# {number}\n"));
-            store.commit(&one, 3).unwrap();
+            store.write(&one).unwrap();
+            if number > 1 {
+                assert_eq!(store.current(), Some(number - 1), "not committed");
+            }
+            store.commit(number, 3).unwrap();
             assert_eq!(store.current(), Some(number));
             assert_eq!(store.read(number), Ok(one));
         }
@@ -312,9 +326,13 @@ mod tests {
     fn what_was_begun_is_swept_and_what_was_touched_is_told() {
         let state = tempfile::tempdir().unwrap();
         let store = Store::new(state.path());
-        store.commit(&generation(1, "a"), 3).unwrap();
+        store.write(&generation(1, "a")).unwrap();
+        store.commit(1, 3).unwrap();
         fs::create_dir(store.folder.join("new-7")).unwrap();
         fs::create_dir(store.folder.join("000002")).unwrap();
+        store.write(&generation(3, "c")).unwrap();
+        store.discard(3);
+        assert_eq!(store.numbers(), BTreeSet::from([1, 2]));
         store.sweep();
         assert_eq!(store.numbers(), BTreeSet::from([1]));
         assert!(!store.folder.join("new-7").exists());

@@ -8,26 +8,10 @@ mod counts;
 pub mod descriptors;
 mod rules;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
 
 pub use counts::{Admission, Counts, Refused};
 pub use rules::{Rules, connections, problems, rules};
-
-/// The counts of all services, by name. A service that comes back finds its own again.
-#[derive(Debug, Default)]
-pub struct Registry {
-    services: Mutex<HashMap<String, Arc<Counts>>>,
-}
-
-impl Registry {
-    /// The counts of a service.
-    pub fn service(&self, name: &str) -> Arc<Counts> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(services.entry(name.to_owned()).or_default())
-    }
-}
 
 /// What counts as one address: an IPv4 address, or the 64 leading bits of an IPv6 one, which is what a single
 /// customer is given.

@@ -39,8 +39,7 @@ pub fn rules(service: &Service, known: Option<&KnownLimits>, entries: &[usize]) 
         let listen = service.listen.get(*index)?;
         let own = &listen.options.limits;
         Some(Rules {
-            // Two entries may both leave the port to the system.
-            listener: format!("{index} {}", listen.text),
+            listener: listen.name(*index),
             values: own.over(of_service),
             service_connections: of_service.max_connections,
             own: Own {

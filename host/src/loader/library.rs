@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyport_abi::client::ClientV1;
+use polyport_abi::handover::{Described, HandoverV1};
 use polyport_abi::limits::KnownLimits;
 use polyport_abi::manifest::Manifest;
 use polyport_abi::plugin::{PluginV1, SettingProblem};
@@ -31,8 +32,11 @@ pub struct Library {
     pub hash: String,
     lifecycle: &'static PluginV1,
     summary: Option<&'static SummaryV1>,
+    handover: Option<&'static HandoverV1>,
+    hands_over: Described,
     description: serde_json::Value,
     limits: Option<KnownLimits>,
+    live: Option<Vec<String>>,
 }
 
 /// The libraries that this process has loaded, by hash.
@@ -143,20 +147,17 @@ impl Loader {
         let description = probe(&copy)?;
         let offered = open(&copy, &manifest)?;
         let lifecycle = find(offered(PluginV1::ID)).map_err(|error| error.to_string())?;
-        let summary = match find(offered(SummaryV1::ID)) {
-            Ok(summary) => Some(summary),
-            Err(InterfaceError::Missing { .. }) => None,
-            Err(error) => {
-                tracing::warn!("plugin {}: {error}", manifest.name);
-                None
-            }
-        };
+        let summary = optional(&manifest, find(offered(SummaryV1::ID)));
+        let handover = optional(&manifest, find(offered(HandoverV1::ID)));
         let library = Arc::new(Library {
             manifest,
             hash: hash.clone(),
             lifecycle,
             summary,
+            handover,
+            hands_over: hands_over(&description),
             limits: known_limits(&description),
+            live: live(&description),
             description,
         });
         self.loaded.insert(hash, Arc::clone(&library));
@@ -228,9 +229,42 @@ impl Library {
         self.limits.as_ref()
     }
 
+    /// The settings that a running instance takes over in place ([`polyport_abi::live`]); none for a plugin that does
+    /// not say.
+    pub fn live(&self) -> Option<&[String]> {
+        self.live.as_deref()
+    }
+
     /// How its connections are told in lines, if it knows how.
     pub fn summary(&self) -> Option<&'static SummaryV1> {
         self.summary
+    }
+
+    /// How an instance of it takes another's place, if it knows how.
+    pub fn handover(&self) -> Option<&'static HandoverV1> {
+        self.handover
+    }
+
+    /// What it says that it hands over and takes.
+    pub fn described_handover(&self) -> Described {
+        self.hands_over
+    }
+
+    /// Whether an instance of it can take the connections of one of `before`.
+    pub fn takes_from(&self, before: &Self) -> bool {
+        self.handover.is_some()
+            && before.handover.is_some()
+            && self.manifest.name == before.manifest.name
+            && self
+                .described_handover()
+                .takes(&before.described_handover())
+    }
+
+    /// Whether an instance of it can take what only one may have from one of `before`.
+    pub fn inherits_from(&self, before: &Self) -> bool {
+        self.takes_from(before)
+            && self.described_handover().estate
+            && before.described_handover().estate
     }
 
     /// The plugin's words for listeners with TLS, and the scheme that each of them carries; none: it was made
@@ -252,6 +286,32 @@ impl Library {
             }]
         })
     }
+}
+
+fn hands_over(description: &serde_json::Value) -> Described {
+    let described = description.get("handover").cloned();
+    described
+        .and_then(|described| serde_json::from_value(described).ok())
+        .unwrap_or_default()
+}
+
+/// An interface that a plugin may do without.
+fn optional<T>(
+    manifest: &Manifest,
+    found: Result<&'static T, InterfaceError>,
+) -> Option<&'static T> {
+    match found {
+        Ok(table) => Some(table),
+        Err(InterfaceError::Missing { .. }) => None,
+        Err(error) => {
+            tracing::warn!("plugin {}: {error}", manifest.name);
+            None
+        }
+    }
+}
+
+fn live(description: &serde_json::Value) -> Option<Vec<String>> {
+    serde_json::from_value(description.get("live")?.clone()).ok()
 }
 
 fn known_limits(description: &serde_json::Value) -> Option<KnownLimits> {

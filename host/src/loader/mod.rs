@@ -3,6 +3,7 @@
 //! All of the host's `unsafe` is beneath here. Knows nothing of configuration or generations.
 
 pub mod catalog;
+pub mod estate;
 mod intake;
 pub mod interfaces;
 pub mod library;

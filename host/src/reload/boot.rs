@@ -14,7 +14,7 @@ use crate::accounts::{AccountList, Accounts};
 use crate::board::Board;
 use crate::config::{Config, Source};
 use crate::generations::{Generation, Store};
-use crate::limits;
+use crate::lasting;
 use crate::listeners::Listeners;
 use crate::loader::Loader;
 
@@ -103,7 +103,7 @@ impl Host {
             watchers: Arc::default(),
             loader,
             listeners: Listeners::default(),
-            limits: limits::Registry::default(),
+            lasting: lasting::Registry::default(),
             entries: Vec::new(),
             ending: JoinSet::new(),
             config: start.config.clone(),

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::error;
 
 use super::commit::take_over_log;
 use super::plan::Step;
+use super::succession::Swap;
 use super::{Host, Next, NextService};
 use crate::config::{AccessLog, Config, Service};
-use crate::instance::Instance;
+use crate::instance::{Beginning, Instance};
 use crate::listeners::Fresh;
 use crate::loader::Library;
 use crate::loader::interfaces::HostSide;
@@ -27,6 +28,10 @@ pub(super) struct Started {
     pub(super) fresh: Fresh,
     /// Exclusive instances that ended to make room: they are started again if the change fails.
     pub(super) displaced: Vec<(Service, Arc<Library>)>,
+    /// Exclusive services whose new instances wait for what the old ones leave.
+    pub(super) successors: Vec<String>,
+    /// Instances that are frozen, and since when: they go on if the change fails.
+    pub(super) frozen: HashMap<String, Instant>,
     /// Services whose settings were applied in place.
     pub(super) live: Vec<String>,
 }
@@ -57,8 +62,14 @@ impl Host {
             return Err(reason);
         }
         let trials = self.trials_of(&next);
-        let generation = tokio::task::block_in_place(|| self.record(&mut next, boot));
-        self.commit(next, started, &removed, generation);
+        // Before anything pauses: the disk takes its time.
+        let draft = tokio::task::block_in_place(|| self.draft(&mut next, boot));
+        if let Err(reason) = self.hand_over(&mut next, &mut started).await {
+            self.discard(&draft);
+            self.undo(started).await;
+            return Err(reason);
+        }
+        self.commit(next, started, &removed, draft);
         self.put_on_trial(trials);
         Ok(true)
     }
@@ -87,28 +98,30 @@ impl Host {
                 }
                 service.step = Step::Swap;
             }
-            let exclusive = service
-                .library
-                .as_ref()
-                .is_some_and(|library| library.manifest.exclusive);
-            match service.step {
-                Step::Start | Step::Swap if service.error.is_some() => {}
-                Step::Swap if exclusive => instead.push(index),
-                Step::Start | Step::Swap => beside.push(index),
-                Step::Untouched
-                | Step::Limits
-                | Step::Folders
-                | Step::Tls
-                | Step::Settings
-                | Step::End
-                | Step::Rest => {}
+            match (service.step, self.swap_of(service, config)) {
+                (Step::Start | Step::Swap, _) if service.error.is_some() => {}
+                (Step::Swap, Swap::Succeed) => {
+                    started.successors.push(service.service.name.clone());
+                }
+                (Step::Swap, Swap::Displace) => instead.push(index),
+                (Step::Start | Step::Swap, _) => beside.push(index),
+                (
+                    Step::Untouched
+                    | Step::Limits
+                    | Step::Folders
+                    | Step::Tls
+                    | Step::Settings
+                    | Step::End
+                    | Step::Rest,
+                    _,
+                ) => {}
             }
         }
         if self.board.generation() == 0 {
             self.bind_and_drop_rights(config, services, started)?;
         }
         for &index in &beside {
-            let outcome = self.start(config, &services[index], started);
+            let outcome = self.start(config, &services[index], started, Beginning::Own);
             note(&mut services[index], config, outcome)?;
         }
         for &index in &beside {
@@ -116,21 +129,25 @@ impl Host {
             note(&mut services[index], config, outcome)?;
         }
         for &index in &instead {
-            // An address that cannot be had must not cost the old instance its life.
-            let service = &services[index].service;
-            let bound = self
-                .listeners
-                .bind(&service.name, &service.listen, &mut started.fresh);
-            if bound.is_ok() {
-                self.displace(&service.name, started).await;
-            }
-            let mut outcome = bound.and_then(|()| self.start(config, &services[index], started));
-            if outcome.is_ok() {
-                outcome = settle(&services[index], started, limit).await;
-            }
+            let outcome = self.replace(config, &services[index], started).await;
             note(&mut services[index], config, outcome)?;
         }
-        Ok(())
+        self.begin_successors(config, services, started)
+    }
+
+    /// Ends an exclusive instance and starts the next one then.
+    pub(super) async fn replace(
+        &mut self,
+        config: &Config,
+        next: &NextService,
+        started: &mut Started,
+    ) -> Result<(), String> {
+        let Service { name, listen, .. } = &next.service;
+        // An address that cannot be had must not cost the old instance its life.
+        self.listeners.bind(name, listen, &mut started.fresh)?;
+        self.displace(name, started).await;
+        self.start(config, next, started, Beginning::Own)?;
+        settle(next, started, config.host.ready_timeout).await
     }
 
     /// At the start of the process: binds every socket, then becomes the configured user.
@@ -159,11 +176,12 @@ impl Host {
     }
 
     /// Starts an instance on its sockets; the outcome shows in [`settle`].
-    fn start(
+    pub(super) fn start(
         &self,
         config: &Config,
         next: &NextService,
         started: &mut Started,
+        beginning: Beginning,
     ) -> Result<(), String> {
         let NextService {
             service,
@@ -177,7 +195,8 @@ impl Host {
         };
         self.listeners
             .bind(&service.name, &service.listen, &mut started.fresh)?;
-        let instance = self.launch(config, service, library, tls.as_deref(), &started.fresh)?;
+        let tls = tls.as_deref();
+        let instance = self.launch(config, service, library, tls, &started.fresh, beginning)?;
         started.instances.insert(service.name.clone(), instance);
         Ok(())
     }
@@ -189,35 +208,35 @@ impl Host {
         library: &Arc<Library>,
         tls: Option<&Loaded>,
         fresh: &Fresh,
+        beginning: Beginning,
     ) -> Result<Instance, String> {
         let lent = self.listeners.lend(&service.name, &service.listen, fresh)?;
+        let lasting = self.lasting.service(&service.name);
+        if self.instance(&service.name).is_none() {
+            // It holds for all instances of the service, so others come to it at the commit.
+            lasting.entrance.set_require_tls(service.require_tls);
+        }
         let side = HostSide::new(
             &service.name,
             self.accounts.clone(),
             Arc::clone(&self.watchers),
+            lasting,
         );
         side.set_folders(config.folders_of(service));
         side.set_tls(tls);
-        side.set_require_tls(service.require_tls);
-        side.count_in(self.limits.service(&service.name));
         side.set_limits(limits::rules(service, library.limits(), &lent.entries));
         Instance::start(
             Arc::clone(library),
             side,
             service,
             lent,
-            &config.host.state,
-            &config.folder,
+            (&config.host.state, &config.folder),
+            beginning,
         )
     }
 
     pub(super) fn reload_in_place(&self, service: &Service) -> bool {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.service.name == service.name);
-        entry
-            .and_then(|entry| entry.instance.as_ref())
+        self.instance(&service.name)
             .is_some_and(|instance| instance.reload(&service.settings))
     }
 
@@ -256,7 +275,7 @@ async fn settle(next: &NextService, started: &mut Started, limit: Duration) -> R
 }
 
 /// A failure ends the change, or is noted where it must not hold the other services up.
-fn note(
+pub(super) fn note(
     next: &mut NextService,
     config: &Config,
     outcome: Result<(), String>,

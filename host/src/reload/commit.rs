@@ -1,15 +1,20 @@
 //! The commit: what was started is what runs from now on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::change::Started;
 use super::plan::Step;
+use super::record::Draft;
 use super::{Entry, Host, Next, NextService};
 use crate::board::ShownService;
 use crate::config::Config;
-use crate::generations::Generation;
+use crate::generations::fault;
+use crate::handover::Successor;
+use crate::instance::Instance;
 use crate::{limits, logging};
 
 impl Host {
@@ -19,7 +24,7 @@ impl Host {
         next: Next,
         mut started: Started,
         removed: &[String],
-        generation: Generation,
+        draft: Draft,
     ) {
         let deadline = next.config.host.drain_timeout;
         let mut before: HashMap<String, Entry> = self
@@ -28,14 +33,16 @@ impl Host {
             .map(|entry| (entry.service.name.clone(), entry))
             .collect();
         self.listeners
-            .commit(started.fresh, next.config.host.backlog);
-        let services = next.services.iter();
-        let known: Vec<&str> = services.map(|next| next.service.name.as_str()).collect();
-        for warning in next.accounts.unknown_services(&known).iter() {
-            warn!("{warning}");
-        }
+            .commit(std::mem::take(&mut started.fresh), next.config.host.backlog);
+        let accounts = Arc::clone(&next.accounts);
         self.accounts.replace(next.accounts);
         self.accounts.configure_bans(&next.config.host.ban);
+        started.activate();
+        let services = next.services.iter();
+        let known: Vec<&str> = services.map(|next| next.service.name.as_str()).collect();
+        for warning in accounts.unknown_services(&known).iter() {
+            warn!("{warning}");
+        }
         take_over_log(&next.config);
         let mut refusals = next.kept;
         let mut connections = 0_u64;
@@ -54,6 +61,8 @@ impl Host {
             let old = before
                 .remove(&service.name)
                 .and_then(|entry| entry.instance);
+            let way = self.lasting.service(&service.name).way;
+            let is_new = started.instances.contains_key(&service.name);
             let (instance, ended) = match (step, started.instances.remove(&service.name)) {
                 (_, Some(new)) => (Some(new), old),
                 (
@@ -62,12 +71,20 @@ impl Host {
                 ) => (old, None),
                 (_, None) => (None, old),
             };
+            if is_new || instance.is_none() {
+                let reception = instance.as_ref().and_then(|new| new.reception.clone());
+                way.lead_to(reception.map(|reception| reception as Arc<dyn Successor>));
+            }
             if let Some(ended) = ended {
-                self.ending.spawn(ended.end(deadline, "a swap"));
+                self.ending
+                    .spawn(retire(ended, instance.as_ref(), deadline));
             }
             if let Some(instance) = &instance {
                 instance.side.refresh_log();
-                instance.side.set_require_tls(service.require_tls);
+                self.lasting
+                    .service(&service.name)
+                    .entrance
+                    .set_require_tls(service.require_tls);
                 let known = instance.library.limits();
                 connections = connections.saturating_add(limits::connections(&service, known));
                 let rules = limits::rules(&service, known, &instance.entries);
@@ -97,6 +114,7 @@ impl Host {
         // Once all is in force that a session may end by.
         self.watchers.notify();
         for name in removed {
+            self.lasting.service(name).way.lead_to(None);
             if let Some(instance) = before.remove(name).and_then(|entry| entry.instance) {
                 self.ending
                     .spawn(instance.end(deadline, "its removal from the configuration"));
@@ -112,6 +130,8 @@ impl Host {
         self.config = next.config;
         self.instead = next.instead;
         while self.ending.try_join_next().is_some() {}
+        let keep = self.config.host.generations;
+        let generation = tokio::task::block_in_place(|| self.seal(draft, keep, &mut refusals));
         self.tell_refusals(&refusals);
         self.board
             .update(|shown| shown.generation = generation.meta.number);
@@ -155,8 +175,54 @@ impl Host {
             },
             started: instance.as_ref().map(|instance| instance.started),
             side: instance.as_ref().map(|instance| instance.side),
+            pause: instance.as_ref().and_then(|instance| instance.pause),
+            reception: instance
+                .as_ref()
+                .and_then(|instance| instance.reception.clone()),
             enabled: service.enabled,
             error: error.clone(),
+        }
+    }
+}
+
+impl Started {
+    /// Those that inherited serve from now on.
+    fn activate(&mut self) {
+        for service in &self.successors {
+            if let (Some(new), Some(since)) =
+                (self.instances.get_mut(service), self.frozen.remove(service))
+            {
+                new.activate();
+                new.pause = Some(since.elapsed());
+            }
+        }
+        if !self.successors.is_empty() {
+            fault::point("activated");
+        }
+    }
+}
+
+/// Ends an instance in whose place there is another, or none; what it can it passes to that one before.
+fn retire(
+    old: Instance,
+    new: Option<&Instance>,
+    deadline: Duration,
+) -> impl Future<Output = ()> + Send + 'static {
+    let passes = new.is_some_and(|new| new.library.takes_from(&old.library));
+    let pause = new.and_then(|new| new.pause);
+    let side = old.side;
+    side.set_passage(passes);
+    async move {
+        old.end(deadline, "a swap").await;
+        if passes {
+            let pause = pause.map_or_else(String::new, |pause| {
+                format!(" after a pause of {:.1} ms", pause.as_secs_f64() * 1000.0)
+            });
+            info!(
+                "service {}: handed over: {} connections passed{pause}",
+                side.service(),
+                side.passed()
+            );
         }
     }
 }

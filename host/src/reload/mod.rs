@@ -10,10 +10,12 @@ mod prepare;
 mod probation;
 mod record;
 mod rollback;
+mod succession;
 mod undo;
 mod wanted;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -22,10 +24,10 @@ use tracing::{error, info, warn};
 
 use crate::accounts::{self, Accounts};
 use crate::board::Board;
-use crate::config::{Config, Diagnostics, Service, Source};
+use crate::config::{Config, Diagnostics, HostConfig, KeyChange, Service, Source};
 use crate::generations::{Generation, Meta, Store, Texts};
 use crate::instance::Instance;
-use crate::limits;
+use crate::lasting;
 use crate::listeners::Listeners;
 use crate::loader::interfaces::Watchers;
 use crate::loader::{Library, Loader};
@@ -50,7 +52,7 @@ pub struct Host {
     watchers: Arc<Watchers>,
     loader: Loader,
     listeners: Listeners,
-    limits: limits::Registry,
+    lasting: lasting::Registry,
     entries: Vec<Entry>,
     ending: JoinSet<()>,
     /// The generations on the disk.
@@ -87,6 +89,8 @@ struct Next {
     resumes: Option<Meta>,
     /// How the files looked when it was read.
     look: Option<String>,
+    /// What takes effect at the next start of the process.
+    waiting: Vec<KeyChange>,
 }
 
 impl Next {
@@ -113,6 +117,8 @@ struct NextService {
     /// Whether its failure refuses the whole change; not at boot, and not for one that failed before and was
     /// not touched since.
     blocks: bool,
+    /// Whether it has to be started anew, whatever that costs its connections.
+    forced: bool,
 }
 
 impl Host {
@@ -186,6 +192,9 @@ impl Host {
         let outcome = match prepared {
             Ok(next) => {
                 kept.clone_from(&next.kept);
+                for KeyChange { key, .. } in &next.waiting {
+                    warn!("{key}: takes effect at the next start of the process");
+                }
                 self.change(next, false).await
             }
             Err(error) => Err(error),
@@ -209,33 +218,61 @@ impl Host {
         }
     }
 
-    /// Folder, socket and user of the process stay what they were; a change of them is told and waits.
-    fn keep_what_needs_a_start(&self, next: &mut Config) {
-        let (now, next) = (&self.config.host, &mut next.host);
-        for (key, changed) in [
-            ("state", now.state != next.state),
-            ("control", now.control != next.control),
-            ("user", now.user != next.user),
-        ] {
-            if changed {
-                warn!("host.{key}: takes effect at the next start of the process");
+    /// Folder, socket and user of the process stay what they were; gives the keys of those that wait for its next
+    /// start.
+    fn keep_what_needs_a_start(&self, next: &mut Config) -> Vec<KeyChange> {
+        let path = |path: &Path| format!("{:?}", path.display().to_string());
+        let user = |user: &Option<String>| match user {
+            Some(user) => format!("{user:?}"),
+            None => "default".to_owned(),
+        };
+        let spelt = |host: &HostConfig| {
+            [
+                ("host.state", path(&host.state)),
+                ("host.control", path(&host.control)),
+                ("host.user", user(&host.user)),
+            ]
+        };
+        let mut waiting = Vec::new();
+        for ((key, now), (_, then)) in spelt(&self.config.host).into_iter().zip(spelt(&next.host)) {
+            if now != then {
+                waiting.push(KeyChange {
+                    key: key.to_owned(),
+                    place: next.place(key),
+                    change: format!("{now} -> {then}"),
+                });
             }
         }
+        let (now, next) = (&self.config.host, &mut next.host);
         next.state.clone_from(&now.state);
         next.control.clone_from(&now.control);
         next.user.clone_from(&now.user);
+        waiting
     }
 
     /// Drains all instances and waits for them.
     pub async fn shut_down(mut self) {
         let deadline = self.config.host.drain_timeout;
         for entry in self.entries.drain(..) {
+            self.lasting.service(&entry.service.name).way.lead_to(None);
             if let Some(instance) = entry.instance {
                 self.ending
                     .spawn(instance.end(deadline, "the end of the host"));
             }
         }
         while self.ending.join_next().await.is_some() {}
+    }
+
+    /// The entry of a service, if there is one.
+    fn entry(&self, service: &str) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.service.name == service)
+    }
+
+    /// The instance of a service, if it has one.
+    fn instance(&self, service: &str) -> Option<&Instance> {
+        self.entry(service)?.instance.as_ref()
     }
 
     /// Tells the instances that accounts may have changed: by a file, or by time.

@@ -190,7 +190,8 @@ impl Host {
                 ..now
             });
             let hash = library.as_ref().map(|library| library.hash.as_str());
-            let step = step(now, service, hash, forced(&service.name));
+            let forced = forced(&service.name);
+            let step = step(now, service, hash, forced);
             services.push(NextService {
                 service: service.clone(),
                 step,
@@ -199,6 +200,7 @@ impl Host {
                 warnings,
                 error,
                 blocks,
+                forced,
             });
         }
         refused.extend(problems.sorted().iter().map(ToString::to_string));

@@ -6,24 +6,31 @@ use super::{Host, Next};
 use crate::config::differences;
 use crate::generations::{self, GOOD, Generation, Meta, ServiceMeta};
 
+/// The generation that a change comes to, not in force yet.
+pub(super) struct Draft {
+    generation: Generation,
+    /// Whether it was written for this change and has to be committed.
+    written: bool,
+}
+
 impl Host {
     /// Writes the generation that `next` is, unless it is kept already. A disk that takes nothing does not hold a
     /// change up: it is told among what could not be had.
-    pub(super) fn record(&self, next: &mut Next, boot: bool) -> Generation {
+    pub(super) fn draft(&self, next: &mut Next, boot: bool) -> Draft {
         let services = services(next);
         if let Some(meta) = next.resumes.take() {
-            return self.resumed(meta, next);
+            return resumed(meta, next);
         }
         let before = boot.then(|| self.before()).flatten();
         if let Some(before) = &before
             && self.is_same(before, next, &services)
         {
-            return self.resumed(before.meta.clone(), next);
+            return resumed(before.meta.clone(), next);
         }
         let changes = match &before {
             Some(before) => self.changes_since(before, next, &services),
             None if boot => Vec::new(),
-            None => self.changes(next, |step| step.to_string()),
+            None => self.changes(next),
         };
         let meta = Meta {
             number: self.next_number(),
@@ -45,22 +52,33 @@ impl Host {
             meta,
             texts: next.texts.clone(),
         };
-        match self.store.commit(&generation, next.config.host.generations) {
-            Ok(()) => self.loader.sync(generation.meta.libraries().into_values()),
-            Err(error) => next.kept.push(format!(
-                "generation {} is in force and cannot be kept: {error}",
-                generation.meta.number
-            )),
+        let written = self.store.write(&generation);
+        let written = is_kept(&generation, written, &mut next.kept);
+        Draft {
+            generation,
+            written,
         }
-        generation
     }
 
-    fn resumed(&self, meta: Meta, next: &Next) -> Generation {
-        self.loader.sync(meta.libraries().into_values());
-        Generation {
-            meta,
-            texts: next.texts.clone(),
+    /// Takes back what was written for a change that failed.
+    pub(super) fn discard(&self, draft: &Draft) {
+        if draft.written {
+            self.store.discard(draft.generation.meta.number);
         }
+    }
+
+    /// Brings the generation of a change into force on the disk; what keeps it from that is told in `refusals`.
+    pub(super) fn seal(&self, draft: Draft, keep: u16, refusals: &mut Vec<String>) -> Generation {
+        let Draft {
+            generation,
+            written,
+        } = draft;
+        if written {
+            let committed = self.store.commit(generation.meta.number, keep);
+            is_kept(&generation, committed, refusals);
+        }
+        self.loader.sync(generation.meta.libraries().into_values());
+        generation
     }
 
     fn next_number(&self) -> u64 {
@@ -114,6 +132,29 @@ impl Host {
             }
         }
         lines
+    }
+}
+
+/// Whether the disk took it; if not that is told in `refusals`.
+fn is_kept(
+    generation: &Generation,
+    outcome: Result<(), String>,
+    refusals: &mut Vec<String>,
+) -> bool {
+    if let Err(error) = &outcome {
+        refusals.push(format!(
+            "generation {} is in force and cannot be kept: {error}",
+            generation.meta.number
+        ));
+    }
+    outcome.is_ok()
+}
+
+fn resumed(meta: Meta, next: &Next) -> Draft {
+    let texts = next.texts.clone();
+    Draft {
+        generation: Generation { meta, texts },
+        written: false,
     }
 }
 

@@ -6,31 +6,28 @@ use tracing::{error, info};
 
 use super::Host;
 use super::change::Started;
+use crate::instance::Beginning;
 use crate::listeners::Fresh;
 
 impl Host {
     /// Takes back what was done for a change that failed.
-    pub(super) async fn undo(&mut self, started: Started) {
+    pub(super) async fn undo(&mut self, mut started: Started) {
+        self.thaw_all(&mut started).await;
         for (_, instance) in started.instances {
             instance.end(Duration::ZERO, "a change that failed").await;
         }
         for name in &started.live {
-            if let Some(entry) = self
-                .entries
-                .iter()
-                .find(|entry| entry.service.name == *name)
-            {
+            if let Some(entry) = self.entry(name) {
                 self.reload_in_place(&entry.service);
             }
         }
         for (service, library) in started.displaced {
-            let entry = self
-                .entries
-                .iter()
-                .find(|entry| entry.service.name == service.name);
-            let tls = entry.and_then(|entry| entry.tls.as_deref());
+            let tls = self
+                .entry(&service.name)
+                .and_then(|entry| entry.tls.as_deref());
             let fresh = Fresh::default();
-            let restarted = match self.launch(&self.config, &service, &library, tls, &fresh) {
+            let own = Beginning::Own;
+            let restarted = match self.launch(&self.config, &service, &library, tls, &fresh, own) {
                 Ok(instance) => instance
                     .ready(self.config.host.ready_timeout)
                     .await

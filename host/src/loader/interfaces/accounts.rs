@@ -44,6 +44,29 @@ pub(super) fn held(handle: &AccountHandle) -> &Session {
     unsafe { &*handle.account.cast::<Session>() }
 }
 
+/// One more holder of a session, for an instance that takes its place. Dropped, it is none.
+pub struct Share(AccountHandle);
+
+impl Share {
+    pub(super) fn of(handle: AccountHandle) -> Self {
+        retain(handle);
+        held(&handle).share();
+        Self(handle)
+    }
+
+    /// The instance has it.
+    pub fn give(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        held(&self.0).leave();
+        release(self.0);
+    }
+}
+
 /// Where the answer to a login goes.
 pub(super) struct Answer(*mut (), LoginDone);
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use polyport_abi::limits::{
@@ -17,28 +17,21 @@ use crate::limits::{Admission, Counts, Refused, Rules};
 
 /// What an instance's listeners are held to.
 pub(super) struct Limits {
-    counts: OnceLock<Arc<Counts>>,
+    counts: Arc<Counts>,
     rules: RwLock<Vec<Rules>>,
     revision: LevelCell,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Of a service with these counts.
+    pub(super) fn new(counts: Arc<Counts>) -> Self {
         Self {
-            counts: OnceLock::new(),
+            counts,
             rules: RwLock::default(),
             revision: LevelCell {
                 value: AtomicU64::new(0),
             },
         }
-    }
-}
-
-impl Limits {
-    /// Sets where its clients are counted; once, before it starts.
-    pub(super) fn count_in(&self, counts: Arc<Counts>) {
-        // The first stay, as was promised.
-        let _ = self.counts.set(counts);
     }
 
     /// Puts these in place of those before.
@@ -52,6 +45,18 @@ impl Limits {
 
     pub(super) fn revision(&self) -> &LevelCell {
         &self.revision
+    }
+
+    /// Which of its listeners this one is, by what [`Rules::listener`] says.
+    pub(super) fn place(&self, listener: &str) -> Option<u32> {
+        let place =
+            self.rules(|rules| rules.iter().position(|rules| rules.listener == listener))?;
+        u32::try_from(place).ok()
+    }
+
+    /// What [`Rules::listener`] says of one.
+    pub(super) fn name(&self, place: u32) -> Option<String> {
+        self.listener(place, |rules| rules.listener.clone())
     }
 
     fn rules<T>(&self, read: impl FnOnce(&[Rules]) -> T) -> T {
@@ -95,11 +100,8 @@ pub(super) extern "C" fn admit(
 ) -> RResult<AdmissionHandle, u32> {
     guard(RResult::RErr(REFUSED_CONNECTIONS), || {
         let limits = &side(ctx).limits;
-        let Some(counts) = limits.counts.get() else {
-            return RResult::RErr(REFUSED_CONNECTIONS);
-        };
         let admitted = limits.listener(listener, |rules| {
-            counts.admit(rules, address(&peer), Instant::now())
+            limits.counts.admit(rules, address(&peer), Instant::now())
         });
         match admitted {
             Some(Ok(admission)) => RResult::ROk(AdmissionHandle {

@@ -3,11 +3,13 @@
 
 mod accounts;
 mod accounts2;
+mod arrival;
 mod control;
 mod folders;
 mod limits;
 mod log;
 mod metrics;
+mod passage;
 mod tls;
 mod trace;
 
@@ -20,9 +22,10 @@ use polyport_abi::accounts::AccountsV1;
 use polyport_abi::accounts2::AccountsV2;
 use polyport_abi::control::ControlV1;
 use polyport_abi::folders::FoldersV1;
+use polyport_abi::handover::PassageV1;
 use polyport_abi::limits::LimitsV1;
 use polyport_abi::log::{LevelCell, LogV1};
-use polyport_abi::metrics::{Cell, MetricsV1};
+use polyport_abi::metrics::MetricsV1;
 use polyport_abi::summary::SummaryV1;
 use polyport_abi::tls::TlsV1;
 use polyport_abi::trace::TraceV1;
@@ -30,10 +33,14 @@ use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, RStr, offer};
 use tokio::sync::watch;
 use tracing::Level;
 
-pub use self::accounts::Watchers;
+pub use self::accounts::{Share, Watchers};
+pub use self::arrival::arrive;
+pub use self::passage::Passing;
 use crate::accounts::{Accounts, Entrance};
 use crate::config::Folder;
-use crate::limits::{Counts, Rules};
+use crate::handover::Way;
+use crate::lasting::Lasting;
+use crate::limits::Rules;
 use crate::logging;
 use crate::tls::Loaded;
 use crate::trace::{Hub, hub};
@@ -62,12 +69,14 @@ pub struct HostSide {
     state: watch::Sender<State>,
     level: LevelCell,
     access: LevelCell,
-    cells: Mutex<BTreeMap<String, &'static Cell>>,
+    cells: Mutex<metrics::Cells>,
     trace: &'static Hub,
     summary: OnceLock<&'static SummaryV1>,
     folders: folders::Shown,
     limits: limits::Limits,
     tls: tls::Held,
+    way: Arc<Way>,
+    passage: passage::Passage,
     tables: Tables,
 }
 
@@ -80,6 +89,7 @@ struct Tables {
     folders: OnceLock<FoldersV1>,
     limits: OnceLock<LimitsV1>,
     tls: OnceLock<TlsV1>,
+    passage: OnceLock<PassageV1>,
     trace: OnceLock<TraceV1>,
 }
 
@@ -91,11 +101,16 @@ impl std::fmt::Debug for HostSide {
 
 impl HostSide {
     /// The host as the instance named `service` sees it.
-    pub fn new(service: &str, accounts: Arc<Accounts>, watchers: Arc<Watchers>) -> &'static Self {
+    pub fn new(
+        service: &str,
+        accounts: Arc<Accounts>,
+        watchers: Arc<Watchers>,
+        lasting: Lasting,
+    ) -> &'static Self {
         let side = Box::leak(Box::new(Self {
             service: service.to_owned(),
             accounts,
-            entrance: Entrance::new(service),
+            entrance: lasting.entrance,
             watchers,
             state: watch::Sender::new(State::Starting),
             level: LevelCell {
@@ -108,8 +123,10 @@ impl HostSide {
             trace: hub(service),
             summary: OnceLock::new(),
             folders: folders::Shown::default(),
-            limits: limits::Limits::default(),
+            limits: limits::Limits::new(lasting.counts),
             tls: tls::Held::default(),
+            way: lasting.way,
+            passage: passage::Passage::default(),
             tables: Tables {
                 log: OnceLock::new(),
                 accounts: OnceLock::new(),
@@ -119,6 +136,7 @@ impl HostSide {
                 folders: OnceLock::new(),
                 limits: OnceLock::new(),
                 tls: OnceLock::new(),
+                passage: OnceLock::new(),
                 trace: OnceLock::new(),
             },
         }));
@@ -132,6 +150,11 @@ impl HostSide {
             ctx: std::ptr::from_ref(self).cast(),
             interface,
         }
+    }
+
+    /// The name of its service.
+    pub fn service(&self) -> &str {
+        &self.service
     }
 
     /// The instance's state and its changes.
@@ -155,11 +178,6 @@ impl HostSide {
         self.access.value.store(access, Ordering::Relaxed);
     }
 
-    /// Sets where its clients are counted; once, before it starts.
-    pub fn count_in(&self, counts: Arc<Counts>) {
-        self.limits.count_in(counts);
-    }
-
     /// Sets what each of its listeners is held to, from now on.
     pub fn set_limits(&self, rules: Vec<Rules>) {
         self.limits.set(rules);
@@ -179,9 +197,24 @@ impl HostSide {
         }
     }
 
-    /// Whether its service takes passwords only over a secure connection, from now on.
-    pub fn set_require_tls(&self, required: bool) {
-        self.entrance.set_require_tls(required);
+    /// Which plugin it is an instance of; once, before it starts.
+    pub fn is_of(&self, plugin: &str) {
+        self.passage.is_of(plugin);
+    }
+
+    /// Whether it may pass its connections on, from now on.
+    pub fn set_passage(&self, open: bool) {
+        self.passage.set_open(open);
+    }
+
+    /// How many connections it passed on.
+    pub fn passed(&self) -> u64 {
+        self.passage.passed()
+    }
+
+    /// The place of one of its listeners, by what [`Rules::listener`] says.
+    pub fn listener(&self, name: &str) -> Option<u32> {
+        self.limits.place(name)
     }
 
     /// Whether it tells what passes over its connections when somebody looks.
@@ -199,13 +232,19 @@ impl HostSide {
         self.folders.set(folders);
     }
 
+    /// Lets go of what is its own and not needed any more: it has ended.
+    pub fn forget(&self) {
+        self.set_folders(Vec::new());
+        self.set_limits(Vec::new());
+        self.set_tls(None);
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.forget();
+    }
+
     /// Its metrics by name.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells
-            .iter()
-            .map(|(name, cell)| (name.clone(), cell.value.load(Ordering::Relaxed)))
-            .collect()
+        cells.values()
     }
 }
 
@@ -262,6 +301,11 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
             ctx,
             revision: side(ctx).tls.revision(),
             material: tls::material,
+        })),
+        PassageV1::ID => offer(tables.passage.get_or_init(|| PassageV1 {
+            ctx,
+            open: side(ctx).passage.open(),
+            pass: passage::pass,
         })),
         TraceV1::ID => offer(tables.trace.get_or_init(|| TraceV1 {
             ctx,
