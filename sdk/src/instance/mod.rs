@@ -52,6 +52,8 @@ struct Shared<P> {
     passage: Passage,
     succession: Arc<Succession>,
     frozen: watch::Sender<bool>,
+    /// How many calls to thaw are under way.
+    thawing: watch::Sender<usize>,
 }
 
 /// A listening socket, taken over from the host.
@@ -109,6 +111,7 @@ impl<P: Plugin> Instance<P> {
             passage,
             succession,
             frozen: watch::Sender::new(false),
+            thawing: watch::Sender::new(0),
         });
         runtime.spawn(Arc::clone(&shared).run(config, listeners));
         Ok(Self {
@@ -197,6 +200,10 @@ impl<P: Plugin> Shared<P> {
             () = self.drain.cancelled() => drop(doors),
         }
         self.drain.cancelled().await;
+        tokio::select! {
+            () = self.thawed() => {}
+            () = self.force.cancelled() => {}
+        }
         guarded("drain", || plugin.drain());
         self.tasks.close();
         self.tasks.wait().await;

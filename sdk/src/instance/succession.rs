@@ -45,10 +45,15 @@ impl<P: Plugin> Instance<P> {
         let stop = given_up.clone();
         let shared = Arc::clone(&self.shared);
         let task = self.runtime.spawn(async move {
+            let frozen = async {
+                shared.thawed().await;
+                shared.frozen.send_replace(true);
+                shared.freeze().await
+            };
             let answer = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err("given up by the host".into()),
-                answer = shared.freeze() => answer,
+                answer = frozen => answer,
             };
             done(answer);
         });
@@ -59,6 +64,7 @@ impl<P: Plugin> Instance<P> {
     pub(crate) fn thaw(&self) {
         let freeze = self.under_way().take();
         let shared = Arc::clone(&self.shared);
+        shared.thawing.send_modify(|thawing| *thawing += 1);
         self.runtime.spawn(async move {
             if let Some(Freeze { given_up, task }) = freeze {
                 given_up.cancel();
@@ -69,6 +75,7 @@ impl<P: Plugin> Instance<P> {
                 guarded("thaw", || plugin.thaw());
             }
             shared.frozen.send_replace(false);
+            shared.thawing.send_modify(|thawing| *thawing -= 1);
         });
     }
 
@@ -113,6 +120,13 @@ impl<P: Plugin> Instance<P> {
 }
 
 impl<P: Plugin> Shared<P> {
+    /// Waits until nothing that was frozen is still on its way back: what comes next must not overtake that.
+    pub(super) async fn thawed(&self) {
+        let mut thawing = self.thawing.subscribe();
+        // The sender lives as long as `self`.
+        let _ = thawing.wait_for(|thawing| *thawing == 0).await;
+    }
+
     async fn freeze(&self) -> Result<Estate, String> {
         let Some(plugin) = self.plugin.get() else {
             return Err("it has not started".into());
