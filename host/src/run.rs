@@ -8,7 +8,6 @@ use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
@@ -20,7 +19,7 @@ use crate::control::{Answer, Command};
 use crate::limits;
 use crate::logging;
 use crate::reload::{Host, Start};
-use crate::watch::{Look, Watched, watch};
+use crate::watch::{Look, Watched, Watcher};
 
 /// Threads of the host itself: it only supervises.
 const THREADS: usize = 2;
@@ -54,18 +53,14 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
     let board = Board::new();
     let mut watched = Watched::new(&source.file, config);
-    let mut seen = watched.look();
+    let before = look(&watched);
+    let (watcher, mut changed) = Watcher::start(watched.clone(), before.clone());
     let (trouble, mut fallen) = mpsc::unbounded_channel();
 
     let mut host = Host::boot(source, start, board.clone(), trouble).await?;
-    if host.watched() != watched {
-        watched = host.watched();
-        seen = Look::UNKNOWN;
-    }
+    rewatch(&watcher, &mut watched, &host, before);
     let (requests, mut asked) = mpsc::channel(16);
     let server = tokio::spawn(server.serve(board.clone(), requests));
-    let (changes, mut changed) = mpsc::channel(1);
-    let mut watcher = tokio::spawn(watch(watched.clone(), seen, changes.clone()));
     announce(&host);
     notify_supervisor(&[NotifyState::Ready]);
 
@@ -80,11 +75,18 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
                     break;
                 }
             },
-            Some(()) = changed.recv() => "files changed",
+            Some(rested) = changed.recv() => {
+                if look(&watched) != rested {
+                    // Changing again: it is told when they rest.
+                    watcher.follow(watched.clone(), Look::UNKNOWN);
+                    continue;
+                }
+                "files changed"
+            }
             Some(fallen) = fallen.recv() => {
                 let before = look(&watched);
                 host.withdraw(fallen).await;
-                rewatch(&mut watcher, &mut watched, &host, &changes, before);
+                rewatch(&watcher, &mut watched, &host, before);
                 continue;
             }
             Some(Request { command, reply }) = asked.recv() => match command {
@@ -97,7 +99,7 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
                     let before = look(&watched);
                     obey(&mut host, command, reply).await;
                     if reads {
-                        rewatch(&mut watcher, &mut watched, &host, &changes, before);
+                        rewatch(&watcher, &mut watched, &host, before);
                     }
                     continue;
                 }
@@ -114,10 +116,10 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
         // Its outcome is logged and shown.
         let _ = host.reload(cause, false).await;
         notify_supervisor(&[NotifyState::Ready]);
-        rewatch(&mut watcher, &mut watched, &host, &changes, before);
+        rewatch(&watcher, &mut watched, &host, before);
     }
     notify_supervisor(&[NotifyState::Stopping]);
-    watcher.abort();
+    drop(watcher);
     tokio::select! {
         () = host.shut_down() => {}
         name = signals.end() => warn!("{name} again: not waiting for the rest"),
@@ -177,24 +179,15 @@ fn look(watched: &Watched) -> Look {
 
 /// Watches on after the files were read, others if the configuration now names others. `before` is what they
 /// were then: a watcher that had last seen something else would miss it when they come to be that again.
-fn rewatch(
-    task: &mut JoinHandle<()>,
-    watched: &mut Watched,
-    host: &Host,
-    changes: &mpsc::Sender<()>,
-    before: Look,
-) {
+fn rewatch(watcher: &Watcher, watched: &mut Watched, host: &Host, before: Look) {
     let wanted = host.watched();
-    let others = wanted != *watched;
-    *watched = wanted;
-    let now = look(watched);
-    let seen = if others || now == before {
-        now
+    let seen = if wanted == *watched && look(watched) == before {
+        before
     } else {
-        Look::UNKNOWN // changed meanwhile: nobody knows which of both was read
+        Look::UNKNOWN // changed meanwhile, or not watched until now: nobody knows what of it was read
     };
-    task.abort();
-    *task = tokio::spawn(watch(watched.clone(), seen, changes.clone()));
+    *watched = wanted;
+    watcher.follow(watched.clone(), seen);
 }
 
 /// One line for each listening address, then `ready`.
