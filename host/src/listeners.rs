@@ -1,18 +1,23 @@
 //! The listening sockets: bound by the host, kept over every swap, lent to instances as duplicates.
 
-use std::collections::{HashMap, HashSet};
+mod given;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use polyport_abi::plugin::StartListener;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::warn;
 
 use crate::config::{Access, Address, Listen};
+use given::Given;
+pub use given::Told;
 
 /// Connections that may wait at a socket until its change is committed.
 const BACKLOG: i32 = 128;
@@ -24,6 +29,10 @@ const EAFNOSUPPORT: i32 = 97;
 #[derive(Debug, Default)]
 pub struct Listeners {
     bound: HashMap<Key, Bound>,
+    /// Those that came from elsewhere, until a commit.
+    given: Mutex<HashMap<Key, Given>>,
+    /// The names under which the service manager keeps sockets.
+    kept: BTreeSet<String>,
 }
 
 /// Which socket: an address, or for a port that the system chooses, the entry of a service.
@@ -40,11 +49,17 @@ struct Bound {
     address: String,
     unix: Option<PathBuf>,
     access: Access,
+    /// Whether its file is somebody else's: of a unit of the service manager.
+    foreign: bool,
+    /// Whether the file goes with it.
+    unlink: bool,
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Some(path) = &self.unix {
+        if let Some(path) = &self.unix
+            && self.unlink
+        {
             // The next bind removes a stale one as well.
             let _ = fs::remove_file(path);
         }
@@ -82,7 +97,8 @@ impl Listeners {
                 || fresh.bound.contains_key(&key)
                 || fresh.spared.contains(&key);
             if !known {
-                match bind(entry) {
+                let given = self.take(&key, entry);
+                match given.map_or_else(|| bind(entry), Ok) {
                     Ok(bound) => _ = fresh.bound.insert(key, bound),
                     Err(error) if is_spare(entry, listen, &error) => {
                         warn!(
@@ -101,7 +117,8 @@ impl Listeners {
     /// Keeps what was bound for a change; at every socket `backlog` connections may wait from now on.
     pub fn commit(&mut self, fresh: Fresh, backlog: u16) {
         self.bound.extend(fresh.bound);
-        for bound in self.bound.values() {
+        for bound in self.bound.values_mut() {
+            bound.unlink = !bound.foreign;
             if let Err(error) = SockRef::from(&bound.socket).listen(backlog.into()) {
                 warn!("{}: backlog {backlog}: {error}", bound.address);
             }
@@ -118,7 +135,9 @@ impl Listeners {
             if let Some(path) = &bound.unix
                 && bound.access != access
             {
-                if let Err(error) = give(path, access) {
+                if !bound.foreign
+                    && let Err(error) = give(path, access)
+                {
                     warn!(
                         "service {service}: listen {:?}: mode and owner: {error}",
                         entry.text
@@ -230,6 +249,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
         address: bound,
         unix: None,
         access: Access::default(),
+        foreign: false,
+        unlink: false,
     })
 }
 
@@ -237,8 +258,7 @@ fn bind_unix(path: &Path, access: Access) -> io::Result<Bound> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let stale = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-        && std::os::unix::net::UnixStream::connect(path).is_err();
+    let stale = is_socket(path) && std::os::unix::net::UnixStream::connect(path).is_err();
     if stale {
         fs::remove_file(path)?;
     }
@@ -249,11 +269,17 @@ fn bind_unix(path: &Path, access: Access) -> io::Result<Bound> {
         address: path.display().to_string(),
         unix: Some(path.to_owned()),
         access,
+        foreign: false,
+        unlink: true,
     };
     // Nobody can connect before it listens.
     give(path, access)?;
     SockRef::from(&bound.socket).listen(BACKLOG)?;
     Ok(bound)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 /// Owner first: to be given away takes bits from the mode.

@@ -19,8 +19,10 @@ mod logging;
 mod privileges;
 mod reload;
 mod run;
+mod systemd;
 mod tls;
 mod trace;
+mod upgrade;
 mod watch;
 
 use std::process::ExitCode;

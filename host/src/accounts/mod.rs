@@ -47,7 +47,7 @@ pub use password::{
     MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password, is_hash as is_password_hash,
 };
 pub use rights::{Action, Decision, Question, allows_some, decide};
-pub use session::{Client, Direction, Entrance, Session};
+pub use session::{Client, Direction, Entrance, Session, SessionTold};
 pub use token::{KEY as TOKEN_KEY, Token};
 use usage::Usage;
 use verify::Pool;

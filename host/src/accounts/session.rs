@@ -1,5 +1,7 @@
 //! A login that succeeded: an account in use by one client of one service.
 
+mod passed;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;

@@ -97,18 +97,26 @@ impl Counts {
                     return Err(Refused::Rate);
                 }
             }
-            for own in [false, true] {
-                state.sources.entry(scope(own)).or_insert(Client::NEW).open += 1;
-            }
-            state.sweep(now);
         }
-        state.open += 1;
-        *state.listeners.entry(rules.listener.clone()).or_default() += 1;
-        Ok(Admission {
+        state.count_in(&rules.listener, source);
+        state.sweep(now);
+        drop(state);
+        Ok(self.admission(&rules.listener, source))
+    }
+
+    /// Counts a client in that was let in before, by another process.
+    pub fn count_in(self: &Arc<Self>, listener: &str, peer: Option<IpAddr>) -> Admission {
+        let source = peer.map(Source::from);
+        self.lock().count_in(listener, source);
+        self.admission(listener, source)
+    }
+
+    fn admission(self: &Arc<Self>, listener: &str, source: Option<Source>) -> Admission {
+        Admission {
             counts: Arc::clone(self),
-            listener: rules.listener.clone(),
+            listener: listener.to_owned(),
             source,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -141,6 +149,17 @@ impl Client {
 }
 
 impl State {
+    fn count_in(&mut self, listener: &str, source: Option<Source>) {
+        if let Some(source) = source {
+            for scope in [Scope::Service, Scope::Listener(listener.to_owned())] {
+                let key = (scope, source);
+                self.sources.entry(key).or_insert(Client::NEW).open += 1;
+            }
+        }
+        self.open += 1;
+        *self.listeners.entry(listener.to_owned()).or_default() += 1;
+    }
+
     /// Forgets who left, each time that twice as many are known as were left over the last time.
     fn sweep(&mut self, now: Instant) {
         if self.sources.len() > self.sweep_at.max(SWEEP_FROM) {
@@ -219,7 +238,13 @@ mod tests {
         );
         drop(one);
         let four = counts.admit(&rules, ip(1), now).unwrap();
-        drop((two, three, four));
+        // Whoever was let in elsewhere is not turned away here.
+        let more = [ip(1), ip(1), None].map(|peer| counts.count_in("a", peer));
+        assert_eq!(
+            counts.admit(&rules, ip(3), now).unwrap_err(),
+            Refused::Connections
+        );
+        drop((two, three, four, more));
         let state = counts.lock();
         assert_eq!((state.open, state.sources.len()), (0, 0));
         assert!(state.listeners.is_empty());
