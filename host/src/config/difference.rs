@@ -1,8 +1,9 @@
 //! Which keys differ between two configurations, as they were written; never a secret value.
 
-use serde_json::{Map, Value};
+use polyport_abi::live;
+use serde_json::Value;
 
-use super::{Config, Place, tree};
+use super::{Config, Place};
 
 /// The longest value that is shown, in characters.
 const SHOWN: usize = 80;
@@ -29,57 +30,28 @@ impl std::fmt::Display for KeyChange {
 
 /// The keys in which `after` differs, in its order; those that are gone come last in their table.
 pub fn differences(before: &Config, after: &Config) -> Vec<KeyChange> {
-    let mut changes = Vec::new();
-    collect(
-        "",
-        Some(&before.tree),
-        Some(&after.tree),
-        &mut |key, change| {
-            changes.push(KeyChange {
+    let changed = live::changed(&before.tree, &after.tree).into_iter();
+    let told = changed.map(
+        |live::Changed {
+             key,
+             before,
+             after: value,
+         }| {
+            let hidden = key.split(['.', '[']).any(is_secret)
+                || [before, value].into_iter().flatten().any(holds_secret);
+            let change = if hidden {
+                "changed".to_owned()
+            } else {
+                format!("{} -> {}", spelt(before), spelt(value))
+            };
+            KeyChange {
                 place: after.place(&key),
                 key,
                 change,
-            });
+            }
         },
     );
-    changes
-}
-
-fn collect(
-    key: &str,
-    before: Option<&Value>,
-    after: Option<&Value>,
-    found: &mut dyn FnMut(String, String),
-) {
-    if before == after {
-        return;
-    }
-    let empty = Map::new();
-    let table = |value: Option<&Value>| match value {
-        Some(Value::Object(table)) => Some(table.clone()),
-        None => Some(empty.clone()),
-        Some(_) => None,
-    };
-    if let (Some(before), Some(after)) = (table(before), table(after)) {
-        let gone = before.keys().filter(|key| !after.contains_key(*key));
-        for name in after.keys().chain(gone) {
-            collect(
-                &tree::join(key, name),
-                before.get(name),
-                after.get(name),
-                found,
-            );
-        }
-        return;
-    }
-    let hidden = key.split(['.', '[']).any(is_secret)
-        || [before, after].into_iter().flatten().any(holds_secret);
-    let change = if hidden {
-        "changed".to_owned()
-    } else {
-        format!("{} -> {}", spelt(before), spelt(after))
-    };
-    found(key.to_owned(), change);
+    told.collect()
 }
 
 fn is_secret(name: &str) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use super::commit::take_over_log;
-use super::plan::Step;
+use super::plan::{Live, Step};
 use super::succession::Swap;
 use super::{Host, Next, NextService};
 use crate::config::{AccessLog, Config, Service};
@@ -91,9 +91,15 @@ impl Host {
         let limit = config.host.ready_timeout;
         let (mut beside, mut instead) = (Vec::new(), Vec::new());
         for (index, service) in services.iter_mut().enumerate() {
-            if service.step == Step::Settings {
+            if let Step::Live(live) = service.step
+                && live.settings
+            {
                 if self.reload_in_place(&service.service) {
                     started.live.push(service.service.name.clone());
+                    service.step = Step::Live(Live {
+                        asked: false,
+                        ..live
+                    });
                     continue;
                 }
                 service.step = Step::Swap;
@@ -105,16 +111,7 @@ impl Host {
                 }
                 (Step::Swap, Swap::Displace) => instead.push(index),
                 (Step::Start | Step::Swap, _) => beside.push(index),
-                (
-                    Step::Untouched
-                    | Step::Limits
-                    | Step::Folders
-                    | Step::Tls
-                    | Step::Settings
-                    | Step::End
-                    | Step::Rest,
-                    _,
-                ) => {}
+                (Step::Untouched | Step::Live(_) | Step::End | Step::Rest, _) => {}
             }
         }
         if self.board.generation() == 0 {

@@ -65,10 +65,7 @@ impl Host {
             let is_new = started.instances.contains_key(&service.name);
             let (instance, ended) = match (step, started.instances.remove(&service.name)) {
                 (_, Some(new)) => (Some(new), old),
-                (
-                    Step::Untouched | Step::Limits | Step::Folders | Step::Tls | Step::Settings,
-                    None,
-                ) => (old, None),
+                (Step::Untouched | Step::Live(_), None) => (old, None),
                 (_, None) => (None, old),
             };
             if is_new || instance.is_none() {

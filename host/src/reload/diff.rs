@@ -1,8 +1,10 @@
-//! What a change means, in words: a line for each service, and beneath it the keys.
+//! What a change means, in words: a line for each service, and beneath it the keys, each with what it takes.
+
+use polyport_abi::live::is_live;
 
 use super::plan::Step;
 use super::{Host, Next, NextService};
-use crate::config::{KeyChange, differences};
+use crate::config::{KeyChange, Listen, Service, differences};
 
 /// How many accounts are named.
 const NAMED: usize = 10;
@@ -17,65 +19,67 @@ impl Host {
     pub fn diff(&mut self) -> Result<Vec<String>, String> {
         let wanted = self.files("diff")?;
         let next = self.prepare(wanted, &|_| false, false)?;
-        Ok(self.changes(&next, |step| match step {
-            // Only the plugin knows, when it is asked to do it.
-            Step::Settings => "live, or swap if the plugin cannot (settings)".to_owned(),
-            step => step.to_string(),
-        }))
+        Ok(self.changes(&next))
     }
 
     /// What `next` changes, a line each.
-    pub(super) fn changes(&self, next: &Next, word: impl Fn(Step) -> String) -> Vec<String> {
+    pub(super) fn changes(&self, next: &Next) -> Vec<String> {
         let keys = differences(&self.config, &next.config);
         let mut lines = Vec::new();
         for next in &next.services {
-            lines.push(format!("{}: {}", next.service.name, word(next.step)));
+            lines.push(format!("{}: {}", next.service.name, next.step));
+            let entry = self.entry(&next.service.name);
             if !matches!(next.step, Step::Untouched | Step::Rest) {
                 lines.extend(self.library_change(next));
-                lines.extend(indented(&keys, &format!("services.{}", next.service.name)));
+                let of_service = format!("services.{}", next.service.name);
+                lines.extend(beneath(&keys, &of_service).map(|(change, key)| {
+                    let class = entry.and_then(|entry| class(&entry.service, next, key));
+                    line(change, class)
+                }));
             }
-            let entry = self
-                .entries
-                .iter()
-                .find(|entry| entry.service.name == next.service.name);
             if entry.is_some_and(|entry| entry.instance.is_some() && entry.tls != next.tls) {
-                lines.push("    certificates, keys or rules of TLS".to_owned());
+                lines.push("    certificates, keys or rules of TLS  (live)".to_owned());
             }
         }
         for gone in self.removed(next) {
             lines.push(format!("{gone}: end (removed)"));
         }
-        let accounts: Vec<String> = self.accounts.changed(&next.accounts).into_iter().collect();
-        if !accounts.is_empty() {
-            let more = accounts.len().saturating_sub(NAMED);
-            let named = accounts[..accounts.len() - more].join(", ");
-            let rest = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            lines.push(format!("accounts: live: {named}{rest}"));
-        } else if self.accounts.differs(&next.accounts) {
-            lines.push("accounts: live".to_owned());
+        lines.extend(self.accounts_change(next));
+        if self.config.folders != next.config.folders {
+            lines.push("folders: live".to_owned());
+            lines.extend(beneath(&keys, "folders").map(|(change, _)| line(change, Some("live"))));
         }
-        for (name, differs) in [
-            ("folders", self.config.folders != next.config.folders),
-            ("host", self.config.host != next.config.host),
-        ] {
-            if differs {
-                lines.push(format!("{name}: live"));
-                lines.extend(indented(&keys, name));
-            }
+        let waits = |change: &KeyChange| next.waiting.iter().any(|wait| wait.key == change.key);
+        if self.config.host != next.config.host {
+            lines.push("host: live".to_owned());
+            let live = beneath(&keys, "host").filter(|(change, _)| !waits(change));
+            lines.extend(live.map(|(change, _)| line(change, Some("live"))));
+        }
+        if !next.waiting.is_empty() {
+            lines.push("host: restart".to_owned());
+            lines.extend(next.waiting.iter().map(|wait| line(wait, Some("restart"))));
         }
         lines
     }
 
+    fn accounts_change(&self, next: &Next) -> Option<String> {
+        let accounts: Vec<String> = self.accounts.changed(&next.accounts).into_iter().collect();
+        if accounts.is_empty() {
+            let differs = self.accounts.differs(&next.accounts);
+            return differs.then(|| "accounts: live".to_owned());
+        }
+        let more = accounts.len().saturating_sub(NAMED);
+        let named = accounts[..accounts.len() - more].join(", ");
+        let rest = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Some(format!("accounts: live: {named}{rest}"))
+    }
+
     fn library_change(&self, next: &NextService) -> Option<String> {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.service.name == next.service.name);
-        let old = &entry?.instance.as_ref()?.library;
+        let old = &self.instance(&next.service.name)?.library;
         let new = next.library.as_ref()?;
         let name = |library: &crate::loader::Library| {
             let short = library.hash.get(..SHORT).unwrap_or(&library.hash);
@@ -85,14 +89,51 @@ impl Host {
     }
 }
 
-fn indented(keys: &[KeyChange], table: &str) -> impl Iterator<Item = String> {
-    let within = |key: &str| {
-        key.strip_prefix(table)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// What a change of one key of a service takes, by itself; none where its instance starts or ends anyway.
+fn class(now: &Service, next: &NextService, key: &str) -> Option<&'static str> {
+    let listens = |service: &Service| -> Vec<Listen> {
+        let plain = |listen: &Listen| Listen {
+            options: Default::default(),
+            ..listen.clone()
+        };
+        service.listen.iter().map(plain).collect()
     };
-    let own: Vec<&KeyChange> = keys.iter().filter(|change| within(&change.key)).collect();
-    own.into_iter()
-        .map(|change| format!("    {change}"))
-        .collect::<Vec<_>>()
-        .into_iter()
+    if !matches!(next.step, Step::Live(_) | Step::Swap) {
+        return None;
+    }
+    let live = match key.split(['.', '[']).next() {
+        Some("settings") => {
+            let declared = next.library.as_ref().and_then(|library| library.live());
+            match (declared, next.step) {
+                (Some(live), _) => is_live(live, key.strip_prefix("settings.").unwrap_or_default()),
+                (None, Step::Live(live)) if live.asked => {
+                    return Some("live, or swap if the plugin cannot");
+                }
+                (None, step) => step != Step::Swap,
+            }
+        }
+        Some("limits" | "require_tls" | "folders" | "tls" | "sha256") => true,
+        Some("listen") => listens(now) == listens(&next.service),
+        _ => false,
+    };
+    Some(if live { "live" } else { "swap" })
+}
+
+/// The changes of a table, with the rest of their keys.
+fn beneath<'a>(
+    keys: &'a [KeyChange],
+    table: &'a str,
+) -> impl Iterator<Item = (&'a KeyChange, &'a str)> {
+    keys.iter().filter_map(move |change| {
+        let rest = change.key.strip_prefix(table)?;
+        let within = rest.is_empty() || rest.starts_with(['.', '[']);
+        within.then(|| (change, rest.trim_start_matches('.')))
+    })
+}
+
+fn line(change: &KeyChange, class: Option<&str>) -> String {
+    match class {
+        Some(class) => format!("    {change}  ({class})"),
+        None => format!("    {change}"),
+    }
 }

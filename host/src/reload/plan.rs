@@ -1,6 +1,9 @@
-//! What a change means for each service: untouched, limits, settings, swap, start, end.
+//! What a change means for each service: untouched, live, swap, start, end.
 
 use std::fmt;
+
+use polyport_abi::live;
+use serde_json::Value;
 
 use crate::config::{Limits, ListenOptions, Service};
 
@@ -9,14 +12,8 @@ use crate::config::{Limits, ListenOptions, Service};
 pub enum Step {
     /// Nothing: it is not even told.
     Untouched,
-    /// Only limits and what its listeners allow changed: that holds at once, for the instance that runs.
-    Limits,
-    /// Only the folders that it shows changed: it is told.
-    Folders,
-    /// Only certificates, keys or rules of TLS changed: they count from the next handshake on.
-    Tls,
-    /// Only settings changed: they are applied in place if the plugin can, else swapped.
-    Settings,
+    /// The instance that runs takes it over.
+    Live(Live),
     /// A new instance takes over the sockets.
     Swap,
     /// It had no instance.
@@ -27,13 +24,30 @@ pub enum Step {
     Rest,
 }
 
-/// A service that runs or should: what it was configured as, and the library it runs, if it runs.
+/// What a running instance takes over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Limits, and what its listeners allow: they hold at once.
+    pub limits: bool,
+    /// The folders that it shows.
+    pub folders: bool,
+    /// Certificates, keys or rules of TLS: they count from the next handshake on.
+    pub tls: bool,
+    /// Settings.
+    pub settings: bool,
+    /// Settings of which the plugin did not declare whether it can: it is asked, and swapped if it cannot.
+    pub asked: bool,
+}
+
+/// A service that runs or should: what it was configured as, and what it runs, if it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Now<'a> {
     /// Its configuration.
     pub service: &'a Service,
     /// The hash of the library of its running instance.
     pub running: Option<&'a str>,
+    /// The settings that its plugin declared live, if it did.
+    pub live: Option<&'a [String]>,
     /// Whether its instance shows folders and will have others to show.
     pub folders: bool,
     /// Whether it will have other TLS.
@@ -42,9 +56,7 @@ pub struct Now<'a> {
 
 /// The step for one service that the new configuration names. `hash` is that of the library it would run.
 pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bool) -> Step {
-    let Some((now, running, shown_changed, tls_changed)) =
-        now.and_then(|now| Some((now.service, now.running?, now.folders, now.tls)))
-    else {
+    let Some((now, running)) = now.and_then(|now| Some((now, now.running?))) else {
         return if next.enabled {
             Step::Start
         } else {
@@ -57,61 +69,104 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     if forced || hash != Some(running) {
         return Step::Swap;
     }
-    // Of its folders and its TLS it is told without a swap, and the pin is met by what runs.
-    let next = &Service {
-        folders: now.folders.clone(),
-        tls: now.tls.clone(),
-        sha256: now.sha256.clone(),
-        ..next.clone()
+    let settings = settings(now.live, &now.service.settings, &next.settings);
+    let (Some(settings), true) = (settings, started_as(now.service) == started_as(next)) else {
+        return Step::Swap;
     };
-    if now == next {
-        return if shown_changed {
-            Step::Folders
-        } else if tls_changed {
-            Step::Tls
-        } else {
-            Step::Untouched
-        };
-    }
-    let (now, next) = (without_limits(now), without_limits(next));
-    if now == next {
-        return Step::Limits;
-    }
-    let only_settings = Service {
-        settings: now.settings.clone(),
-        ..next
-    } == now;
-    if only_settings {
-        Step::Settings
+    let live = Live {
+        limits: limits(now.service) != limits(next),
+        folders: now.folders,
+        tls: now.tls,
+        ..settings
+    };
+    if live == Live::default() {
+        Step::Untouched
     } else {
-        Step::Swap
+        Step::Live(live)
     }
 }
 
-/// A service as an instance is started from it: what the host does for it left out.
-fn without_limits(service: &Service) -> Service {
-    let mut service = service.clone();
-    service.limits = Limits::default();
-    service.require_tls = false;
+/// What a change of settings comes to; none for a swap.
+fn settings(declared: Option<&[String]>, now: &Value, next: &Value) -> Option<Live> {
+    let changed = live::changed(now, next);
+    let is_live = |declared: &[String]| {
+        changed
+            .iter()
+            .all(|changed| live::is_live(declared, &changed.key))
+    };
+    declared.is_none_or(is_live).then(|| Live {
+        settings: !changed.is_empty(),
+        asked: !changed.is_empty() && declared.is_none(),
+        ..Live::default()
+    })
+}
+
+/// A service as an instance is started from it: what the host does for it left out, and what the instance is told
+/// while it runs.
+fn started_as(service: &Service) -> Service {
+    let mut service = Service {
+        limits: Limits::default(),
+        require_tls: false,
+        folders: None,
+        tls: None,
+        // Met by what runs.
+        sha256: None,
+        settings: Value::Null,
+        ..service.clone()
+    };
     for listen in &mut service.listen {
         listen.options = ListenOptions::default();
     }
     service
 }
 
+/// What the host holds the clients of a service to.
+fn limits(service: &Service) -> (&Limits, bool, Vec<&ListenOptions>) {
+    let listeners = service.listen.iter().map(|listen| &listen.options);
+    (&service.limits, service.require_tls, listeners.collect())
+}
+
+impl Step {
+    /// Whether the instance has to prove itself after it.
+    pub fn is_trial(self) -> bool {
+        match self {
+            Self::Live(live) => live.settings,
+            step => step == Self::Swap,
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Untouched => "untouched",
-            Self::Limits => "live (limits)",
-            Self::Folders => "live (folders)",
-            Self::Tls => "live (tls)",
-            Self::Settings => "live (settings)",
+            Self::Live(live) => return live.fmt(out),
             Self::Swap => "swap",
             Self::Start => "start",
             Self::End => "end",
             Self::Rest => "disabled",
         })
+    }
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.limits, "limits"),
+            (self.folders, "folders"),
+            (self.tls, "tls"),
+            (self.settings, "settings"),
+        ];
+        let parts: Vec<&str> = parts
+            .iter()
+            .filter_map(|(changed, name)| changed.then_some(*name))
+            .collect();
+        let or_swap = if self.asked {
+            ", or swap if the plugin cannot"
+        } else {
+            ""
+        };
+        write!(out, "live{or_swap} ({})", parts.join(", "))
     }
 }
 
@@ -121,7 +176,7 @@ mod tests {
     use crate::config::Threads;
     use serde_json::json;
 
-    fn service(settings: serde_json::Value) -> Service {
+    fn service(settings: Value) -> Service {
         Service {
             name: "x".into(),
             plugin: "echo".into(),
@@ -137,6 +192,16 @@ mod tests {
         }
     }
 
+    fn now(service: &Service) -> Now<'_> {
+        Now {
+            service,
+            running: Some("h"),
+            live: None,
+            folders: false,
+            tls: false,
+        }
+    }
+
     #[test]
     fn each_difference_has_its_step() {
         let one = service(json!({"a": 1}));
@@ -145,55 +210,73 @@ mod tests {
             plugin: "other".into(),
             ..one.clone()
         };
-        let limits = Limits::of("max_connections", 5);
-        let limited = Service {
-            limits: limits.clone(),
-            ..one.clone()
-        };
-        let both = Service {
-            limits,
-            ..two.clone()
+        let limited = |service: &Service| Service {
+            limits: Limits::of("max_connections", 5),
+            ..service.clone()
         };
         let off = Service {
             enabled: false,
             ..one.clone()
         };
-        let now = Some(Now {
-            service: &one,
-            running: Some("h"),
-            folders: false,
-            tls: false,
-        });
-        let told = Some(Now {
-            service: &one,
-            running: Some("h"),
-            folders: true,
-            tls: true,
-        });
-        let idle = Some(Now {
-            service: &one,
-            running: None,
-            folders: false,
-            tls: false,
-        });
-        let other_folders = Service {
+        let folders = Service {
             folders: Some(vec!["a".into()]),
             ..one.clone()
         };
-        assert_eq!(step(now, &one, Some("h"), false), Step::Untouched);
-        assert_eq!(step(told, &one, Some("h"), false), Step::Folders);
-        assert_eq!(step(told, &other_folders, Some("h"), false), Step::Folders);
-        assert_eq!(step(now, &other_folders, Some("h"), false), Step::Untouched);
-        assert_eq!(step(told, &two, Some("h"), false), Step::Settings);
-        assert_eq!(step(now, &one, Some("h"), true), Step::Swap);
-        assert_eq!(step(now, &one, Some("other"), false), Step::Swap);
-        assert_eq!(step(now, &two, Some("h"), false), Step::Settings);
-        assert_eq!(step(now, &limited, Some("h"), false), Step::Limits);
-        assert_eq!(step(now, &both, Some("h"), false), Step::Settings);
-        assert_eq!(step(now, &moved, Some("h"), false), Step::Swap);
-        assert_eq!(step(now, &off, None, false), Step::End);
-        assert_eq!(step(None, &one, Some("h"), false), Step::Start);
-        assert_eq!(step(idle, &one, Some("h"), false), Step::Start);
-        assert_eq!(step(None, &off, None, false), Step::Rest);
+        let idle = Now {
+            running: None,
+            ..now(&one)
+        };
+        let told = Now {
+            folders: true,
+            tls: true,
+            ..now(&one)
+        };
+        let words =
+            |now: Option<Now<'_>>, next: &Service| step(now, next, Some("h"), false).to_string();
+        for (now, next, expected) in [
+            (now(&one), &one, "untouched"),
+            (now(&one), &folders, "untouched"),
+            (told, &one, "live (folders, tls)"),
+            (now(&one), &limited(&one), "live (limits)"),
+            (told, &limited(&one), "live (limits, folders, tls)"),
+            (
+                now(&one),
+                &two,
+                "live, or swap if the plugin cannot (settings)",
+            ),
+            (now(&one), &moved, "swap"),
+            (idle, &one, "start"),
+            (now(&one), &off, "end"),
+            (idle, &off, "disabled"),
+        ] {
+            assert_eq!(words(Some(now), next), expected, "{next:?}");
+        }
+        assert_eq!(words(None, &one), "start");
+        assert_eq!(words(None, &off), "disabled");
+        assert_eq!(step(Some(now(&one)), &one, Some("h"), true), Step::Swap);
+        assert_eq!(step(Some(now(&one)), &one, Some("i"), false), Step::Swap);
+    }
+
+    #[test]
+    fn what_the_plugin_declared_decides_without_asking() {
+        let one = service(json!({"a": 1, "b": {"c": 1, "d": 1}}));
+        let live = ["b.c".to_owned(), "e".to_owned()];
+        for (settings, expected) in [
+            (
+                json!({"a": 1, "b": {"c": 2, "d": 1}, "e": 1}),
+                "live (settings)",
+            ),
+            (json!({"a": 1, "b": {"c": 2, "d": 2}}), "swap"),
+            (json!({"b": {"c": 1, "d": 1}}), "swap"),
+            (json!({"b": {"d": 1, "c": 1}, "a": 1}), "untouched"),
+        ] {
+            let declared = Now {
+                live: Some(&live),
+                ..now(&one)
+            };
+            let step = step(Some(declared), &service(settings), Some("h"), false);
+            assert_eq!(step.to_string(), expected);
+            assert_eq!(step.is_trial(), expected != "untouched");
+        }
     }
 }

@@ -111,6 +111,7 @@ impl Host {
             instead,
             resumes,
             look,
+            waiting,
         } = wanted;
         // One that was there and is gone, a disk perhaps, must not hold up a change of something else.
         let mut problems =
@@ -140,6 +141,10 @@ impl Host {
             let now = entry.map(|entry| Now {
                 service: &entry.service,
                 running,
+                live: entry
+                    .instance
+                    .as_ref()
+                    .and_then(|instance| instance.library.live()),
                 folders: shown_changed(entry),
                 tls: false,
             });
@@ -215,6 +220,7 @@ impl Host {
                 instead,
                 resumes,
                 look,
+                waiting,
             })
         } else {
             Err(refused.join("\n"))

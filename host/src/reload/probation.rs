@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use super::plan::Step;
 use super::rollback::UNTIL;
 use super::wanted::{Instead, Wanted, look};
 use super::{Host, Next};
@@ -55,7 +54,7 @@ impl Host {
             else {
                 continue;
             };
-            if !matches!(next_service.step, Step::Swap | Step::Settings) {
+            if !next_service.step.is_trial() {
                 continue;
             }
             let unproven = self
@@ -200,7 +199,7 @@ impl Host {
         libraries.insert(service.to_owned(), trial.library.clone());
         let unchanged = trial.look.as_ref() == Some(&look(&self.source, &self.config));
         let mut wanted = Wanted::of_texts(&self.source, texts, libraries, cause)?;
-        self.keep_what_needs_a_start(&mut wanted.config);
+        wanted.waiting = self.keep_what_needs_a_start(&mut wanted.config);
         wanted.instead = Some(Instead {
             // Files that changed since are others than those that failed.
             look: Some(if unchanged {

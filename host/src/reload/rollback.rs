@@ -49,7 +49,7 @@ impl Host {
         }
         let mut wanted =
             Wanted::of_texts(&self.source, generation.texts, libraries, cause).map_err(named)?;
-        self.keep_what_needs_a_start(&mut wanted.config);
+        wanted.waiting = self.keep_what_needs_a_start(&mut wanted.config);
         let look = look(&self.source, &wanted.config);
         wanted.look = Some(look.clone());
         wanted.instead = Some(Instead {

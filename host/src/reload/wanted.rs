@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Host;
 use crate::accounts;
-use crate::config::{Config, Source};
-use crate::generations::{Meta, Overrides, Texts, hash_of};
+use crate::config::{Config, KeyChange, Source};
+use crate::generations::{Generation, Meta, Overrides, Texts, hash_of};
 use crate::watch::Watched;
 
 /// Everything that was read for a change.
@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     pub(super) resumes: Option<Meta>,
     /// How the files looked when it was read.
     pub(super) look: Option<String>,
+    /// What takes effect at the next start of the process.
+    pub(super) waiting: Vec<KeyChange>,
 }
 
 /// Where libraries come from.
@@ -74,6 +76,7 @@ impl Wanted {
             cause: cause.to_owned(),
             instead: None,
             resumes: None,
+            waiting: Vec::new(),
         })
     }
 
@@ -98,8 +101,15 @@ impl Wanted {
             cause: cause.to_owned(),
             instead: None,
             resumes: None,
+            waiting: Vec::new(),
         })
     }
+}
+
+/// Whether nothing but comments stands in a configuration.
+fn is_blank(config: &[u8]) -> bool {
+    let mut lines = config.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
 /// How the files look that a configuration is made of, and what the command line says.
@@ -112,11 +122,30 @@ impl Host {
     /// What the files say now.
     pub(super) fn files(&self, cause: &str) -> Result<Wanted, String> {
         let mut wanted = Wanted::of_files(&self.source, cause)?;
-        self.keep_what_needs_a_start(&mut wanted.config);
+        wanted.waiting = self.keep_what_needs_a_start(&mut wanted.config);
         self.accounts
             .check_replacement(&wanted.accounts)
             .map_err(|error| format!("{}: {error}", wanted.config.host.accounts.display()))?;
+        self.check_not_lost(&wanted)?;
         Ok(wanted)
+    }
+
+    /// A configuration without any service does not follow one with some: a file that is just being written, or was
+    /// lost, must not end everything.
+    fn check_not_lost(&self, wanted: &Wanted) -> Result<(), String> {
+        let running = self.running();
+        let was_blank = |current: &Generation| is_blank(&current.texts.config);
+        let blank = is_blank(&wanted.texts.config) && !self.current.as_ref().is_some_and(was_blank);
+        if running.is_empty() || !(blank || wanted.config.services.is_empty()) {
+            return Ok(());
+        }
+        let got = if blank { "an empty file" } else { "none" };
+        let names: Vec<String> = running.into_keys().collect();
+        Err(format!(
+            "{}: expected services, got {got}: {} stay as they were; `enabled = false` ends one, `polyport stop` all",
+            self.source.file.display(),
+            names.join(", ")
+        ))
     }
 
     /// What is in force.
@@ -132,6 +161,7 @@ impl Host {
             cause: cause.to_owned(),
             instead,
             resumes: None,
+            waiting: Vec::new(),
         })
     }
 

@@ -73,13 +73,14 @@ fn a_diff_names_steps_and_keys_and_no_secret() {
     assert_eq!(same, "one: untouched\ntwo: untouched\n");
     host.edit_config(|text| {
         text.replace("greeting = \"first\"", "greeting = \"second\"")
+            .replace("word = \"first\"", "word = \"second\"")
             .replace(
                 "plugin = \"misbehaving\"",
                 "plugin = \"misbehaving\"\nthreads = 2",
             )
             .replace(
                 "drain_timeout = \"5s\"",
-                "drain_timeout = \"6s\"\nsignature_keys = []",
+                "drain_timeout = \"6s\"\nuser = \"nobody\"\nsignature_keys = []",
             )
             + "\n[services.three]\nplugin = \"echo\"\n"
     });
@@ -92,21 +93,36 @@ fn a_diff_names_steps_and_keys_and_no_secret() {
     let config = host.config();
     let place = |key: &str| format!("    {}:{}:1: ", config.display(), line_of(key));
     for expected in [
-        "one: live, or swap if the plugin cannot (settings)".to_owned(),
+        "one: swap".to_owned(),
         format!(
-            "{}services.one.settings.greeting: \"first\" -> \"second\"",
+            "{}services.one.settings.greeting: \"first\" -> \"second\"  (swap)",
             place("greeting")
         ),
         "two: swap".to_owned(),
-        format!("{}services.two.threads: default -> 2", place("threads")),
+        format!(
+            "{}services.two.threads: default -> 2  (swap)",
+            place("threads")
+        ),
+        format!(
+            "{}services.two.settings.word: \"first\" -> \"second\"  (live)",
+            place("word")
+        ),
         "three: start".to_owned(),
         format!("accounts: live: {USER}"),
         "host: live".to_owned(),
         format!(
-            "{}host.drain_timeout: \"5s\" -> \"6s\"",
+            "{}host.drain_timeout: \"5s\" -> \"6s\"  (live)",
             place("drain_timeout")
         ),
-        format!("{}host.signature_keys: changed", place("signature_keys")),
+        format!(
+            "{}host.signature_keys: changed  (live)",
+            place("signature_keys")
+        ),
+        "host: restart".to_owned(),
+        format!(
+            "{}host.user: default -> \"nobody\"  (restart)",
+            place("user")
+        ),
     ] {
         assert!(
             diff.lines().any(|line| line == expected),
@@ -115,4 +131,28 @@ fn a_diff_names_steps_and_keys_and_no_secret() {
     }
     assert!(!diff.contains("looking-glass"), "{diff}");
     assert_eq!(generation(&host), 1);
+}
+
+#[test]
+fn what_needs_a_start_is_told_until_there_is_one() {
+    let mut host = host();
+    host.edit_config(|text| {
+        text.replace(
+            "drain_timeout = \"5s\"",
+            "drain_timeout = \"5s\"\nuser = \"somebody\"",
+        )
+    });
+    let waits = |host: &Host| {
+        let diff = host.command(&["diff"]).expect_success().stdout();
+        diff.contains("host: restart\n") && diff.contains("default -> \"somebody\"  (restart)\n")
+    };
+    assert!(waits(&host));
+    assert_eq!(reload(&host), "generation 1\n");
+    assert!(waits(&host));
+    assert_eq!(generation(&host), 1);
+    host.sigterm();
+    host.edit_config(|text| text.replace("user = \"somebody\"\n", ""));
+    host.start();
+    let diff = host.command(&["diff"]).expect_success().stdout();
+    assert_eq!(diff, "one: untouched\ntwo: untouched\n");
 }
