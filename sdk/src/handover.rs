@@ -139,7 +139,12 @@ impl Crossing {
     /// with whom it was agreed on with.
     #[must_use]
     pub fn is_open(&self, stream: &Stream) -> bool {
-        self.0.version > 0 && !stream.is_tls() && self.0.passage.is_open()
+        !stream.is_tls() && self.leads_on()
+    }
+
+    /// Whether there is an instance to pass streams without TLS to.
+    pub(crate) fn leads_on(&self) -> bool {
+        self.0.version > 0 && self.0.passage.is_open()
     }
 
     /// Passes the connection: the client goes on with the instance that took this one's place and notices nothing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Tree;
+use polyport_sdk::handover::Handover;
 use polyport_sdk::http::{self, Front};
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::live::Live;
@@ -28,6 +29,7 @@ impl Plugin for HttpFiles {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
     const ALPN: &'static [&'static str] = http::ALPN;
     const LIMITS: Known = http::LIMITS;
+    const HANDOVER: Handover = http::HANDOVER;
     const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {

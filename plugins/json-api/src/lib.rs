@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_sdk::config::Problem;
+use polyport_sdk::handover::Handover;
 use polyport_sdk::http;
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Http, Summary};
@@ -34,6 +35,7 @@ impl Plugin for JsonApi {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
     const ALPN: &'static [&'static str] = http::ALPN;
     const LIMITS: Known = http::LIMITS;
+    const HANDOVER: Handover = http::HANDOVER;
     const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {

@@ -42,7 +42,10 @@ pub(super) struct Activity {
     requests: AtomicU64,
     written: AtomicU64,
     body_unread: AtomicBool,
+    /// Whether the client has to take bytes before more of them go out.
+    stalls: AtomicBool,
     draining: AtomicBool,
+    crosses: AtomicBool,
 }
 
 impl Activity {
@@ -59,7 +62,9 @@ impl Activity {
             requests: AtomicU64::new(0),
             written: AtomicU64::new(0),
             body_unread: AtomicBool::new(false),
+            stalls: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            crosses: AtomicBool::new(false),
         }
     }
 
@@ -156,6 +161,34 @@ impl Activity {
 
     pub(super) fn set_body_unread(&self, unread: bool) {
         self.body_unread.store(unread, Ordering::Relaxed);
+    }
+
+    /// Whether the client has to take bytes before more of them go out.
+    pub(super) fn stalls(&self) -> bool {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stalls(&self, stalls: bool) {
+        self.stalls.store(stalls, Ordering::Relaxed);
+    }
+
+    /// Whether it goes over to another instance once it is between two requests.
+    pub(super) fn crosses(&self) -> bool {
+        self.crosses.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_crosses(&self, crosses: bool) {
+        self.crosses.store(crosses, Ordering::Relaxed);
+    }
+
+    /// Whether no more is read here: what comes next is for another instance.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.crosses() && self.phase() != Phase::Busy && !self.body_unread()
+    }
+
+    /// Whether the next response is the last one.
+    pub(super) fn closes(&self) -> bool {
+        self.body_unread() || self.draining() && !self.crosses()
     }
 
     pub(super) fn draining(&self) -> bool {

@@ -21,11 +21,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod timed;
+mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::handover::Handover;
 use crate::limits::Known;
 use crate::live::Live;
 use crate::{Connection, Error};
@@ -37,6 +39,7 @@ pub use body::{Body, BodyStream};
 pub use busy::busy;
 pub use caller::Caller;
 pub use credentials::Credentials;
+use engine::Accepted;
 pub use file_body::file_stream;
 pub use problem::{ErrorStyle, Problem, escape_html};
 pub use request::{Request, RequestBody};
@@ -86,6 +89,16 @@ pub const LIMITS: Known = Known::new()
     .idle_timeout(Duration::from_secs(60))
     .max_header(32 * 1024, 1024..=1024 * 1024);
 
+/// What a plugin that serves with a [`Front`] hands over: [`Plugin::HANDOVER`](crate::Plugin::HANDOVER).
+///
+/// A connection of HTTP/1 without TLS passes itself on between two requests, with all that came of the next one.
+/// There is no other state: time limits begin anew, and who a request is from is asked with the next one.
+pub const HANDOVER: Handover = Handover {
+    version: 1,
+    oldest: 1,
+    estate: false,
+};
+
 /// What was agreed on before the first request.
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
@@ -131,7 +144,8 @@ impl Front {
     }
 
     /// Serves one connection to its end; each request is answered by the handler of that moment. Once it drains,
-    /// the next response carries `Connection: close`, or the client is sent `GOAWAY`.
+    /// it goes on with the instance that takes this one's place ([`HANDOVER`]); where that cannot be, the next
+    /// response carries `Connection: close`, or the client is sent `GOAWAY`.
     ///
     /// # Errors
     /// What the client or the network broke; nothing that concerns other connections.
@@ -144,12 +158,20 @@ impl Front {
             multiplexed: connection.stream.alpn() == Some(b"h2"),
             tls: connection.stream.is_tls(),
         };
+        let (limits, drain) = (connection.current_limits(), connection.drain_token());
+        let unread = connection.inherited.map(|inherited| inherited.unread);
+        let client = Accepted {
+            stream: connection.stream,
+            origin: connection.origin,
+            unread: unread.unwrap_or_default().into(),
+            crossing: (!protocol.tls).then_some(connection.crossing),
+        };
         engine::serve(
             self.options.clone(),
-            connection.current_limits(),
+            limits,
             protocol,
-            connection.drain_token(),
-            (connection.stream, connection.origin),
+            drain,
+            client,
             handler.clone(),
         )
         .await

@@ -54,6 +54,16 @@ impl Handler for Paths {
     }
 }
 
+/// A client with nowhere to go.
+fn accepted(stream: DuplexStream, origin: Origin) -> Accepted<DuplexStream> {
+    Accepted {
+        stream,
+        origin,
+        unread: Bytes::new(),
+        crossing: None,
+    }
+}
+
 struct Client {
     stream: DuplexStream,
     served: JoinHandle<Result<(), Error>>,
@@ -74,7 +84,7 @@ impl Client {
             Current::defaults(&limits),
             HTTP_1,
             drain.clone(),
-            (server, origin),
+            accepted(server, origin),
             Live::new(Paths),
         ));
         Self {
@@ -359,7 +369,7 @@ async fn a_client_that_takes_nothing_is_given_up() {
         Current::defaults(&LIMITS),
         HTTP_1,
         CancellationToken::new(),
-        (server, Origin::new(Peer::Unix)),
+        accepted(server, Origin::new(Peer::Unix)),
         Live::new(Paths),
     ));
     stream
@@ -367,6 +377,31 @@ async fn a_client_that_takes_nothing_is_given_up() {
         .await
         .unwrap();
     assert!(served.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn what_was_read_before_comes_first() {
+    let (mut stream, server) = tokio::io::duplex(1 << 20);
+    let client = Accepted {
+        unread: Bytes::from_static(b"GET /text HTTP/1.1\r\nHost: a\r\n\r\nGET /ho"),
+        ..accepted(server, Origin::new(Peer::Unix))
+    };
+    tokio::spawn(engine::serve(
+        Live::new(Options::default()),
+        Current::defaults(&LIMITS),
+        HTTP_1,
+        CancellationToken::new(),
+        client,
+        Live::new(Paths),
+    ));
+    stream
+        .write_all(b"st HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(got.contains("\r\n\r\nhello"), "{got}");
+    assert!(got.ends_with("\r\n\r\nb /host"), "{got}");
 }
 
 #[tokio::test]

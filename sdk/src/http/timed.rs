@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Options;
 use super::activity::{Activity, Phase};
+use super::wire::Wire;
+use crate::handover::Crossing;
 use crate::limits::Current;
 use crate::live::Reader;
 
@@ -32,30 +35,31 @@ enum Await {
 /// The stream between a client and the engine.
 pub(super) struct Timed<S> {
     stream: S,
+    /// Comes before what the stream has.
+    unread: Bytes,
     options: Reader<Options>,
     limits: Current,
     activity: Arc<Activity>,
     awaited: Option<Await>,
     read_deadline: Deadline,
-    write_stalls: bool,
     write_deadline: Deadline,
 }
 
 impl<S> Timed<S> {
     pub(super) fn new(
-        stream: S,
+        (stream, unread): (S, Bytes),
         options: Reader<Options>,
         limits: Current,
         activity: Arc<Activity>,
     ) -> Self {
         Self {
             stream,
+            unread,
             options,
             limits,
             activity,
             awaited: None,
             read_deadline: Deadline::default(),
-            write_stalls: false,
             write_deadline: Deadline::default(),
         }
     }
@@ -64,12 +68,21 @@ impl<S> Timed<S> {
         self.stream
     }
 
+    /// As this, before which these bytes come.
+    pub(super) fn with_unread(self, unread: Bytes) -> Self {
+        let unread = match self.unread.is_empty() {
+            true => unread,
+            false => [unread, self.unread].concat().into(),
+        };
+        Self { unread, ..self }
+    }
+
     fn awaits(&self) -> Option<Await> {
         let (activity, side_by_side) = (&self.activity, self.activity.is_multiplexed());
         let number = activity.requests();
         match activity.phase() {
             // The client is still busy with the last response.
-            Phase::Idle if self.write_stalls => None,
+            Phase::Idle if activity.stalls() => None,
             Phase::Idle if activity.draining() => Some(Await::LastRequest),
             Phase::Idle if side_by_side => Some(Await::Request(number, activity.written())),
             Phase::Idle => Some(Await::Request(number, 0)),
@@ -126,15 +139,15 @@ impl<S> Timed<S> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(result) => {
-                self.write_stalls = false;
+                self.activity.set_stalls(false);
                 if let Ok(bytes) = result {
                     self.activity.add_written(bytes);
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                if !self.write_stalls {
-                    self.write_stalls = true;
+                if !self.activity.stalls() {
+                    self.activity.set_stalls(true);
                     let limit = self.options.get().write_timeout;
                     self.write_deadline.set(limit);
                 }
@@ -145,22 +158,53 @@ impl<S> Timed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+impl<S: Wire> Timed<S> {
+    /// Passes the stream on, with what was read and not used; back if that could not be.
+    pub(super) fn pass(self, crossing: Crossing) -> Result<(), Self> {
+        let passed = self
+            .stream
+            .pass(crossing, self.activity.origin(), &self.unread);
+        passed.map_err(|stream| Self { stream, ..self })
+    }
+
+    /// A request that came in the moment in which the wait for it ended is still answered: closing now would reset
+    /// the connection under it.
+    fn read_at_last(&self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        match self.stream.receive_now(buf.initialize_unfilled()) {
+            Ok(read) => buf.advance(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl<S: Wire> AsyncRead for Timed<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                this.note_read(buf.filled().len() - before);
-                Poll::Ready(result)
-            }
-            Poll::Pending if ready!(this.poll_read_deadline(cx)) => Poll::Ready(Ok(())),
-            Poll::Pending => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        if this.activity.is_leaving() {
+            // The engine passes it on, or is woken when the client has taken what it is sent.
+            return Poll::Pending;
         }
+        let before = buf.filled().len();
+        let read = if this.unread.is_empty() {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(read) => read,
+                Poll::Pending if ready!(this.poll_read_deadline(cx)) => this.read_at_last(buf),
+                Poll::Pending => Err(io::ErrorKind::TimedOut.into()),
+            }
+        } else {
+            let piece = this.unread.len().min(buf.remaining());
+            buf.put_slice(&this.unread[..piece]);
+            this.unread.advance(piece);
+            Ok(())
+        };
+        this.note_read(buf.filled().len() - before);
+        Poll::Ready(read)
     }
 }
 

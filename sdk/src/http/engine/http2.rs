@@ -13,13 +13,13 @@ use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::super::Handler;
 use super::super::activity::{Activity, Revocation};
 use super::super::exchange::Exchange;
 use super::super::timed::Timed;
+use super::super::wire::Wire;
 use super::incoming::{LINGER, read_out};
 use super::service::Service;
 use super::tell;
@@ -36,7 +36,7 @@ pub(super) async fn serve<S, H>(
     drain: CancellationToken,
 ) -> Result<(), Error>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Wire,
     H: Handler,
 {
     let begun = Begun {

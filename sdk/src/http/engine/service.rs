@@ -183,7 +183,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
                     activity.set_body_unread(false);
                 }
             }
-            if activity.draining() || activity.body_unread() {
+            if activity.closes() {
                 response
                     .headers
                     .insert(header::CONNECTION, HeaderValue::from_static("close"));

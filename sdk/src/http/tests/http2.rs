@@ -61,7 +61,7 @@ impl Client {
             Current::defaults(&limits),
             HTTP_2,
             drain.clone(),
-            (server, Origin::new(Peer::Unix)),
+            accepted(server, Origin::new(Peer::Unix)),
             Live::new(Paths),
         ));
         let (requests, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
