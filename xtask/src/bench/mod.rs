@@ -11,8 +11,8 @@ mod harness;
 mod json;
 mod logins;
 mod mqtt;
-mod mqtt_load;
 mod peers;
+mod reload;
 mod report;
 mod transfer;
 mod usage;
@@ -30,15 +30,20 @@ use crate::{Outcome, document, workspace};
 /// Measures one service and gives a row for each case.
 type Bench = fn() -> Outcome<Vec<Row>>;
 
-const BENCHES: [(&str, Bench); 4] = [
-    ("mqtt", mqtt::bench),
+const BENCHES: [(&str, Bench); 3] = [
     ("files", files::bench),
     ("json", json::bench),
     ("ftp", ftp::bench),
 ];
 
+/// Has demands of its own.
+const MQTT: &str = "mqtt";
+
 /// Measures polyport alone, under attack.
 const LOGINS: &str = "logins";
+
+/// Changes polyport under load.
+const RELOAD: &str = "reload";
 
 /// What the shipped accounts.ini lets clients without an account do, and one account that may write.
 const ACCOUNTS: &str = "[anonymous]\n\n[bench]\nname = bench\npassword = bench\n";
@@ -48,29 +53,90 @@ const BIN_DIR: &str = "POLYPORT_BIN_DIR";
 
 /// Runs the benchmarks named, or all, and writes their tables.
 pub fn bench(args: &[String]) -> Outcome {
-    if let Some(unknown) = args
-        .iter()
-        .find(|arg| *arg != LOGINS && BENCHES.iter().all(|(name, _)| name != arg))
-    {
+    let options = Options::read(args)?;
+    let known = |name: &str| {
+        [MQTT, LOGINS, RELOAD].contains(&name) || BENCHES.iter().any(|(known, _)| *known == name)
+    };
+    if let Some(unknown) = options.names.iter().find(|name| !known(name)) {
         return Err(format!(
-            "expected mqtt, files, json, ftp or {LOGINS}, got {unknown:?}"
+            "expected {MQTT}, files, json, ftp, {LOGINS} or {RELOAD}, got {unknown:?}"
         ));
     }
-    if std::env::var_os(BIN_DIR).is_none() {
+    let Some(built) = std::env::var_os(BIN_DIR) else {
         return in_release(args);
+    };
+    if options.wants(MQTT) {
+        println!("== {MQTT}");
+        let tables = mqtt::bench(options.case.as_deref())?;
+        println!("{tables}");
+        // Some of the cases are not the proof.
+        if options.case.is_none() {
+            document::write(&format!("bench {MQTT}"), &tables)?;
+        }
     }
     for (name, bench) in BENCHES {
-        if args.is_empty() || args.iter().any(|arg| arg == name) {
+        if options.wants(name) {
             println!("== {name}");
             let rows = bench()?;
             print!("{}", report::plain(&rows));
             document::write(&format!("bench {name}"), &report::markdown(&rows)?)?;
         }
     }
-    if args.is_empty() || args.iter().any(|arg| arg == LOGINS) {
+    if options.wants(LOGINS) {
         document::write(&format!("bench {LOGINS}"), &logins::bench()?)?;
     }
+    if options.wants(RELOAD) {
+        let times = options.times;
+        println!("== {RELOAD}, {times} times each");
+        let (tables, verdict) = reload::bench(times, built.as_ref())?;
+        println!("{tables}");
+        // A shorter run shows whether it works and is not the proof.
+        if times >= reload::TIMES {
+            document::write(&format!("bench {RELOAD}"), &tables)?;
+        }
+        verdict?;
+    }
     Ok(())
+}
+
+/// What the command line says.
+struct Options {
+    names: Vec<String>,
+    /// After `--times`.
+    times: usize,
+    /// After `--case`.
+    case: Option<String>,
+}
+
+impl Options {
+    fn read(args: &[String]) -> Outcome<Self> {
+        let mut options = Self {
+            names: Vec::new(),
+            times: reload::TIMES,
+            case: None,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match (arg.as_str(), args.as_slice()) {
+                ("--times", [number, ..]) => {
+                    let times = number.parse().ok().filter(|times| *times > 0);
+                    let wrong = || format!("--times: expected a number, got {number:?}");
+                    options.times = times.ok_or_else(wrong)?;
+                    args.next();
+                }
+                ("--case", [part, ..]) => {
+                    options.case = Some(part.clone());
+                    args.next();
+                }
+                _ => options.names.push(arg.clone()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+    }
 }
 
 /// Our server with one of the shipped services, its access log off as the peers' are.
@@ -94,6 +160,8 @@ fn in_release(args: &[String]) -> Outcome {
         "--quiet",
         "--package",
         "xtask",
+        "--package",
+        "polyport-stand-in",
     ])?)?;
     let error = Command::new(release.join("xtask"))
         .arg("bench")
@@ -109,28 +177,9 @@ fn in_release(args: &[String]) -> Outcome {
 /// The loads against the peers, which are known to work.
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::peers::{Place, mosquitto, nginx, vsftpd};
+    use super::peers::{Place, nginx, vsftpd};
     use super::transfer::{LARGE, write_files};
     use super::*;
-
-    #[test]
-    fn every_message_is_counted() {
-        let peer = mosquitto(Place::new().unwrap()).unwrap();
-        for qos in [0, 1] {
-            let time = Duration::from_millis(100);
-            let load = mqtt_load::Load {
-                pairs: 2,
-                qos,
-                payload: 64,
-                window: 20,
-                time,
-            };
-            let moved = mqtt_load::run(peer.port, load).unwrap();
-            assert!(moved.amount >= 40.0 && moved.seconds >= 0.1, "{moved:?}");
-        }
-    }
 
     #[test]
     fn a_download_is_counted_by_its_bytes() {

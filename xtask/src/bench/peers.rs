@@ -92,15 +92,26 @@ impl Place {
     }
 }
 
-/// mosquitto as Debian configures it, less its log.
-pub fn mosquitto(place: Place) -> Outcome<Peer> {
+/// mosquitto as Debian configures it, less its log and its store: it drops nothing, sends at once, and
+/// knows one account.
+pub fn mosquitto(place: Place, (user, password): (&str, &str)) -> Outcome<Peer> {
     let program = program("mosquitto")?;
     let mut config = format!(
-        "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-         log_dest none\nset_tcp_nodelay true\n",
+        "listener {} 127.0.0.1\nallow_anonymous true\npassword_file {}/passwords\npersistence false\n\
+         max_inflight_messages 20\nmax_queued_messages 0\nlog_dest none\nset_tcp_nodelay true\n",
         place.port,
         place.text()
     );
+    let made = Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(place.path().join("passwords"))
+        .args([user, password])
+        .output()
+        .map_err(|e| format!("cannot run mosquitto_passwd: {e}"))?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr);
+        return Err(format!("mosquitto_passwd: {said}"));
+    }
     if rustix::process::getuid().is_root() {
         // It would switch to a user that may not write to the folder.
         config.push_str("user root\n");

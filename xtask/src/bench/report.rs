@@ -71,9 +71,12 @@ pub fn circumstances() -> Outcome<String> {
         .next()
         .unwrap_or_default()
         .to_string();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = match std::thread::available_parallelism().map_or(1, usize::from) {
+        1 => "1 core, which server and load share".into(),
+        cores => format!("{cores} cores"),
+    };
     Ok(format!(
-        "{}, {cores} cores, Linux {kernel}",
+        "{}, {cores}, Linux {kernel}",
         String::from_utf8_lossy(&date.stdout).trim()
     ))
 }

@@ -24,16 +24,24 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// Peak resident memory of a process and of its children that live, in bytes.
+/// Resident memory of a process and of its children that live, in bytes.
+pub fn resident(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// Its peak.
 fn peak_memory(pid: u32) -> u64 {
-    let peak = |pid| {
+    memory(pid, "VmHWM:")
+}
+
+/// A line of /proc/PID/status, summed.
+fn memory(pid: u32, name: &str) -> u64 {
+    let of = |pid| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().trim_end_matches(" kB").parse::<u64>().ok()
     };
-    tree(pid).into_iter().filter_map(peak).sum::<u64>() * 1024
+    tree(pid).into_iter().filter_map(of).sum::<u64>() * 1024
 }
 
 /// Watches the memory of processes that come and go, such as an FTP server's sessions.
