@@ -35,6 +35,28 @@ impl Authorizer for Nobody {
     }
 }
 
+/// Of a connection whose socket has not arrived yet: nothing is read from it, nothing sent to it. Its will was allowed
+/// when it connected.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub account: Option<Box<str>>,
+}
+
+impl Authorizer for Awaited {
+    fn may_publish(&self, _: &str) -> bool {
+        true
+    }
+    fn may_subscribe(&self, _: &str) -> Extent {
+        Extent::None
+    }
+    fn may_receive(&self, _: &str) -> bool {
+        false
+    }
+    fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+}
+
 /// How much of what was asked for is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {

@@ -1,7 +1,7 @@
 //! Topic names and topic filters (section 4.7): what is valid, and what matches what.
 
 /// Prefix of a shared subscription (4.8.2).
-const SHARE_PREFIX: &str = "$share/";
+pub(crate) const SHARE_PREFIX: &str = "$share/";
 
 /// A valid topic name: not empty and without wildcards (MQTT-4.7.1-1, MQTT-4.7.3-1).
 #[must_use]

@@ -25,6 +25,9 @@ enum Step {
     Commit,
     /// The broker is killed; of the frames not yet committed so many per cent survive.
     Kill(usize),
+    /// Another broker takes over: before the first client arrives there, the one with this number publishes at
+    /// once, if it can.
+    Cross(Option<usize>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -36,6 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => client.prop_map(Step::Read),
         3 => Just(Step::Commit),
         1 => (0..=100usize).prop_map(Step::Kill),
+        2 => prop::option::of(0..CLIENTS).prop_map(Step::Cross),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -313,6 +317,41 @@ impl World {
         }
     }
 
+    /// Clients arrive in the new broker one after the other; what the first one says reaches those that come later.
+    fn cross(&mut self, first: Option<usize>) {
+        let exported = self.broker.export(Time(0), |_| true);
+        let numbers: Vec<_> = (0..CLIENTS)
+            .map(|at| {
+                Some(
+                    self.broker
+                        .connection_number(self.clients[at].connection?)
+                        .expect("an open connection"),
+                )
+            })
+            .collect();
+        self.broker =
+            Broker::import(self.settings.clone(), || 0, &exported, Time(0)).expect("an export");
+        for client in &mut self.clients {
+            client.connection = None;
+        }
+        let order = first
+            .into_iter()
+            .chain((0..CLIENTS).filter(|at| Some(*at) != first));
+        for at in order {
+            if let Some(number) = numbers[at] {
+                let (meter, rights) = (Arc::default(), Arc::new(AllowAll));
+                self.clients[at].connection =
+                    self.broker.attach(number, Some(rights), meter, 0, Time(0));
+                assert!(self.clients[at].connection.is_some());
+                self.finish();
+            }
+            if Some(at) == first {
+                self.publish(at, 1);
+                self.publish(at, 2);
+            }
+        }
+    }
+
     /// Everyone is there, the disk keeps up, and all answer until nothing moves.
     fn settle(&mut self) {
         for at in 0..CLIENTS {
@@ -366,6 +405,7 @@ proptest! {
                 Step::Read(at) => world.read(at),
                 Step::Commit => world.committed = world.frames.len(),
                 Step::Kill(percent) => world.kill(percent),
+                Step::Cross(first) => world.cross(first),
             }
         }
         world.settle();

@@ -7,6 +7,7 @@ mod transcript;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use polyport_mqtt_core::broker::Meter;
@@ -60,6 +61,7 @@ fn login(request: &LoginRequest) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
 #[derive(Default)]
 struct Client {
     id: Option<ConnectionId>,
+    rights: Option<Arc<dyn Authorizer>>,
     meter: Arc<Meter>,
     unread: Vec<u8>,
     received: Vec<u8>,
@@ -72,19 +74,54 @@ struct Engine {
     stored: Vec<u8>,
     now: Time,
     clients: BTreeMap<String, Client>,
+    entropy: Arc<AtomicU64>,
+    /// Another broker takes over before every step, between bytes and before every answer to a login.
+    crossing: bool,
 }
 
 impl Engine {
-    fn new(settings: Settings) -> Engine {
+    fn new(settings: Settings, crossing: bool) -> Engine {
         let now = Time(1_000_000);
-        let broker = Broker::new(settings.clone(), counting(), now);
+        let entropy = Arc::default();
+        let broker = Broker::new(settings.clone(), counting(&entropy), now);
         Engine {
             settings,
             broker,
             stored: Vec::new(),
             now,
             clients: BTreeMap::new(),
+            entropy,
+            crossing,
         }
+    }
+
+    fn cross(&mut self) {
+        if !self.crossing {
+            return;
+        }
+        let import = |bytes: &[u8]| {
+            let (settings, entropy) = (self.settings.clone(), counting(&self.entropy));
+            Broker::import(settings, entropy, bytes, self.now).unwrap()
+        };
+        let exported = self.broker.export(self.now, |_| true);
+        let again = import(&exported).export(self.now, |_| true);
+        assert_eq!(again.len(), exported.len());
+        assert!(again == import(&again).export(self.now, |_| true));
+        let numbers: Vec<_> = self
+            .clients
+            .values()
+            .map(|client| Some(self.broker.connection_number(client.id?).unwrap()))
+            .collect();
+        self.broker = import(&exported);
+        for (client, number) in self.clients.values_mut().zip(numbers) {
+            let Some(number) = number else { continue };
+            client.meter = Arc::default();
+            let meter = Arc::clone(&client.meter);
+            let rights = client.rights.clone();
+            client.id = self.broker.attach(number, rights, meter, 0, self.now);
+            assert!(client.id.is_some());
+        }
+        self.finish();
     }
 
     fn finish(&mut self) {
@@ -120,12 +157,9 @@ impl Engine {
     }
 }
 
-fn counting() -> impl FnMut() -> u128 + Send {
-    let mut number = 0;
-    move || {
-        number += 1;
-        number
-    }
+fn counting(number: &Arc<AtomicU64>) -> impl FnMut() -> u128 + Send + use<> {
+    let number = Arc::clone(number);
+    move || u128::from(number.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 impl transcript::Broker for Engine {
@@ -144,7 +178,11 @@ impl transcript::Broker for Engine {
 
     /// Byte by byte: a packet means the same in any split.
     fn send(&mut self, client: &str, bytes: &[u8]) {
-        for &byte in bytes {
+        for (at, &byte) in bytes.iter().enumerate() {
+            // Long packets have nothing new in every byte.
+            if at < 48 || at % 1000 == 0 || at + 1 == bytes.len() {
+                self.cross();
+            }
             let Some(state) = self.clients.get_mut(client) else {
                 return;
             };
@@ -153,7 +191,14 @@ impl transcript::Broker for Engine {
             let received = self.broker.receive(id, &state.unread, None, self.now);
             state.unread.drain(..received.consumed);
             if let Some(request) = received.login {
-                self.broker.login_answer(id, login(&request), self.now);
+                self.finish();
+                self.cross();
+                let answer = login(&request);
+                let state = self.clients.get_mut(client).unwrap();
+                state.rights = answer.as_ref().ok().cloned();
+                if let Some(id) = state.id {
+                    self.broker.login_answer(id, answer, self.now);
+                }
             }
             self.finish();
         }
@@ -171,6 +216,7 @@ impl transcript::Broker for Engine {
     }
 
     fn close(&mut self, client: &str) {
+        self.cross();
         if let Some(id) = self.clients.remove(client).and_then(|client| client.id) {
             self.broker.lost(id, self.now);
             self.finish();
@@ -181,10 +227,12 @@ impl transcript::Broker for Engine {
         let end = self.now + time.as_millis() as u64;
         while let Some(at) = self.broker.next_deadline().filter(|at| *at <= end) {
             self.now = self.now.max(at);
+            self.cross();
             self.broker.tick(self.now);
             self.finish();
         }
         self.now = end;
+        self.cross();
     }
 
     fn restart(&mut self) {
@@ -193,7 +241,7 @@ impl transcript::Broker for Engine {
         assert_eq!(whole, self.stored.len());
         assert!(read_frames(state.to_journal().bytes(), |_| true) > 0);
         self.stored = state.to_journal().bytes().to_vec();
-        self.broker = Broker::new(self.settings.clone(), counting(), self.now);
+        self.broker = Broker::new(self.settings.clone(), counting(&self.entropy), self.now);
         self.broker.restore(state);
         self.clients.clear();
     }
@@ -228,10 +276,19 @@ fn settings(text: &str) -> Settings {
 
 #[test]
 fn every_transcript_replays_against_the_engine() {
+    replay(false);
+}
+
+#[test]
+fn every_transcript_replays_with_another_broker_taking_over_at_every_step_and_within_packets() {
+    replay(true);
+}
+
+fn replay(crossing: bool) {
     let cases = transcript::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts"));
     let mut failures = Vec::new();
     for case in &cases {
-        let mut engine = Engine::new(settings(&case.settings));
+        let mut engine = Engine::new(settings(&case.settings), crossing);
         let played = transcript::play(case, &mut engine);
         let left: Vec<_> = engine
             .clients

@@ -19,16 +19,16 @@ use crate::store::Record;
 /// A CONNECT that waits for the answer to its login.
 #[derive(Debug)]
 pub(super) struct PendingConnect {
-    client_id: String,
-    assigned: bool,
-    clean_start: bool,
-    keep_alive: u16,
-    requested_expiry: u32,
-    receive_maximum: u16,
-    maximum_packet_size: Option<u32>,
-    topic_alias_maximum: u16,
-    request_problem_information: bool,
-    will: Option<(Message, u32, Option<u32>)>,
+    pub client_id: String,
+    pub assigned: bool,
+    pub clean_start: bool,
+    pub keep_alive: u16,
+    pub requested_expiry: u32,
+    pub receive_maximum: u16,
+    pub maximum_packet_size: Option<u32>,
+    pub topic_alias_maximum: u16,
+    pub request_problem_information: bool,
+    pub will: Option<(Message, u32, Option<u32>)>,
 }
 
 impl PendingConnect {
@@ -288,7 +288,7 @@ impl Broker {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Connected(key);
             connection.offer = self.settings.offer();
-            connection.window = usize::from(
+            connection.full_window = usize::from(
                 pending
                     .receive_maximum
                     .min(self.settings.max_inflight_messages)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{Authorizer, Nobody};
 use crate::codec::Version;
@@ -98,6 +99,19 @@ impl Output {
         pieces
     }
 
+    /// All of it.
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut from = 0;
+        for (at, payload) in &self.shared {
+            all.extend_from_slice(&self.buffer[from..*at]);
+            all.extend_from_slice(payload);
+            from = *at;
+        }
+        all.extend_from_slice(&self.buffer[from..]);
+        all
+    }
+
     /// The buffer of small packets, when all bytes lie in it: to be copied from and cleared, or
     /// exchanged for an empty one.
     pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
@@ -129,7 +143,18 @@ pub(super) struct LastRoute {
     pub route: Arc<Route>,
 }
 
+/// A connection that another broker had, and whose socket has not come yet.
+pub(super) struct Arriving {
+    /// Since when nobody has read from it: this time does not count against its client.
+    pub since: Time,
+    /// QoS 0 messages that it may receive if its account may.
+    pub held: Vec<Delivery>,
+    pub held_bytes: usize,
+}
+
 pub(super) struct Connection {
+    /// What it is called wherever it goes.
+    pub number: u64,
     pub phase: Phase,
     pub version: Version,
     pub login: Option<LoginRequest>,
@@ -140,8 +165,9 @@ pub(super) struct Connection {
     pub last_packet: Time,
     /// Milliseconds without a packet after which the connection is closed; 0 for never.
     pub keep_alive_limit: u64,
-    /// QoS 1 and 2 messages that may be unacknowledged towards the client.
-    pub window: usize,
+    /// QoS 1 and 2 messages that may be unacknowledged towards the client, once it is there: see
+    /// [`Connection::window`].
+    pub full_window: usize,
     pub maximum_packet_size: usize,
     pub request_problem_information: bool,
     pub topic_aliases_in: Vec<Box<str>>,
@@ -153,11 +179,19 @@ pub(super) struct Connection {
     pub last_route: Option<LastRoute>,
     /// Retained messages of new subscriptions that wait for room.
     pub retained: std::collections::VecDeque<super::retained::PendingRetained>,
+    pub arriving: Option<Box<Arriving>>,
 }
 
 impl Connection {
-    pub(super) fn new(meter: Arc<Meter>, limits: Limits, offer: Offer, now: Time) -> Connection {
+    pub(super) fn new(
+        number: u64,
+        meter: Arc<Meter>,
+        limits: Limits,
+        offer: Offer,
+        now: Time,
+    ) -> Connection {
         Connection {
+            number,
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             login: None,
@@ -167,7 +201,7 @@ impl Connection {
             opened: now,
             last_packet: now,
             keep_alive_limit: 0,
-            window: 0,
+            full_window: 0,
             maximum_packet_size: usize::MAX,
             request_problem_information: true,
             topic_aliases_in: Vec::new(),
@@ -178,11 +212,22 @@ impl Connection {
             meter,
             last_route: None,
             retained: std::collections::VecDeque::new(),
+            arriving: None,
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected(_))
+    }
+
+    /// Whether its socket is there.
+    pub(super) fn is_here(&self) -> bool {
+        self.arriving.is_none()
+    }
+
+    /// QoS 1 and 2 messages that may be unacknowledged towards the client.
+    pub(super) fn window(&self) -> usize {
+        if self.is_here() { self.full_window } else { 0 }
     }
 
     pub(super) fn touch(&mut self, id: ConnectionId, touched: &mut Vec<ConnectionId>) {
@@ -211,5 +256,8 @@ impl Connection {
         self.topic_aliases_out = HashMap::new();
         self.last_route = None;
         self.retained.clear();
+        if let Some(arriving) = &mut self.arriving {
+            arriving.held.clear();
+        }
     }
 }

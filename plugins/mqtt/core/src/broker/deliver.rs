@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::connection::Connection;
 use super::send::{Sending, send};
 use super::session::{Awaiting, Delivery, InFlight, Session, SessionId};
 use super::topic_checks::may_receive;
@@ -49,7 +50,12 @@ impl Broker {
                 })
             })
         };
-        by(&|session| session.connection.is_some() && session.queue.is_empty())
+        let is_here = |session: &Session| {
+            let connection = session.connection.and_then(|id| self.connections.get(id));
+            connection.is_some_and(|connection| connection.is_here())
+        };
+        by(&|session| is_here(session) && session.queue.is_empty())
+            .or_else(|| by(&is_here))
             .or_else(|| by(&|session| session.connection.is_some()))
             .or_else(|| by(&|_| true))
     }
@@ -80,6 +86,24 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
+            if let Some(arriving) = &mut connection.arriving
+                && session.topic_checks.is_some()
+            {
+                let message = kept.get_or_insert_with(|| Arc::new(view.to_message(0)));
+                if arriving.held_bytes + message.size() > self.settings.max_outbound_bytes {
+                    self.counters.messages_dropped += 1;
+                    return;
+                }
+                arriving.held_bytes += message.size();
+                arriving.held.push(Delivery {
+                    number: 0,
+                    message: message.clone(),
+                    qos,
+                    retain,
+                    identifiers: receiver.identifiers.as_slice().into(),
+                });
+                return;
+            }
             if connection.unsent() > self.settings.max_outbound_bytes {
                 self.counters.messages_dropped += 1;
                 return;
@@ -100,7 +124,7 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if session.queue.is_empty() && session.outstanding < connection.window {
+            if session.queue.is_empty() && session.outstanding < connection.window() {
                 sending.packet_identifier = session.next_packet_identifier();
                 if send(
                     connection,
@@ -161,15 +185,15 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let window = session
-            .connection
-            .and_then(|id| self.connections.get(id))
-            .map_or(0, |connection| connection.window);
+        let connection = session.connection.and_then(|id| self.connections.get(id));
+        let window = connection.map_or(0, Connection::window);
+        // What comes while a connection is on its way here waits, and is sent when it has arrived.
+        let arriving = connection.is_some_and(|connection| !connection.is_here());
         let direct = session.queue.is_empty()
             && session.outstanding == session.in_flight.len()
             && session.outstanding < window;
         if !direct
-            && (session.queue.len() >= self.settings.max_queued_messages
+            && (session.queue.len() >= self.settings.max_queued_messages && !arriving
                 || session.queue_bytes + message.size() > self.settings.max_queued_bytes)
         {
             self.counters.messages_dropped += 1;
@@ -262,7 +286,7 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if session.outstanding >= connection.window {
+            if session.outstanding >= connection.window() {
                 return;
             }
             if session.outstanding < session.in_flight.len() {

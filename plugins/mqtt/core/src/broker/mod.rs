@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod deliver;
 mod disconnect;
+mod handover;
 mod publish;
 mod report;
 mod restore;
@@ -36,6 +37,7 @@ use crate::trie::{RetainedTrie, SubscriptionTrie};
 
 pub use crate::slab::Key;
 pub use connection::{ConnectionId, Meter, Output};
+pub use handover::Damaged;
 pub use report::{Counters, Event, Sizes};
 
 use connect::PendingConnect;
@@ -66,6 +68,9 @@ pub struct Broker {
     heads: Heads,
     scratch: Vec<u8>,
     last_number: u64,
+    last_connection: u64,
+    /// Connections of the broker before whose sockets have not come yet, by number.
+    arriving: HashMap<u64, ConnectionId>,
     entropy: Box<dyn FnMut() -> u128 + Send>,
     accepting: bool,
     now: Time,
@@ -122,6 +127,8 @@ impl Broker {
             heads: Heads::default(),
             scratch: Vec::new(),
             last_number: 0,
+            last_connection: 0,
+            arriving: HashMap::new(),
             entropy: Box::new(entropy),
             accepting: true,
             now,
@@ -141,7 +148,9 @@ impl Broker {
     /// A network connection was accepted. `meter` tells how much of its output is not yet sent.
     pub fn open(&mut self, meter: Arc<Meter>, limits: Limits, now: Time) -> ConnectionId {
         self.now = now;
-        let connection = Connection::new(meter, limits, self.settings.offer(), now);
+        self.last_connection += 1;
+        let number = self.last_connection;
+        let connection = Connection::new(number, meter, limits, self.settings.offer(), now);
         let id = self.connections.insert(connection);
         self.timers.connection(now + limits.login_timeout, id);
         id
@@ -228,7 +237,11 @@ impl Broker {
             });
             self.leave(id, WillFate::Publish);
         }
-        self.connections.remove(id);
+        if let Some(connection) = self.connections.remove(id)
+            && !connection.is_here()
+        {
+            self.arriving.remove(&connection.number);
+        }
     }
 
     /// The account behind a connection lost its rights.
@@ -257,16 +270,7 @@ impl Broker {
     /// Ends all connections: 5.0 clients are told that the server is shutting down (0x8B), wills
     /// wait for the next start (3.1.2.5). New clients are refused from now on.
     pub fn shut_down(&mut self, now: Time) {
-        self.now = now;
-        self.accepting = false;
-        for id in self.connections.keys() {
-            self.close_with(
-                id,
-                ReasonCode::ServerShuttingDown,
-                "server shutting down",
-                WillFate::Defer,
-            );
-        }
+        self.retire(now, |_| false);
     }
 
     /// Fires the timers that are due.

@@ -12,7 +12,7 @@ use crate::topic::Filter;
 
 /// Seconds that clients have to come back after a start before their wills are published. The
 /// standard lets a server put them off until then (3.1.2.5).
-const WILL_GRACE: u32 = 10;
+pub(super) const WILL_GRACE: u32 = 10;
 
 impl Broker {
     /// Takes over sessions, queues, in-flight state and retained messages. Called once, before the

@@ -106,7 +106,7 @@ impl Broker {
                     connection.unsent() > room
                 }
             } else {
-                session.outstanding >= connection.window
+                session.outstanding >= connection.window()
             };
             if wait {
                 return;

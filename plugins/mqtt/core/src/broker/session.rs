@@ -85,7 +85,7 @@ pub(super) struct Session {
     pub ends_at: Option<Time>,
     /// The timer that is set for this session.
     pub armed: Option<Time>,
-    last_identifier: u16,
+    pub last_identifier: u16,
     /// Identifiers after `last_identifier` that are known to be free.
     free_identifiers: u16,
 }
@@ -204,19 +204,30 @@ impl Session {
     /// received and only their identifier is left; returns the numbers of their deliveries.
     pub(super) fn retain_deliveries(&mut self, keep: impl Fn(&Delivery) -> bool) -> Vec<u64> {
         let mut dropped = Vec::new();
-        let mut wanted = |delivery: &Delivery| {
-            let wanted = keep(delivery);
-            if !wanted {
-                dropped.push(delivery.number);
-            }
-            wanted
-        };
-        self.in_flight
-            .retain(|entry| entry.delivery.as_ref().is_none_or(&mut wanted));
-        self.queue.retain(wanted);
+        self.in_flight.retain(|entry| {
+            let delivery = entry.delivery.as_ref();
+            delivery.is_none_or(|delivery| wanted(delivery, &keep, &mut dropped))
+        });
+        dropped.extend(self.retain_queued(keep));
+        dropped
+    }
+
+    /// The same for those that are queued.
+    pub(super) fn retain_queued(&mut self, keep: impl Fn(&Delivery) -> bool) -> Vec<u64> {
+        let mut dropped = Vec::new();
+        self.queue
+            .retain(|delivery| wanted(delivery, &keep, &mut dropped));
         self.queue_bytes = self.queue.iter().map(|entry| entry.message.size()).sum();
         dropped
     }
+}
+
+fn wanted(delivery: &Delivery, keep: &impl Fn(&Delivery) -> bool, dropped: &mut Vec<u64>) -> bool {
+    let wanted = keep(delivery);
+    if !wanted {
+        dropped.push(delivery.number);
+    }
+    wanted
 }
 
 fn following(identifier: u16) -> u16 {

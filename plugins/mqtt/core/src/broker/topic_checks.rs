@@ -42,8 +42,11 @@ pub(super) fn may_receive(session: &Session, connections: &Slab<Connection>, top
     }
 }
 
-/// The same, on the session's connection.
+/// The same, on the session's connection. For one whose socket has not come yet that is found out when it comes.
 pub(super) fn may_receive_on(session: &Session, connection: &Connection, topic: &str) -> bool {
-    let checks = session.topic_checks.as_ref();
+    let checks = session
+        .topic_checks
+        .as_ref()
+        .filter(|_| connection.is_here());
     checks.is_none_or(|checks| checks.may_receive(&*connection.authorizer, topic))
 }

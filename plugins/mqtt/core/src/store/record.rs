@@ -372,16 +372,16 @@ impl Record<'_> {
     }
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u32(out, bytes.len() as u32);
     out.extend_from_slice(bytes);
 }
 
-fn put_message(out: &mut Vec<u8>, message: &Message) {
+pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_u64(out, message.stored);
     out.push(
         message.qos as u8
@@ -396,22 +396,22 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, &message.payload);
 }
 
-fn u64(reader: &mut Reader<'_>) -> Result<u64, Error> {
+pub(crate) fn u64(reader: &mut Reader<'_>) -> Result<u64, Error> {
     let high = reader.four_byte_integer()?;
     Ok(u64::from(high) << 32 | u64::from(reader.four_byte_integer()?))
 }
 
-fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
+pub(crate) fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
     let length = reader.four_byte_integer()?;
     reader.take(length as usize)
 }
 
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
+pub(crate) fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes(reader)?)
         .map_err(|_| Error::Malformed("text of a record is not UTF-8"))
 }
 
-fn message(reader: &mut Reader<'_>) -> Result<Message, Error> {
+pub(crate) fn message(reader: &mut Reader<'_>) -> Result<Message, Error> {
     let stored = u64(reader)?;
     let flags = reader.byte()?;
     let expires = if flags & 8 != 0 {

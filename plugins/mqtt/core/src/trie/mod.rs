@@ -80,6 +80,18 @@ impl<T: Default> Tree<T> {
         at
     }
 
+    /// The levels that lead to a node, which is not the root.
+    fn path(&self, mut at: u32) -> String {
+        let mut levels = Vec::new();
+        while at != ROOT {
+            let node = self.node(at);
+            levels.push(&*node.level);
+            at = node.parent;
+        }
+        levels.reverse();
+        levels.join("/")
+    }
+
     fn find(&self, path: &str) -> Option<u32> {
         path.split('/')
             .try_fold(ROOT, |at, level| self.child(at, level))

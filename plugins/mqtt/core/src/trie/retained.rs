@@ -47,6 +47,14 @@ impl RetainedTrie {
         existed
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.tree
+            .nodes
+            .iter()
+            .filter_map(|node| node.value.as_ref())
+    }
+
     /// The messages whose topics match a filter.
     pub(crate) fn matching(&self, filter: &str) -> Vec<Arc<Message>> {
         let mut found = Vec::new();

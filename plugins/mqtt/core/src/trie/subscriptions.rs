@@ -1,13 +1,13 @@
 //! Subscriptions by topic filter, and whom a topic name reaches.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{ROOT, Tree};
 use crate::codec::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::slab::Key;
-use crate::topic::Filter;
+use crate::topic::{Filter, SHARE_PREFIX};
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -30,6 +30,23 @@ struct Subscribers {
 }
 
 impl Subscribers {
+    /// Those without a share name, or of one, which is made where it is missing.
+    fn entries(&mut self, share: Option<&str>) -> &mut Vec<Entry> {
+        let Some(name) = share else {
+            return &mut self.plain;
+        };
+        let known = self.groups.iter().position(|group| &*group.name == name);
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(Group {
+                name: name.into(),
+                members: Vec::new(),
+                cursor: Arc::default(),
+            });
+            self.groups.len() - 1
+        });
+        &mut self.groups[at].members
+    }
+
     fn in_use(&self) -> bool {
         !self.plain.is_empty() || !self.groups.is_empty()
     }
@@ -100,26 +117,7 @@ impl SubscriptionTrie {
     ) {
         self.epoch += 1;
         let node = self.tree.make(filter.filter);
-        let subscribers = self.tree.value_mut(node);
-        let entries = match filter.share {
-            None => &mut subscribers.plain,
-            Some(name) => {
-                let at = subscribers
-                    .groups
-                    .iter()
-                    .position(|group| &*group.name == name)
-                    .unwrap_or_else(|| {
-                        let cursor = Arc::new(AtomicU32::new(0));
-                        subscribers.groups.push(Group {
-                            name: name.into(),
-                            members: Vec::new(),
-                            cursor,
-                        });
-                        subscribers.groups.len() - 1
-                    });
-                &mut subscribers.groups[at].members
-            }
-        };
+        let entries = self.tree.value_mut(node).entries(filter.share);
         let entry = Entry {
             session,
             options,
@@ -130,6 +128,46 @@ impl SubscriptionTrie {
             None => {
                 entries.push(entry);
                 self.count += 1;
+            }
+        }
+    }
+
+    /// Adds a subscription that is not there yet.
+    pub(crate) fn append(
+        &mut self,
+        filter: Filter<'_>,
+        session: Key,
+        options: SubscriptionOptions,
+        identifier: u32,
+    ) {
+        self.epoch += 1;
+        self.count += 1;
+        let node = self.tree.make(filter.filter);
+        let entry = Entry {
+            session,
+            options,
+            identifier,
+        };
+        self.tree.value_mut(node).entries(filter.share).push(entry);
+    }
+
+    /// Shared subscriptions: the whole filter, whose turn it is, and the members in order.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (String, u32, impl Iterator<Item = Key>)> {
+        (0..).zip(&self.tree.nodes).flat_map(move |(at, node)| {
+            node.value.groups.iter().map(move |group| {
+                let members = group.members.iter().map(|entry| entry.session);
+                let filter = format!("{SHARE_PREFIX}{}/{}", group.name, self.tree.path(at));
+                (filter, group.cursor.load(Ordering::Relaxed), members)
+            })
+        })
+    }
+
+    /// Whose turn it is in a shared subscription.
+    pub(crate) fn set_turn(&mut self, filter: Filter<'_>, turn: u32) {
+        if let Some(node) = self.tree.find(filter.filter) {
+            let groups = self.tree.node(node).value.groups.iter();
+            for group in groups.filter(|group| Some(&*group.name) == filter.share) {
+                group.cursor.store(turn, Ordering::Relaxed);
             }
         }
     }

@@ -1,0 +1,175 @@
+//! A broker at work that begins to keep its state in a store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Broker;
+use crate::broker::session::{Awaiting, Session};
+use crate::codec::QoS;
+use crate::message::Message;
+use crate::store::{Journal, Record, State};
+use crate::time::Time;
+
+/// Numbers for what goes to the store. A message has one, whoever it is delivered to.
+struct Numbers {
+    last: u64,
+    kept: Vec<Arc<Message>>,
+    messages: HashMap<*const Message, Arc<Message>>,
+}
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The message under its number in the store, which is told of it once.
+    fn stored(&mut self, message: &Arc<Message>, journal: &mut Journal) -> Arc<Message> {
+        if let Some(stored) = self.messages.get(&Arc::as_ptr(message)) {
+            return stored.clone();
+        }
+        let stored = Arc::new(Message {
+            stored: self.next(),
+            ..Message::clone(message)
+        });
+        journal.require(&Record::Message { message: &stored });
+        // The key stays alive with what it stands for: no other message gets its address meanwhile.
+        self.kept.push(message.clone());
+        self.messages.insert(Arc::as_ptr(message), stored.clone());
+        stored
+    }
+}
+
+impl Broker {
+    /// Keeps its state from now on in a store, in which `state` was found: what is here already is the newer. The
+    /// journal then holds all that the store has to learn. Once, before anything else happens to a broker that was
+    /// imported.
+    pub fn begin_store(&mut self, mut state: State) {
+        self.last_number = self.last_number.max(state.last_number);
+        state.sessions.retain(|&session, stored| {
+            let known = self.clients.contains_key(stored.client_id.as_str());
+            if known {
+                self.journal.require(&Record::SessionEnded { session });
+            }
+            !known
+        });
+        state
+            .retained
+            .retain(|topic, _| self.retained.get(topic).is_none());
+        for message in self.retained.iter() {
+            self.journal.require(&Record::Retained { message });
+        }
+        let mut numbers = Numbers {
+            last: self.last_number,
+            kept: Vec::new(),
+            messages: HashMap::new(),
+        };
+        for key in self.sessions.keys() {
+            let Some(session) = self.sessions.get_mut(key) else {
+                continue;
+            };
+            session.number = numbers.next();
+            session.durable = session.expiry > 0;
+            session.recorded = session.durable || session.will.is_some();
+            if session.recorded {
+                record(session, self.now, &mut self.journal);
+            }
+            if session.durable {
+                record_deliveries(session, &mut numbers, &mut self.journal);
+            }
+        }
+        self.last_number = numbers.last;
+        self.restore(state);
+    }
+}
+
+fn record(session: &Session, now: Time, journal: &mut Journal) {
+    let will = session.will.as_ref();
+    journal.require(&Record::Session {
+        session: session.number,
+        client_id: &session.client_id,
+        expiry: session.expiry,
+        will: will.map(|will| (&*will.message, will.delay)),
+    });
+    if session.connection.is_none() {
+        let since = session.ends_at.map_or(now, |at| {
+            Time(at.0.saturating_sub(u64::from(session.expiry) * 1000))
+        });
+        journal.require(&Record::Offline {
+            session: session.number,
+            at: since.min(now),
+            will_done: false,
+        });
+    }
+    if !session.durable {
+        return;
+    }
+    for (filter, (options, identifier)) in &session.subscriptions {
+        journal.require(&Record::Subscribed {
+            session: session.number,
+            filter,
+            options: options.encode(),
+            identifier: *identifier,
+        });
+    }
+    for &packet_identifier in session.received.keys() {
+        journal.require(&Record::Received {
+            session: session.number,
+            packet_identifier,
+        });
+    }
+}
+
+/// In the order of their numbers, which is that of delivery.
+fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut Journal) {
+    // Of what the receiver has already only the identifier is left.
+    let received = Arc::new(Message {
+        stored: 0,
+        topic: Box::default(),
+        payload: bytes::Bytes::new(),
+        properties: Box::default(),
+        expires: None,
+        qos: QoS::ExactlyOnce,
+        retain: false,
+    });
+    for entry in &mut session.in_flight {
+        entry.number = numbers.next();
+        let message = match &mut entry.delivery {
+            Some(delivery) => {
+                delivery.number = entry.number;
+                delivery.message = numbers.stored(&delivery.message, journal);
+                delivery.message.clone()
+            }
+            None => numbers.stored(&received, journal),
+        };
+        let delivery = entry.delivery.as_ref();
+        journal.require(&Record::Delivery {
+            session: session.number,
+            delivery: entry.number,
+            message: message.stored,
+            qos: delivery.map_or(QoS::ExactlyOnce, |delivery| delivery.qos),
+            retain: delivery.is_some_and(|delivery| delivery.retain),
+            identifiers: delivery.map_or(&[], |delivery| &delivery.identifiers),
+            packet_identifier: entry.packet_identifier,
+        });
+        if entry.awaiting == Awaiting::Pubcomp {
+            journal.require(&Record::Released {
+                session: session.number,
+                delivery: entry.number,
+            });
+        }
+    }
+    for delivery in &mut session.queue {
+        delivery.number = numbers.next();
+        delivery.message = numbers.stored(&delivery.message, journal);
+        journal.require(&Record::Delivery {
+            session: session.number,
+            delivery: delivery.number,
+            message: delivery.message.stored,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            identifiers: &delivery.identifiers,
+            packet_identifier: 0,
+        });
+    }
+}
