@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// Programs that tests and benchmarks run, with the Debian package each is in.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("mosquitto_sub", "mosquitto-clients"),
     ("curl", "curl"),
     ("lftp", "lftp"),
@@ -16,6 +16,8 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("htpasswd", "apache2-utils"),
     ("openssl", "openssl"),
     ("minisign", "minisign"),
+    ("nano", "nano"),
+    ("vim.tiny", "vim-tiny"),
     ("nginx", "nginx-light"),
     ("vsftpd", "vsftpd"),
     ("wrk", "wrk"),

@@ -84,6 +84,7 @@ pub struct Builder {
     files: Vec<(PathBuf, Vec<u8>)>,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    under: Vec<String>,
 }
 
 struct Service {
@@ -214,6 +215,12 @@ impl Builder {
         self
     }
 
+    /// Starts the host by a command that ends in executing what follows its arguments: `unshare --user`.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|word| word.to_string()).collect();
+        self
+    }
+
     /// Writes everything and starts the host; panics with its log unless it gets ready.
     #[track_caller]
     pub fn start(self) -> Host {
@@ -262,7 +269,7 @@ impl Builder {
             &dir.path().join("polyport.toml"),
             names.expand(&config).as_bytes(),
         );
-        Host::new(program, dir, names, self.args, self.env)
+        Host::new(program, dir, names, self.args, self.env, self.under)
     }
 
     fn standard_config(&self) -> String {

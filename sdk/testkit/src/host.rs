@@ -22,6 +22,7 @@ pub struct Host {
     names: Names,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    under: Vec<String>,
     running: Option<Child>,
     log: Log,
 }
@@ -38,6 +39,7 @@ impl Host {
         names: Names,
         args: Vec<String>,
         env: Vec<(String, String)>,
+        under: Vec<String>,
     ) -> Self {
         Self {
             program,
@@ -45,6 +47,7 @@ impl Host {
             names,
             args,
             env,
+            under,
             running: None,
             log: Log::default(),
         }
@@ -105,7 +108,8 @@ impl Host {
     pub fn try_start(&mut self) -> Result<(), String> {
         assert!(self.running.is_none(), "the host runs already");
         let from = self.log.len();
-        let mut command = self.polyport(&["run"]);
+        let under: Vec<&str> = self.under.iter().map(String::as_str).collect();
+        let mut command = self.polyport(&under, &["run"]);
         command
             .args(&self.args)
             .stdin(Stdio::null())
@@ -193,7 +197,7 @@ impl Host {
     /// Like [`Host::command`], with something on the standard input.
     #[track_caller]
     pub fn command_with_input(&self, args: &[&str], stdin: &[u8]) -> Finished {
-        finish(self.polyport(args), stdin, PATIENCE)
+        finish(self.polyport(&[], args), stdin, PATIENCE)
     }
 
     /// `polyport client ARGS`, to be run to its end or beside the test.
@@ -275,8 +279,15 @@ impl Host {
         kib * 1024
     }
 
-    fn polyport(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+    fn polyport(&self, under: &[&str], args: &[&str]) -> Command {
+        let mut command = match under {
+            [] => Command::new(&self.program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
         command
             .args(args)
             .arg("-c")
