@@ -190,3 +190,50 @@ fn settings_are_the_plugins_keys_with_their_defaults() {
         }
     }
 }
+
+#[test]
+fn the_page_of_each_plugin_says_of_each_setting_whether_it_is_live() {
+    for service in at(&["services"]).as_object().unwrap().values() {
+        let plugin = service["plugin"].as_str().unwrap();
+        let library = library_of(service);
+        let told: Value =
+            serde_json::from_str(&polyport(&["plugin", "inspect", library.to_str().unwrap()]))
+                .unwrap();
+        let described = &told["description"];
+        let live: Vec<&str> = described["live"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key.as_str().unwrap())
+            .collect();
+        let settings = described["settings"].as_object().unwrap();
+        for key in &live {
+            assert!(settings.contains_key(*key), "{plugin}: no setting {key:?}");
+        }
+        let page = folder().join(format!("../docs/{plugin}.md"));
+        let page = std::fs::read_to_string(page).unwrap();
+        let said: Vec<(&str, &str)> = page
+            .lines()
+            .skip_while(|line| !line.starts_with("| key | default | [change](reload.md) |"))
+            .skip(2)
+            .map_while(|line| {
+                let mut cells = line.strip_prefix("| ")?.split(" | ");
+                Some((cells.next()?.trim_matches('`'), cells.nth(1)?))
+            })
+            .collect();
+        let expected: Vec<(&str, &str)> = settings
+            .keys()
+            .map(|key| {
+                (
+                    key.as_str(),
+                    if live.contains(&key.as_str()) {
+                        "live"
+                    } else {
+                        "swap"
+                    },
+                )
+            })
+            .collect();
+        assert_eq!(said, expected, "{plugin}");
+    }
+}

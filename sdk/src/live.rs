@@ -82,6 +82,16 @@ impl<T> Reader<T> {
         }
         &self.value
     }
+
+    /// The value, if another was put in place since the last look.
+    #[inline]
+    pub fn changed(&mut self) -> Option<&Arc<T>> {
+        if self.live.shared.revision.load(Ordering::Acquire) == self.revision {
+            return None;
+        }
+        *self = self.live.reader();
+        Some(&self.value)
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +103,10 @@ mod tests {
         let live = Live::new(1);
         let (mut one, mut two) = (live.reader(), live.clone().reader());
         assert_eq!((**one.get(), *live.get()), (1, 1));
+        assert_eq!(one.changed(), None);
         live.set(2);
         assert_eq!((**one.get(), *live.get()), (2, 2));
+        assert_eq!((one.changed(), two.changed()), (None, Some(&Arc::new(2))));
         live.set(3);
         assert_eq!((**one.get(), **two.get()), (3, 3));
     }

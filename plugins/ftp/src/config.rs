@@ -97,6 +97,34 @@ pub const LIMITS: Known = Known::new()
     .idle_timeout(Duration::from_secs(300))
     .max_line(MAX_LINE as u64, 512..=65_536);
 
+/// All but the folders that an instance opens at its start.
+pub const LIVE: &[&str] = &[
+    "local_root",
+    "local_enable",
+    "chroot_local_user",
+    "chroot_list",
+    "allow_writeable_chroot",
+    "deny_users",
+    "anonymous_enable",
+    "write_enable",
+    "delete_failed_uploads",
+    "ascii",
+    "symlinks",
+    "banner",
+    "pasv_enable",
+    "pasv_address",
+    "passive_ports",
+    "port_enable",
+    "data_timeout",
+    "accept_timeout",
+    "max_login_failures",
+    "force_anon_logins_ssl",
+    "force_local_data_ssl",
+    "force_anon_data_ssl",
+    "require_ssl_reuse",
+    "strict_ssl_read_eof",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Self {

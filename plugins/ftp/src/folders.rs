@@ -33,11 +33,7 @@ pub(crate) struct Place {
 impl Folders {
     /// Checks that the shared folders can be opened.
     pub(crate) async fn open(config: Config, context: Context) -> Result<Self, Error> {
-        let policy = Policy {
-            symlinks: config.symlinks,
-            // Listed by LIST -a alone, as everywhere in FTP.
-            hidden: true,
-        };
+        let policy = policy(&config);
         let tree = Tree::open(&context, &config.root, policy).await?;
         let anonymous_root = Some(&config.anonymous_root)
             .filter(|folder| !folder.as_os_str().is_empty())
@@ -55,6 +51,26 @@ impl Folders {
             tree,
             anonymous_root,
         })
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(&self, config: Config) -> Self {
+        let same = config.symlinks == self.config.symlinks;
+        Self {
+            tree: match same {
+                // one that is kept has its folders open
+                true => self.tree.clone(),
+                false => self.tree.with_policy(policy(&config)),
+            },
+            config,
+            context: self.context.clone(),
+            anonymous_root: self.anonymous_root.clone(),
+        }
+    }
+
+    /// What a session that is logged in sees by these settings.
+    pub(crate) fn again(&self, view: &View) -> View {
+        view.within(&self.tree)
     }
 
     /// What an anonymous client sees.
@@ -110,6 +126,14 @@ impl Folders {
             Some(local) => Some(self.context.resolve(local.replace("%u", account.name()))),
             None => Some(self.context.resolve(&self.config.local_root)),
         }
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        symlinks: config.symlinks,
+        // Listed by LIST -a alone, as everywhere in FTP.
+        hidden: true,
     }
 }
 

@@ -17,6 +17,7 @@ use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::handover::Handover;
 use polyport_sdk::limits::{Busy, Known, Refusal};
+use polyport_sdk::live::Live;
 use polyport_sdk::summary::{Data, Summary, Text};
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
@@ -25,7 +26,7 @@ use serve::Service;
 
 /// One instance of the FTP server.
 pub struct Ftp {
-    service: Arc<Service>,
+    service: Live<Service>,
 }
 
 impl Plugin for Ftp {
@@ -34,6 +35,7 @@ impl Plugin for Ftp {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("ftps", "tcp")];
 
     const LIMITS: Known = config::LIMITS;
+    const LIVE: &'static [&'static str] = config::LIVE;
     const HANDOVER: Handover = serve::HANDOVER;
 
     fn busy(_: &str, _: Refusal, _: &[u8]) -> Busy {
@@ -52,12 +54,17 @@ impl Plugin for Ftp {
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
         Ok(Self {
-            service: Arc::new(Service::open(config, context).await?),
+            service: Live::new(Service::open(config, context).await?),
         })
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
-        serve::control_connection(Arc::clone(&self.service), connection).await
+        serve::control_connection(self.service.reader(), connection).await
+    }
+
+    fn reload(&self, config: &Config) -> bool {
+        self.service.set(self.service.get().with(config.clone()));
+        true
     }
 
     fn summary(scheme: &str) -> Box<dyn Summary> {

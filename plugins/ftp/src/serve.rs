@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use polyport_ftp_core::{Control, Options, Request};
 use polyport_sdk::handover::Crossing;
+use polyport_sdk::limits::{Current, Limits};
+use polyport_sdk::live::Reader;
 use polyport_sdk::metrics::Number;
 use polyport_sdk::net::{Origin, Peer, Stream};
 use polyport_sdk::{Connection, Context, Error};
@@ -61,13 +63,24 @@ impl Service {
         })
     }
 
-    fn options(&self, connection: &Connection) -> Options {
+    /// The same with other settings.
+    pub(crate) fn with(&self, config: Config) -> Self {
+        Self {
+            folders: Arc::new(self.folders.with(config.clone())),
+            config,
+            context: self.context.clone(),
+            uploads: self.uploads,
+            downloads: self.downloads,
+        }
+    }
+
+    fn options(&self, stream: &Stream, origin: &Origin, local: Peer, limits: Limits) -> Options {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let (config, limits) = (&self.config, connection.limits());
+        let config = &self.config;
         Options {
             banner: config.banner(),
-            peer: connection.peer().ip(),
-            local: connection.local.ip(),
+            peer: origin.peer().ip(),
+            local: local.ip(),
             pasv_enable: config.pasv_enable,
             port_enable: config.port_enable,
             pasv_address: config.pasv_address(),
@@ -78,15 +91,15 @@ impl Service {
             data_timeout: seconds(config.data_timeout),
             max_login_failures: config.max_login_failures,
             anonymous_enable: config.anonymous_enable,
-            tls: self.tls_policy(connection),
-            secured: tls::secured(&connection.stream, &connection.origin),
+            tls: self.tls_policy(stream, origin),
+            secured: tls::secured(stream, origin),
         }
     }
 }
 
 /// Serves one control connection to its end.
 pub(crate) async fn control_connection(
-    service: Arc<Service>,
+    mut service: Reader<Service>,
     mut connection: Connection,
 ) -> Result<(), Error> {
     // a client marks ABOR as urgent; out of line, its last byte would be lost
@@ -94,11 +107,19 @@ pub(crate) async fn control_connection(
         rustix::net::sockopt::set_socket_oobinline(stream, true).map_err(io::Error::from)?;
         rustix::net::sockopt::set_socket_keepalive(stream, true).map_err(io::Error::from)?;
     }
-    let options = service.options(&connection);
+    let now = Arc::clone(service.get());
+    let options = now.options(
+        &connection.stream,
+        &connection.origin,
+        connection.local,
+        connection.limits(),
+    );
     let inherited = connection.inherited.take();
     let draining: Wait = Box::pin(connection.draining());
     let mut session = Session {
-        service,
+        service: now,
+        changes: service,
+        limits: connection.current_limits(),
         control: Control::new(options.clone(), Instant::now()),
         stream: connection.stream,
         crossing: connection.crossing,
@@ -136,6 +157,9 @@ struct Login {
 
 struct Session {
     service: Arc<Service>,
+    /// Where others come from when the settings change.
+    changes: Reader<Service>,
+    limits: Current,
     control: Control,
     stream: Stream,
     crossing: Crossing,
@@ -234,7 +258,26 @@ impl Session {
         }
     }
 
+    /// Settings that changed hold from the next command on.
+    fn take_changes(&mut self) {
+        let Some(service) = self.changes.changed() else {
+            return;
+        };
+        self.service = Arc::clone(service);
+        let options =
+            self.service
+                .options(&self.stream, &self.origin, self.local, self.limits.get());
+        self.control.set_options(options);
+        if let Some(login) = &mut self.login {
+            login.files = Files {
+                view: self.service.folders.again(&login.files.view),
+                ascii: self.service.config.ascii,
+            };
+        }
+    }
+
     fn received(&mut self, read: usize) {
+        self.take_changes();
         if read == 0 {
             self.end_of_input = true;
             self.control.handle_end_of_input();

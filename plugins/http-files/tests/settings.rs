@@ -101,3 +101,67 @@ fn a_root_that_is_not_there_is_told() {
         status["services"][0]["state"] == "failed"
     });
 }
+
+#[test]
+fn settings_change_under_an_open_connection() {
+    let host = host("").start();
+    std::os::unix::fs::symlink("a.txt", host.path().join("files/link")).unwrap();
+    let mut stream = BufReader::new(host.connect("files"));
+    let alice = format!(
+        "Authorization: Basic {}\r\n",
+        support::base64("alice:wonderland")
+    );
+    let mut ask = |method, path, fields: &str| ask(&mut stream, method, path, fields);
+    assert_eq!(ask("GET", "/", "").status, 200);
+    assert_eq!(ask("GET", "/link", "").status, 200);
+    assert_eq!(ask("GET", "/.hidden", "").status, 404);
+    assert_eq!(
+        ask("PUT", "/put.txt", &format!("{alice}Content-Length: 0\r\n")).status,
+        201
+    );
+    let before = host.started("files");
+    let changes = host.change(|text| {
+        let keys = "listing = false\nindex = [\"start.html\"]\nhidden = true\nsymlinks = \"never\"\narchive = false\nmax_upload_size = 3\nrealm = \"other\"";
+        text.replace("[services.files.settings]", &format!("[services.files.settings]\n{keys}"))
+    });
+    assert_eq!(changes[0], "files: live (settings)", "{changes:#?}");
+    assert!(
+        changes[1..].iter().all(|line| line.ends_with("  (live)")) && changes.len() == 8,
+        "{changes:#?}"
+    );
+    assert_eq!(ask("GET", "/", "").body, b"start");
+    assert_eq!(ask("GET", "/.hidden", "").body, b"h");
+    assert_eq!(ask("GET", "/link", "").status, 404);
+    assert_eq!(ask("GET", "/?archive=zip", "").status, 403);
+    let refused = ask("PUT", "/put.txt", "Content-Length: 0\r\n");
+    let challenge = refused.field("www-authenticate").unwrap_or_default();
+    assert!(challenge.contains("realm=\"other\""), "{challenge}");
+    // It is the last: its body is left unread.
+    let large = ask("PUT", "/put.txt", &format!("{alice}Content-Length: 4\r\n"));
+    assert_eq!(large.status, 413);
+    assert_eq!(host.started("files"), before);
+}
+
+#[test]
+fn another_root_takes_another_instance() {
+    let host = host("").file("other/b.txt", "b").start();
+    let before = host.started("files");
+    let changes = host.change(|text| {
+        text.replace(
+            "[services.files.settings]",
+            "[services.files.settings]\nroot = \"other\"\nlisting = false",
+        )
+    });
+    assert_eq!(changes[0], "files: swap", "{changes:#?}");
+    assert!(
+        changes[1].ends_with("root: default -> \"other\"  (swap)"),
+        "{changes:#?}"
+    );
+    assert!(
+        changes[2].ends_with("listing: default -> false  (live)"),
+        "{changes:#?}"
+    );
+    assert_ne!(host.started("files"), before);
+    assert_eq!(status(&host, "GET", "/b.txt", ""), 200);
+    assert_eq!(status(&host, "GET", "/", ""), 403);
+}

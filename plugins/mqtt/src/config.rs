@@ -8,6 +8,8 @@ use polyport_sdk::config::Problem;
 use polyport_sdk::limits::{self, Known};
 use serde::{Deserialize, Serialize};
 
+use crate::store;
+
 /// Settings of one broker, in the words of the standard and of mosquitto.conf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -85,6 +87,28 @@ pub(crate) fn connection_limits(limits: &limits::Limits) -> Limits {
         max_packet: limits.max_packet,
     }
 }
+
+/// All but what the store was opened for.
+pub(crate) const LIVE: &[&str] = &[
+    "durability_interval_ms",
+    "store_compact_bytes",
+    "receive_maximum",
+    "topic_alias_maximum",
+    "max_inflight_messages",
+    "max_queued_messages",
+    "max_queued_bytes",
+    "max_outbound_bytes",
+    "max_keepalive",
+    "max_session_expiry_interval",
+    "persistent_client_expiration",
+    "max_qos",
+    "retain_available",
+    "max_retained_messages",
+    "allow_zero_length_clientid",
+    "max_subscriptions",
+    "max_topic_levels",
+    "websocket_paths",
+];
 
 impl Default for Config {
     fn default() -> Self {
@@ -213,10 +237,14 @@ impl Config {
         }
     }
 
-    /// How often the store is flushed.
+    /// How the store treats the disk.
     #[must_use]
-    pub fn flush_interval(&self) -> Duration {
-        Duration::from_millis(self.durability_interval_ms)
+    pub fn store(&self) -> store::Settings {
+        store::Settings {
+            durability: self.durability,
+            flush_interval: Duration::from_millis(self.durability_interval_ms),
+            compact_bytes: self.store_compact_bytes,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::outbound::Outbound;
-use crate::store::{DiskStore, Loaded};
+use crate::store::{self, DiskStore, Loaded};
 
 /// The broker as its connections see it.
 pub(crate) struct Engine {
@@ -82,6 +82,14 @@ impl Engine {
             armed,
             timers: Notify::new(),
             store,
+        }
+    }
+
+    /// Other settings from now on, of the broker and of its store.
+    pub(crate) fn set_settings(&self, settings: Settings, of_store: store::Settings) {
+        self.batch(|inner, _| inner.broker.reconfigure(settings));
+        if let Some(store) = &self.store {
+            store.set_settings(of_store);
         }
     }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::limits::{Busy, Known, Refusal};
+use polyport_sdk::live::Live;
 use polyport_sdk::metrics::Number;
 use polyport_sdk::summary::Summary;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -32,7 +33,7 @@ use store::DiskStore;
 pub struct Mqtt {
     engine: Arc<Engine>,
     context: Context,
-    websocket_paths: Vec<String>,
+    websocket_paths: Live<Vec<String>>,
 }
 
 impl Plugin for Mqtt {
@@ -41,6 +42,7 @@ impl Plugin for Mqtt {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("mqtts", "tcp"), ("wss", "ws")];
 
     const LIMITS: Known = config::LIMITS;
+    const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
         busy::answer(scheme, why, received)
@@ -78,7 +80,7 @@ impl Plugin for Mqtt {
         Ok(Mqtt {
             engine,
             context,
-            websocket_paths: config.websocket_paths,
+            websocket_paths: Live::new(config.websocket_paths),
         })
     }
 
@@ -86,10 +88,16 @@ impl Plugin for Mqtt {
         serve::serve(
             &self.engine,
             &self.context,
-            &self.websocket_paths,
+            &self.websocket_paths.get(),
             connection,
         )
         .await
+    }
+
+    fn reload(&self, config: &Config) -> bool {
+        self.engine.set_settings(config.engine(), config.store());
+        self.websocket_paths.set(config.websocket_paths.clone());
+        true
     }
 
     fn summary(scheme: &str) -> Box<dyn Summary> {
@@ -112,11 +120,7 @@ async fn open_store(
     context: &Context,
 ) -> Result<(DiskStore, store::Loaded), Error> {
     let folder = context.state_dir().join("store");
-    let settings = store::Settings {
-        durability: config.durability,
-        flush_interval: config.flush_interval(),
-        compact_bytes: config.store_compact_bytes,
-    };
+    let settings = config.store();
     let opened = tokio::task::spawn_blocking(move || {
         let described = folder.display().to_string();
         DiskStore::open(&folder, settings).map_err(Error::io(format!("store {described}")))

@@ -50,7 +50,7 @@ fn t6_a_reload_tells_clients_to_come_back_and_keeps_their_sessions() {
     host.edit_config(|text| {
         text.replace(
             "[services.mqtt.settings]",
-            "[services.mqtt.settings]\nreceive_maximum = 30",
+            "[services.mqtt.settings]\ndurability = \"interval\"",
         )
     });
     let mut last = Vec::new();
@@ -79,7 +79,7 @@ fn t6_a_reload_tells_clients_to_come_back_and_keeps_their_sessions() {
         b"\x40\x02\x00\x09",
     );
     let mut client = host.connect("mqtt");
-    let resumed = b"\x20\x0e\x01\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x1e";
+    let resumed = b"\x20\x0e\x01\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x14";
     exchange(&mut client, connect, resumed);
     exchange(&mut client, b"", b"\x32\x07\x00\x01t\x00\x01\x00x");
 }
@@ -334,4 +334,46 @@ fn without_persistence_nothing_is_kept_and_nothing_written() {
         Client::new("mosquitto_sub").args(subscribe).run().stdout(),
         ""
     );
+}
+
+#[test]
+fn settings_change_under_open_sessions() {
+    let host = host();
+    let connect = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01s";
+    let connack = |receive_maximum: u8| {
+        let mut connack = b"\x20\x0e\x00\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00".to_vec();
+        connack.push(receive_maximum);
+        connack
+    };
+    let mut subscriber = host.connect("mqtt");
+    exchange(&mut subscriber, connect, &connack(20));
+    exchange(
+        &mut subscriber,
+        b"\x82\x07\x00\x01\x00\x00\x01t\x01",
+        b"\x90\x04\x00\x01\x00\x01",
+    );
+    let mut publisher = connected(&host, b"p");
+    let before = host.started("mqtt");
+    let changes = host.change(|text| {
+        let keys = "receive_maximum = 30\nmax_queued_messages = 1\nmax_retained_messages = 1\nwebsocket_paths = [\"/other\"]\ndurability_interval_ms = 5\nmax_subscriptions = 1";
+        text.replace("[services.mqtt.settings]", &format!("[services.mqtt.settings]\n{keys}"))
+    });
+    assert_eq!(changes[0], "mqtt: live (settings)", "{changes:#?}");
+    // What was told at CONNECT holds; a new connection is told anew.
+    let mut other = host.connect("mqtt");
+    let connect = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01o";
+    exchange(&mut other, connect, &connack(30));
+    exchange(
+        &mut publisher,
+        b"\x32\x06\x00\x01t\x00\x09x",
+        b"\x40\x02\x00\x09",
+    );
+    exchange(&mut subscriber, b"", b"\x32\x07\x00\x01t\x00\x01\x00x");
+    // One subscription is all that a session may have from now on: 0x97, quota exceeded.
+    exchange(
+        &mut subscriber,
+        b"\x82\x07\x00\x02\x00\x00\x01u\x01",
+        b"\x90\x04\x00\x02\x00\x97",
+    );
+    assert_eq!(host.started("mqtt"), before);
 }

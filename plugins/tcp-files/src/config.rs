@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use polyport_sdk::config::Problem;
-use polyport_sdk::files::Symlinks;
+use polyport_sdk::files::{Policy, Symlinks};
 use polyport_sdk::limits::Known;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub const LIMITS: Known = Known::new()
     .idle_timeout(Duration::from_secs(300))
     .max_packet(65_536, 64..=protocol::LONGEST as u64);
 
+/// All but the folder, which an instance opens at its start.
+pub const LIVE: &[&str] = &["symlinks", "max_login_failures"];
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -41,6 +44,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What is shown in `root` and in homes.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            symlinks: self.symlinks,
+            // Nothing is listed: who knows a name may ask for it.
+            hidden: true,
+        }
+    }
+
     /// Everything that the types cannot say.
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

@@ -13,16 +13,22 @@ use std::sync::Arc;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
-use polyport_sdk::files::{Policy, Tree};
+use polyport_sdk::files::Tree;
 use polyport_sdk::limits::{Busy, Known, Refusal};
+use polyport_sdk::live::Live;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
 pub use config::Config;
 
 /// One instance.
 pub struct TcpFiles {
-    config: Config,
     context: Context,
+    current: Live<Current>,
+}
+
+/// What an operator may change while clients are connected.
+struct Current {
+    config: Config,
     tree: Tree,
 }
 
@@ -30,6 +36,7 @@ impl Plugin for TcpFiles {
     type Config = Config;
 
     const LIMITS: Known = config::LIMITS;
+    const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, _: Refusal, received: &[u8]) -> Busy {
         reply::busy(received)
@@ -46,21 +53,23 @@ impl Plugin for TcpFiles {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
-        let policy = Policy {
-            symlinks: config.symlinks,
-            // Nothing is listed: who knows a name may ask for it.
-            hidden: true,
-        };
-        let tree = Tree::open(&context, &config.root, policy).await?;
+        let tree = Tree::open(&context, &config.root, config.policy()).await?;
         Ok(Self {
-            config,
             context,
-            tree,
+            current: Live::new(Current { config, tree }),
         })
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
         serve::client(self, connection).await
+    }
+
+    fn reload(&self, config: &Config) -> bool {
+        self.current.set(Current {
+            tree: self.current.get().tree.with_policy(config.policy()),
+            config: config.clone(),
+        });
+        true
     }
 }
 

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use polyport_sdk::accounts::{Account, Login};
 use polyport_sdk::files::{ClientPath, View};
-use polyport_sdk::limits::Current;
 use polyport_sdk::net::{Origin, Stream};
-use polyport_sdk::{Connection, Error};
+use polyport_sdk::{Connection, Error, limits, live};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
-use crate::TcpFiles;
 use crate::protocol::{BadRequest, Reader, Request};
 use crate::reply::{self, Status};
+use crate::{Current, TcpFiles};
 
 /// Bytes of a file read and sent at a time.
 const BLOCK: usize = 1 << 20;
@@ -32,6 +31,7 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         reader: Reader::new(u32::try_from(limits.max_packet).unwrap_or(u32::MAX)),
         login_by: Instant::now() + limits.login_timeout,
         limits: connection.current_limits(),
+        current: plugin.current.reader(),
         who: plugin.anonymous(&connection.origin).await,
         stream: connection.stream,
         origin: connection.origin,
@@ -56,7 +56,10 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
                 return Err(Error::Peer("the client went away within a request".into()));
             }
             Ok(Ok(0)) | Err(_) => return Ok(()),
-            Ok(Ok(read)) => client.reader.feed(&input[..read]),
+            Ok(Ok(read)) => {
+                client.take_changes();
+                client.reader.feed(&input[..read]);
+            }
             Ok(Err(error)) => return Err(gone(error)),
         }
     }
@@ -64,10 +67,11 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
 
 struct Client {
     plugin: Arc<TcpFiles>,
+    current: live::Reader<Current>,
     origin: Origin,
     stream: Stream,
     reader: Reader,
-    limits: Current,
+    limits: limits::Current,
     /// When one without an account is sent away.
     login_by: Instant,
     who: Option<View>,
@@ -100,7 +104,7 @@ impl TcpFiles {
 
     /// What the account sees; none where its folder cannot be opened.
     async fn view_of(&self, account: Account) -> Option<View> {
-        let view = self.tree.view(&account);
+        let view = self.current.get().tree.view(&account);
         let opened = view.clone();
         let found = tokio::task::spawn_blocking(move || opened.check()).await;
         matches!(found, Ok(Ok(()))).then_some(view)
@@ -112,6 +116,13 @@ impl Client {
     fn keep_to_rates(&self) {
         let account = self.who.as_ref().map(View::account);
         self.stream.pacer().pace_for(account);
+    }
+
+    /// Settings that changed hold from the next request on.
+    fn take_changes(&mut self) {
+        if let Some(current) = self.current.changed() {
+            self.who = self.who.as_ref().map(|view| view.within(&current.tree));
+        }
     }
 
     /// How long its next request may take.
@@ -160,7 +171,7 @@ impl Client {
         }
         // in one piece: clients read it with a single call
         self.send(&reply::status(status)).await?;
-        Ok(self.login_failures < self.plugin.config.max_login_failures)
+        Ok(self.login_failures < self.current.get().config.max_login_failures)
     }
 
     async fn get(&mut self, name: &str, offset: Option<u64>) -> Result<(), Error> {

@@ -259,3 +259,31 @@ fn t22_300_mb_arrive_whole_and_are_gone_on_with() {
     assert_eq!(status["status_code"], 416);
     assert!(host.peak_memory() < 100 << 20, "{}", host.peak_memory());
 }
+
+#[test]
+fn settings_change_under_an_open_connection() {
+    let host = builder()
+        .file("files/a.txt", "a")
+        .file("other/b.txt", "b")
+        .start();
+    std::os::unix::fs::symlink("a.txt", host.path().join("files/link")).unwrap();
+    let mut session = Session::connect(&host);
+    assert_eq!(session.login("xzz", "123456"), 0);
+    assert_eq!(session.file("link"), Ok(b"a".to_vec()));
+    let before = host.started("tcp-files");
+    let settings = "[services.tcp-files.settings]";
+    let changes = host.change(|text| {
+        let keys = "symlinks = \"never\"\nmax_login_failures = 1";
+        text.replace(settings, &format!("{settings}\n{keys}"))
+    });
+    assert_eq!(changes[0], "tcp-files: live (settings)", "{changes:#?}");
+    assert!(session.file("link").is_err());
+    assert_eq!(session.file("a.txt"), Ok(b"a".to_vec()));
+    assert_ne!(session.login("xzz", "wrong"), 0);
+    assert!(session.is_closed());
+    assert_eq!(host.started("tcp-files"), before);
+    let changes =
+        host.change(|text| text.replace(settings, &format!("{settings}\nroot = \"other\"")));
+    assert_eq!(changes[0], "tcp-files: swap", "{changes:#?}");
+    assert_ne!(host.started("tcp-files"), before);
+}

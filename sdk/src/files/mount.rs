@@ -41,6 +41,11 @@ impl Mount {
         }
     }
 
+    /// The same at the root with another policy, not open yet.
+    pub(super) fn with_policy(&self, policy: Policy) -> Self {
+        Self::base(self.name.clone(), self.path.clone(), policy, self.is_home)
+    }
+
     fn of(folder: Folder) -> Option<Self> {
         let symlinks = match folder.symlinks.as_str() {
             "inside" => Symlinks::Inside,

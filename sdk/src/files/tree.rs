@@ -67,9 +67,7 @@ impl Tree {
     /// The same folders with another policy, for what is looked at from then on. Opens nothing yet.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
-        let root = |root: &Arc<Mount>| {
-            Arc::new(Mount::base("root".into(), root.path.clone(), policy, false))
-        };
+        let root = |root: &Arc<Mount>| Arc::new(root.with_policy(policy));
         let swept = self.inner.swept.lock();
         Self {
             inner: Arc::new(Inner {
@@ -129,6 +127,10 @@ impl Tree {
     #[must_use]
     pub fn root(&self) -> Option<&Path> {
         self.inner.root.as_ref().map(|root| root.path.as_path())
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        self.inner.policy
     }
 
     pub(super) fn base(&self) -> Option<&Arc<Mount>> {

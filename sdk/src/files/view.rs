@@ -39,6 +39,17 @@ impl View {
         }
     }
 
+    /// What the account sees of another tree in the same way. Opens nothing yet.
+    #[must_use]
+    pub fn within(&self, tree: &Tree) -> Self {
+        let base = |base: &Arc<Mount>| Arc::new(base.with_policy(tree.policy()));
+        Self::new(
+            self.account.clone(),
+            tree.clone(),
+            self.base.as_ref().map(base),
+        )
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn account(&self) -> &Account {

@@ -239,6 +239,32 @@ impl Host {
         self.edit("polyport.toml", edit);
     }
 
+    /// Rewrites polyport.toml and has it taken over; gives what changed, as `polyport generations` has it.
+    #[track_caller]
+    pub fn change(&self, edit: impl FnOnce(&str) -> String) -> Vec<String> {
+        self.edit_config(edit);
+        self.command(&["reload", "--wait"]).expect_success();
+        let generations = self.command(&["generations", "--json"]).expect_success();
+        let generations = generations.json();
+        let last = generations["generations"]
+            .as_array()
+            .and_then(|all| all.last())
+            .expect("a generation");
+        let lines = last["changes"].as_array().expect("its changes").iter();
+        lines
+            .map(|line| line.as_str().expect("a line").to_owned())
+            .collect()
+    }
+
+    /// When the instance of a service was started: another one has another time.
+    #[track_caller]
+    pub fn started(&self, service: &str) -> String {
+        let status = self.status();
+        let services = status["services"].as_array().expect("services");
+        let service = services.iter().find(|one| one["name"] == service);
+        service.expect("the service")["started"].to_string()
+    }
+
     /// Rewrites accounts.ini in place; placeholders are replaced.
     #[track_caller]
     pub fn edit_accounts(&self, edit: impl FnOnce(&str) -> String) {

@@ -191,6 +191,18 @@ impl Control {
         }
     }
 
+    /// Other options, from the next command on. Whether it has TLS and can have it stays what it was.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = Options {
+            secured: self.options.secured,
+            tls: TlsPolicy {
+                offered: self.options.tls.offered,
+                ..options.tls
+            },
+            ..options
+        };
+    }
+
     // What it is.
 
     /// The name logged in with.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use polyport_ftp_core::{Answer, Secured, Stopped, TlsDemand, TlsPolicy};
+use polyport_sdk::Error;
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::tls::{Tls, TlsSession};
-use polyport_sdk::{Connection, Error};
 use tokio::io::AsyncWriteExt;
 use tracing::info;
 
@@ -24,12 +24,12 @@ pub(super) fn secured(stream: &Stream, origin: &Origin) -> Option<Secured> {
 }
 
 impl Service {
-    pub(super) fn tls_policy(&self, connection: &Connection) -> TlsPolicy {
+    pub(super) fn tls_policy(&self, stream: &Stream, origin: &Origin) -> TlsPolicy {
         let config = &self.config;
         // a Unix socket cannot be overheard
-        let exposed = !connection.origin.is_secure();
+        let exposed = !origin.is_secure();
         TlsPolicy {
-            offered: connection.stream.as_tcp().is_some() && self.context.tls().is_some(),
+            offered: stream.as_tcp().is_some() && self.context.tls().is_some(),
             logins: TlsDemand {
                 accounts: exposed && self.context.accounts().requires_tls(),
                 anonymous: exposed && config.force_anon_logins_ssl,

@@ -62,6 +62,11 @@ impl DiskStore {
         ))
     }
 
+    /// Other settings from now on, but for [`Settings::durability`], which stays.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.writer.set_settings(settings);
+    }
+
     /// Whether anything waits for commits.
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited

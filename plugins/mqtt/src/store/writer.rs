@@ -24,7 +24,7 @@ pub(super) struct Writer {
     pending: Mutex<Pending>,
     changed: Condvar,
     committed: AtomicU64,
-    settings: Settings,
+    durability: Durability,
     thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
@@ -39,16 +39,22 @@ struct Pending {
     /// How a compaction ended: the size of its snapshot.
     compacted: Option<io::Result<u64>>,
     stop: bool,
+    flush_interval: Duration,
+    compact_bytes: u64,
 }
 
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(files: Files, settings: Settings) -> io::Result<Arc<Writer>> {
         let writer = Arc::new(Writer {
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending {
+                flush_interval: settings.flush_interval,
+                compact_bytes: settings.compact_bytes,
+                ..Pending::default()
+            }),
             changed: Condvar::new(),
             committed: AtomicU64::new(0),
-            settings,
+            durability: settings.durability,
             thread: Mutex::new(None),
         });
         let of_thread = Arc::clone(&writer);
@@ -57,6 +63,14 @@ impl Writer {
             .spawn(move || of_thread.run(files))?;
         *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(writer)
+    }
+
+    pub(super) fn set_settings(&self, settings: Settings) {
+        let mut pending = self.lock();
+        pending.flush_interval = settings.flush_interval;
+        pending.compact_bytes = settings.compact_bytes;
+        drop(pending);
+        self.changed.notify_one();
     }
 
     pub(super) fn append(&self, journal: &Journal) -> Sequence {
@@ -106,11 +120,8 @@ impl Writer {
         loop {
             let mut pending = self.lock();
             while pending.bytes.is_empty() && !pending.stop && pending.compacted.is_none() {
-                let left = self
-                    .settings
-                    .flush_interval
-                    .saturating_sub(flushed.elapsed());
-                if dirty && self.settings.durability == Durability::Interval {
+                let left = pending.flush_interval.saturating_sub(flushed.elapsed());
+                if dirty && self.durability == Durability::Interval {
                     if left.is_zero() {
                         break;
                     }
@@ -125,6 +136,7 @@ impl Writer {
             }
             let compacted = pending.compacted.take();
             let stop = pending.stop;
+            let (interval, compact_bytes) = (pending.flush_interval, pending.compact_bytes);
             std::mem::swap(&mut bytes, &mut pending.bytes);
             let sequence = pending.sequence;
             let awaited = std::mem::take(&mut pending.awaited);
@@ -138,9 +150,9 @@ impl Writer {
                 }
             }
             dirty |= !bytes.is_empty();
-            let flush = match self.settings.durability {
+            let flush = match self.durability {
                 Durability::Always => awaited || stop,
-                Durability::Interval => stop || flushed.elapsed() >= self.settings.flush_interval,
+                Durability::Interval => stop || flushed.elapsed() >= interval,
                 Durability::Never => false,
             };
             self.write(&mut files, &bytes, flush && dirty, stop)?;
@@ -155,7 +167,7 @@ impl Writer {
                 return Ok(());
             }
             let (log, snapshot) = files.sizes();
-            if !compacting && log >= self.settings.compact_bytes.max(snapshot) {
+            if !compacting && log >= compact_bytes.max(snapshot) {
                 match self.start_compaction(&mut files) {
                     Ok(()) => compacting = true,
                     Err(problem) => error!("store was not compacted: {problem}"),
