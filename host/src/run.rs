@@ -1,12 +1,15 @@
 //! `polyport run`: one loop that hears signals, the control socket, changed files and the clock, and lets the
 //! [`Host`] act on them one after the other.
 
+mod place;
+mod signals;
+
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -14,21 +17,41 @@ use tracing::{info, warn};
 use crate::accounts::Subject;
 use crate::board::Board;
 use crate::config::Source;
-use crate::control::server::{Request, Server};
+use crate::control::server::{Request, serve};
 use crate::control::{Answer, Command};
 use crate::limits;
 use crate::logging;
-use crate::reload::{Host, Start};
+use crate::reload::{Host, Start, chain};
+use crate::systemd;
+use crate::upgrade::program::Program;
+use crate::upgrade::take::Predecessor;
 use crate::watch::{Look, Watched, Watcher};
+use place::{Before, Waiting};
+use signals::{Heard, Signals};
 
 /// Threads of the host itself: it only supervises.
 const THREADS: usize = 2;
 
-/// Runs the host until it is told to stop.
+/// Runs the host until it is told to stop, in the place of the process at standard input if it is to `take_over`.
 ///
 /// # Errors
 /// When it could not start.
-pub fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
+pub fn run(source: Source, take_over: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let program = Program::of_this_process()?;
+    let before = take_over.then(Predecessor::greet).transpose()?;
+    let Some((process, legacy)) = before else {
+        return run_from(source, program, None);
+    };
+    let process = Arc::new(process);
+    run_from(source, program, Some((Arc::clone(&process), legacy)))
+        .inspect_err(|error| process.failed(&chain(&**error)))
+}
+
+fn run_from(
+    source: Source,
+    program: Program,
+    before: Option<Before>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let start = Start::read(&source)?;
     let _flush = logging::start(&start.config.host.log)?;
     limits::descriptors::raise();
@@ -37,11 +60,16 @@ pub fn run(source: Source) -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     runtime
-        .block_on(supervise(source, start))
+        .block_on(supervise(source, start, program, before))
         .map_err(Into::into)
 }
 
-async fn supervise(source: Source, start: Start) -> Result<(), String> {
+async fn supervise(
+    source: Source,
+    start: Start,
+    program: Program,
+    before: Option<Before>,
+) -> Result<(), String> {
     let config = &start.config;
     std::fs::create_dir_all(&config.host.state).map_err(|error| {
         format!(
@@ -49,7 +77,9 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
             config.host.state.display()
         )
     })?;
-    let server = Server::bind(&config.host.control)?;
+    let takes_over = before.is_some();
+    let (server, origin) = place::inherit(before, &config.host.control)?;
+    let (listener, mut claim) = server.split();
     let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
     let board = Board::new();
     let mut watched = Watched::new(&source.file, config);
@@ -57,23 +87,31 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
     let (watcher, mut changed) = Watcher::start(watched.clone(), before.clone());
     let (trouble, mut fallen) = mpsc::unbounded_channel();
 
-    let mut host = Host::boot(source, start, board.clone(), trouble).await?;
+    let mut host = Host::boot(source, start, board.clone(), trouble, origin).await?;
     rewatch(&watcher, &mut watched, &host, before);
     let (requests, mut asked) = mpsc::channel(16);
-    let server = tokio::spawn(server.serve(board.clone(), requests));
-    announce(&host);
-    notify_supervisor(&[NotifyState::Ready]);
+    claim.take();
+    let server = tokio::spawn(serve(listener, board.clone(), requests));
+    if takes_over {
+        info!("serves in the place of the process before");
+        host.tell_serving();
+        systemd::notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    } else {
+        announce(&host);
+        systemd::notify(&[NotifyState::Ready]);
+    }
 
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let replaced = loop {
         let cause = tokio::select! {
             signal = signals.next() => match signal {
-                Heard::Hangup => "SIGHUP",
+                Heard::Hangup => Cause::Reload("SIGHUP"),
                 Heard::End(name) => {
                     info!("{name}: draining");
-                    break;
+                    break None;
                 }
+                Heard::Upgrade => Cause::Upgrade(None),
             },
             Some(rested) = changed.recv() => {
                 if look(&watched) != rested {
@@ -81,7 +119,7 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
                     watcher.follow(watched.clone(), Look::UNKNOWN);
                     continue;
                 }
-                "files changed"
+                Cause::Reload("files changed")
             }
             Some(fallen) = fallen.recv() => {
                 let before = look(&watched);
@@ -89,8 +127,9 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
                 rewatch(&watcher, &mut watched, &host, before);
                 continue;
             }
-            Some(Request { command, reply }) = asked.recv() => match command {
-                Command::Stop => break,
+            Some(Request { command, reply, written }) = asked.recv() => match command {
+                Command::Stop => break None,
+                Command::Upgrade { .. } => Cause::Upgrade(Some((reply, written))),
                 command => {
                     let reads = matches!(
                         command,
@@ -111,24 +150,50 @@ async fn supervise(source: Source, start: Start) -> Result<(), String> {
                 continue;
             }
         };
-        notify_reloading();
-        let before = look(&watched);
-        // Its outcome is logged and shown.
-        let _ = host.reload(cause, false).await;
-        notify_supervisor(&[NotifyState::Ready]);
-        rewatch(&watcher, &mut watched, &host, before);
-    }
-    notify_supervisor(&[NotifyState::Stopping]);
+        match cause {
+            Cause::Reload(cause) => {
+                systemd::notify_reloading();
+                let before = look(&watched);
+                // Its outcome is logged and shown.
+                let _ = host.reload(cause, false).await;
+                systemd::notify(&[NotifyState::Ready]);
+                rewatch(&watcher, &mut watched, &host, before);
+            }
+            Cause::Upgrade(reply) => {
+                match place::offer(&mut host, &program, &claim, &mut signals).await {
+                    Ok(Some(replacement)) => break Some((replacement, reply)),
+                    Ok(None) => break None,
+                    Err(reason) => {
+                        if let Some((reply, _)) = reply {
+                            // The client may have gone.
+                            let _ = reply.send(Answer::Failed(reason));
+                        }
+                    }
+                }
+            }
+        }
+    };
     drop(watcher);
+    if let Some((replacement, reply)) = replaced {
+        server.abort();
+        return place::give(host, replacement, claim, (reply, asked), &mut signals).await;
+    }
+    systemd::notify(&[NotifyState::Stopping]);
     tokio::select! {
         () = host.shut_down() => {}
         name = signals.end() => warn!("{name} again: not waiting for the rest"),
     }
     info!("stopped");
     server.abort();
-    // Its drop removes the socket.
-    let _ = server.await;
     Ok(())
+}
+
+/// What the loop is to do.
+enum Cause {
+    /// Read the files again; why.
+    Reload(&'static str),
+    /// Start the program anew; whom to tell.
+    Upgrade(Option<Waiting>),
 }
 
 async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>) {
@@ -152,7 +217,7 @@ async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>)
         Command::Bans => Ok(json!({ "bans": bans(host) })),
         Command::Lift { subject } if host.accounts().lift(&subject) => Ok(json!({})),
         Command::Lift { subject } => Err(format!("{subject:?} is not banned")),
-        Command::Status | Command::Trace { .. } | Command::Stop => {
+        Command::Status | Command::Trace { .. } | Command::Stop | Command::Upgrade { .. } => {
             Err("expected a command for the loop".into())
         }
     };
@@ -209,55 +274,4 @@ fn announce(host: &Host) {
             "there is no account with a password yet: make the first with `polyport user add NAME`"
         );
     }
-}
-
-fn notify_supervisor(states: &[NotifyState<'_>]) {
-    // Does nothing without NOTIFY_SOCKET.
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("service manager: {error}");
-    }
-}
-
-fn notify_reloading() {
-    // Without the time, which the protocol demands of a reloading service, there is nothing to say.
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        notify_supervisor(&[NotifyState::Reloading, now]);
-    }
-}
-
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.term.recv() => Heard::End("SIGTERM"),
-            _ = self.interrupt.recv() => Heard::End("SIGINT"),
-            _ = self.hangup.recv() => Heard::Hangup,
-        }
-    }
-
-    async fn end(&mut self) -> &'static str {
-        loop {
-            if let Heard::End(name) = self.next().await {
-                return name;
-            }
-        }
-    }
-}
-
-enum Heard {
-    End(&'static str),
-    Hangup,
 }

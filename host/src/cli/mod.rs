@@ -18,6 +18,7 @@ mod status;
 mod stop;
 mod tls;
 mod trace;
+mod upgrade;
 mod user;
 
 use std::error::Error;
@@ -89,6 +90,8 @@ enum Command {
     Stop(stop::Command),
     /// Start one service of the running host anew, or all of them
     Restart(restart::Command),
+    /// Replace the running process by one of the program file as it is now; clients notice nothing
+    Upgrade(upgrade::Command),
     /// Show what passes over a service's connections, live; write a capture file
     Trace(trace::Command),
     /// Edit accounts.ini, keeping its comments and order
@@ -168,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&options),
         Command::Stop(command) => command.run(&options),
         Command::Restart(command) => command.run(&options),
+        Command::Upgrade(command) => command.run(&options),
         Command::Trace(command) => command.run(&options),
         Command::User(command) => command.run(&options),
         Command::Ban(command) => command.run(&options),

@@ -50,6 +50,11 @@ pub enum Command {
         /// With the bytes.
         bytes: bool,
     },
+    /// Start the program anew and let it take this process's place.
+    Upgrade {
+        /// Answer when the new process serves, with its id and version.
+        wait: bool,
+    },
     /// Drain and exit; the connection ends with the process, without an answer.
     Stop,
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,19 +29,48 @@ pub struct Request {
     pub command: Command,
     /// Takes the answer.
     pub reply: oneshot::Sender<Answer>,
+    /// Closes once the client has it.
+    pub written: oneshot::Receiver<()>,
 }
 
-/// The listening socket; removed from the file system when dropped.
+/// The listening socket.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
-    path: PathBuf,
+    claim: Claim,
 }
 
-impl Drop for Server {
+/// The socket's file: removed when dropped, unless it was left to the process after this one.
+#[derive(Debug)]
+pub struct Claim {
+    socket: OwnedFd,
+    path: PathBuf,
+    is_ours: bool,
+}
+
+impl Claim {
+    /// The listening socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Leaves the file to another process.
+    pub fn leave(&mut self) {
+        self.is_ours = false;
+    }
+
+    /// The file is this process's from now on.
+    pub fn take(&mut self) {
+        self.is_ours = true;
+    }
+}
+
+impl Drop for Claim {
     fn drop(&mut self) {
-        // A stale one is replaced at the next start.
-        let _ = fs::remove_file(&self.path);
+        if self.is_ours {
+            // A stale one is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -66,28 +96,51 @@ impl Server {
         let listener = UnixListener::bind(&fresh).map_err(named)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).map_err(named)?;
         fs::rename(&fresh, path).map_err(named)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-        })
+        Self::new(listener, path, true).map_err(named)
     }
 
-    /// Answers clients for as long as the host runs.
-    pub async fn serve(self, board: Board, requests: mpsc::Sender<Request>) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let (board, requests) = (board.clone(), requests.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = answer(stream, &board, &requests).await {
-                            debug!("control connection: {error}");
-                        }
-                    });
-                }
-                Err(error) => {
-                    debug!("control socket: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+    /// The socket of the process before this one, which still owns its file.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn inherit(socket: OwnedFd, path: &Path) -> Result<Self, String> {
+        let named = |error: io::Error| format!("control socket {}: {error}", path.display());
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        listener.set_nonblocking(true).map_err(named)?;
+        let listener = UnixListener::from_std(listener).map_err(named)?;
+        Self::new(listener, path, false).map_err(named)
+    }
+
+    fn new(listener: UnixListener, path: &Path, is_ours: bool) -> io::Result<Self> {
+        let claim = Claim {
+            socket: listener.as_fd().try_clone_to_owned()?,
+            path: path.to_owned(),
+            is_ours,
+        };
+        Ok(Self { listener, claim })
+    }
+
+    /// The socket to listen at, and the claim to its file.
+    pub fn split(self) -> (UnixListener, Claim) {
+        (self.listener, self.claim)
+    }
+}
+
+/// Answers clients for as long as the host runs.
+pub async fn serve(listener: UnixListener, board: Board, requests: mpsc::Sender<Request>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (board, requests) = (board.clone(), requests.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = answer(stream, &board, &requests).await {
+                        debug!("control connection: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                debug!("control socket: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -102,6 +155,7 @@ async fn answer(
     let mut line = String::new();
     let mut read = BufReader::new(read.take(MAX_LINE));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
+    let (writing, written) = oneshot::channel();
     let answer = match serde_json::from_str::<Command>(&line) {
         Ok(Command::Status) => Answer::Done(board.json()),
         Ok(Command::Trace {
@@ -116,29 +170,46 @@ async fn answer(
             };
             return trace::stream(wanted, board, read.into_inner().into_inner(), write).await;
         }
-        Ok(command) => pass_on(command, requests).await,
+        Ok(command) => pass_on(command, requests, written).await,
         Err(error) => Answer::Failed(format!(
             "expected a command in JSON on one line, got {line:?}: {error}"
         )),
     };
     let mut line = serde_json::to_string(&answer)?;
     line.push('\n');
-    write.write_all(line.as_bytes()).await
+    write.write_all(line.as_bytes()).await?;
+    drop(writing);
+    Ok(())
 }
 
-async fn pass_on(command: Command, requests: &mpsc::Sender<Request>) -> Answer {
-    let at_once = command == Command::Reload { wait: false };
+async fn pass_on(
+    command: Command,
+    requests: &mpsc::Sender<Request>,
+    written: oneshot::Receiver<()>,
+) -> Answer {
+    let at_once = matches!(
+        command,
+        Command::Reload { wait: false } | Command::Upgrade { wait: false }
+    );
     let last = command == Command::Stop;
     let (reply, answer) = oneshot::channel();
-    if requests.send(Request { command, reply }).await.is_err() {
+    let request = Request {
+        command,
+        reply,
+        written,
+    };
+    if requests.send(request).await.is_err() {
         return Answer::Failed("the host is ending".into());
     }
     if at_once {
         return Answer::Done(json!({ "accepted": true }));
     }
     if last {
-        // The end of the process ends the connection: that is the answer.
-        return std::future::pending().await;
+        // The end of the process ends the connection: that is the answer, unless there is another.
+        return match answer.await {
+            Ok(answer) => answer,
+            Err(_) => std::future::pending().await,
+        };
     }
     answer
         .await

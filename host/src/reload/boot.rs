@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::wanted::{Instead, Wanted, look};
-use super::{Fallen, Host, Next};
+use super::{Before, Fallen, Host, Next, Origin};
 use crate::accounts::{AccountList, Accounts};
 use crate::board::Board;
 use crate::config::{Config, Source};
@@ -80,15 +80,17 @@ fn of_this_file(store: &Store, source: &Source, number: u64) -> Option<Generatio
 impl Host {
     /// Starts what can be started. A service that cannot is shown as failed; the others run. Where less is wrong with
     /// the last good generation than with the files, it is started from that. `fallen` hears of instances that get
-    /// into trouble in their probation.
+    /// into trouble in their probation. In the place of another process, all that runs there has to run here, by the
+    /// files as they are.
     ///
     /// # Errors
-    /// When neither the files nor a generation can be used.
+    /// When neither the files nor a generation can be used, or the process before goes on.
     pub async fn boot(
         source: Source,
         start: Start,
         board: Board,
         fallen: mpsc::UnboundedSender<Fallen>,
+        origin: Origin,
     ) -> Result<Self, String> {
         let accounts = Accounts::start(Arc::new(AccountList::empty()))
             .map_err(|error| format!("accounts: {error}"))?;
@@ -113,12 +115,16 @@ impl Host {
             refused: None,
             trials: HashMap::new(),
             fallen,
+            before: None,
+            draining: None,
         };
+        host.begin_from(origin)?;
         let (next, refusal) = tokio::task::block_in_place(|| host.choose(start))?;
         // Before anything asks for them.
         host.accounts.replace(Arc::clone(&next.accounts));
         host.config = next.config.clone();
         host.change(next, true).await?;
+        host.draining = host.before.take().map(Before::into_process);
         if let (Some(refusal), Some(told)) = (refusal, host.overridden()) {
             for line in told.lines() {
                 warn!("{line}");
@@ -155,7 +161,7 @@ impl Host {
             Err(reason) => (usize::MAX, reason.clone()),
         };
         let mut best = None;
-        let generations: Vec<Generation> = if fewest > 0 {
+        let generations: Vec<Generation> = if fewest > 0 && !self.replaces() {
             kept(&self.store, &self.source).collect()
         } else {
             Vec::new()

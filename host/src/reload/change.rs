@@ -30,6 +30,8 @@ pub(super) struct Started {
     pub(super) displaced: Vec<(Service, Arc<Library>)>,
     /// Exclusive services whose new instances wait for what the old ones leave.
     pub(super) successors: Vec<String>,
+    /// Services whose new instances wait for the word of another process, and inherit nothing.
+    pub(super) waiting: Vec<String>,
     /// Instances that are frozen, and since when: they go on if the change fails.
     pub(super) frozen: HashMap<String, Instant>,
     /// Services whose settings were applied in place.
@@ -64,7 +66,11 @@ impl Host {
         let trials = self.trials_of(&next);
         // Before anything pauses: the disk takes its time.
         let draft = tokio::task::block_in_place(|| self.draft(&mut next, boot));
-        if let Err(reason) = self.hand_over(&mut next, &mut started).await {
+        let mut handed = self.hand_over(&mut next, &mut started).await;
+        if handed.is_ok() {
+            handed = self.await_the_word(&next);
+        }
+        if let Err(reason) = handed {
             self.discard(&draft);
             self.undo(started).await;
             return Err(reason);
@@ -106,11 +112,11 @@ impl Host {
             }
             match (service.step, self.swap_of(service, config)) {
                 (Step::Start | Step::Swap, _) if service.error.is_some() => {}
-                (Step::Swap, Swap::Succeed) => {
+                (Step::Start | Step::Swap, Swap::Succeed) => {
                     started.successors.push(service.service.name.clone());
                 }
-                (Step::Swap, Swap::Displace) => instead.push(index),
-                (Step::Start | Step::Swap, _) => beside.push(index),
+                (Step::Start | Step::Swap, Swap::Displace) => instead.push(index),
+                (Step::Start | Step::Swap, Swap::Beside) => beside.push(index),
                 (Step::Untouched | Step::Live(_) | Step::End | Step::Rest, _) => {}
             }
         }
@@ -118,16 +124,19 @@ impl Host {
             self.bind_and_drop_rights(config, services, started)?;
         }
         for &index in &beside {
-            let outcome = self.start(config, &services[index], started, Beginning::Own);
+            let beginning = self.beginning_of(&services[index]);
+            let outcome = self.start(config, &services[index], started, beginning);
             note(&mut services[index], config, outcome)?;
         }
         for &index in &beside {
             let outcome = settle(&services[index], started, limit).await;
             note(&mut services[index], config, outcome)?;
+            self.tell_started(&services[index].service.name)?;
         }
         for &index in &instead {
             let outcome = self.replace(config, &services[index], started).await;
             note(&mut services[index], config, outcome)?;
+            self.tell_started(&services[index].service.name)?;
         }
         self.begin_successors(config, services, started)
     }
@@ -142,8 +151,9 @@ impl Host {
         let Service { name, listen, .. } = &next.service;
         // An address that cannot be had must not cost the old instance its life.
         self.listeners.bind(name, listen, &mut started.fresh)?;
+        self.displace_before(name)?;
         self.displace(name, started).await;
-        self.start(config, next, started, Beginning::Own)?;
+        self.start(config, next, started, self.beginning_of(next))?;
         settle(next, started, config.host.ready_timeout).await
     }
 
@@ -156,9 +166,8 @@ impl Host {
     ) -> Result<(), String> {
         for next in services.iter_mut().filter(|next| next.library.is_some()) {
             let Service { name, listen, .. } = &next.service;
-            if let Err(reason) = self.listeners.bind(name, listen, &mut started.fresh) {
-                next.error = Some(reason);
-            }
+            let bound = self.listeners.bind(name, listen, &mut started.fresh);
+            note(next, config, bound)?;
         }
         let host = &config.host;
         let Some(user) = &host.user else {
@@ -194,6 +203,9 @@ impl Host {
             .bind(&service.name, &service.listen, &mut started.fresh)?;
         let tls = tls.as_deref();
         let instance = self.launch(config, service, library, tls, &started.fresh, beginning)?;
+        if beginning == Beginning::Successor && !started.successors.contains(&service.name) {
+            started.waiting.push(service.name.clone());
+        }
         started.instances.insert(service.name.clone(), instance);
         Ok(())
     }
@@ -238,7 +250,7 @@ impl Host {
     }
 
     /// Ends a service's exclusive instance, so that its successor can have the store.
-    async fn displace(&mut self, name: &str, started: &mut Started) {
+    pub(super) async fn displace(&mut self, name: &str, started: &mut Started) {
         let Some(entry) = self
             .entries
             .iter_mut()

@@ -108,6 +108,7 @@ impl Host {
                 error,
             });
         }
+        self.receive_connections();
         // Once all is in force that a session may end by.
         self.watchers.notify();
         for name in removed {
@@ -123,6 +124,7 @@ impl Host {
                 .filter(|entry| entry.instance.is_some())
                 .map(|entry| (entry.service.name.as_str(), entry.service.listen.as_slice())),
         );
+        self.listeners.settle();
         limits::descriptors::check(connections);
         self.config = next.config;
         self.instead = next.instead;
@@ -133,6 +135,7 @@ impl Host {
         self.board
             .update(|shown| shown.generation = generation.meta.number);
         self.current = Some(generation);
+        self.tell_accounts();
         self.show();
     }
 
@@ -191,6 +194,11 @@ impl Started {
             {
                 new.activate();
                 new.pause = Some(since.elapsed());
+            }
+        }
+        for service in &self.waiting {
+            if let Some(new) = self.instances.get(service) {
+                new.activate();
             }
         }
         if !self.successors.is_empty() {

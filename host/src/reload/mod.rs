@@ -12,6 +12,7 @@ mod record;
 mod rollback;
 mod succession;
 mod undo;
+mod upgrade;
 mod wanted;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::listeners::Listeners;
 use crate::loader::interfaces::Watchers;
 use crate::loader::{Library, Loader};
 use crate::tls::Loaded;
+use crate::upgrade::take::Predecessor;
 use crate::watch::Watched;
 pub use boot::{Start, last_config};
 use commit::take_over_log;
@@ -39,6 +41,8 @@ use plan::Step;
 pub use prepare::{Examined, examine};
 pub use probation::Fallen;
 use probation::Trial;
+use upgrade::Before;
+pub use upgrade::{Origin, Replacement};
 pub use wanted::Libraries;
 use wanted::{Instead, Wanted};
 
@@ -65,6 +69,10 @@ pub struct Host {
     refused: Option<Config>,
     trials: HashMap<String, Trial>,
     fallen: mpsc::UnboundedSender<Fallen>,
+    /// The process whose place this one takes, until it serves.
+    before: Option<Before>,
+    /// That process, as long as it has connections.
+    draining: Option<Arc<Predecessor>>,
 }
 
 /// A service and its instance, if it runs.
@@ -253,6 +261,7 @@ impl Host {
     /// Drains all instances and waits for them.
     pub async fn shut_down(mut self) {
         let deadline = self.config.host.drain_timeout;
+        self.listeners.leave_kept();
         for entry in self.entries.drain(..) {
             self.lasting.service(&entry.service.name).way.lead_to(None);
             if let Some(instance) = entry.instance {

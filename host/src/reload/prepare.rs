@@ -149,8 +149,9 @@ impl Host {
                 tls: false,
             });
             // One that did not run and was not touched does not hold the others up.
-            let blocks =
-                !boot && (running.is_some() || entry.is_none_or(|entry| entry.service != *service));
+            let blocks = self.running_before(&service.name).is_some()
+                || !boot
+                    && (running.is_some() || entry.is_none_or(|entry| entry.service != *service));
             let Examined {
                 library,
                 error,

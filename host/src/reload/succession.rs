@@ -1,15 +1,18 @@
 //! How an exclusive instance makes way for the next: it hands over what only one may have, or ends first.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::change::{Started, note};
+use super::upgrade::inherits;
 use super::{Host, Next, NextService};
 use crate::config::Config;
 use crate::generations::fault;
 use crate::instance::Beginning;
+use crate::loader::Library;
 use crate::loader::interfaces::State;
 
 /// How long an instance that was frozen in vain waits for its successor to be gone before it goes on.
@@ -39,11 +42,27 @@ impl Host {
             return Swap::Beside;
         };
         let now = self.instance(&next.service.name);
-        let inherits = now.is_some_and(|now| now.serves() && library.inherits_from(&now.library));
-        match library.manifest.exclusive {
+        let before = self.running_before(&next.service.name);
+        let inherits = now.is_some_and(|now| now.serves() && library.inherits_from(&now.library))
+            || before.is_some_and(|before| inherits(library, before));
+        match library.manifest.exclusive && (now.is_some() || before.is_some()) {
             false => Swap::Beside,
             true if inherits && !config.host.handover_timeout.is_zero() => Swap::Succeed,
             true => Swap::Displace,
+        }
+    }
+
+    /// How an instance begins that inherits nothing: where another process goes on if this one fails, nobody is let in
+    /// before that is decided.
+    pub(super) fn beginning_of(&self, next: &NextService) -> Beginning {
+        let library = next.library.as_ref();
+        let waits = |library: &Arc<Library>| {
+            library.handover().is_some() && !library.described_handover().estate
+        };
+        if self.replaces() && library.is_some_and(waits) {
+            Beginning::Successor
+        } else {
+            Beginning::Own
         }
     }
 
@@ -114,6 +133,13 @@ impl Host {
             let old = self.instance(service);
             let gone = || failed("expected an instance that hands over, got none".to_owned());
             started.frozen.insert(service.clone(), Instant::now());
+            if let Some(estate) = self.estate_before(service) {
+                let estate = estate.map_err(failed)?;
+                if let Some(new) = started.instances.get(service) {
+                    new.inherit(estate);
+                }
+                continue;
+            }
             let estate = old.and_then(|old| old.freeze()).ok_or_else(gone)?;
             estates.push((service, estate));
         }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::parcels::Remote;
 use super::program::Program;
-use super::protocol::{FromOld, Hello, PROTOCOL};
+use super::protocol::{FromNew, FromOld, Hello, PROTOCOL};
 use super::wire::{Channel, Received};
 
 /// How long a process that was given up may take to end by itself.
@@ -132,6 +132,27 @@ impl Offer {
         self.say(&FromOld::Go, &[], &[theirs.as_fd()])?;
         self.free = true;
         Ok(remote)
+    }
+
+    /// What the process tells of other accounts, once it serves; none when it is gone.
+    pub async fn hear_accounts(&mut self) -> Option<Vec<u8>> {
+        let channel = Arc::clone(&self.channel);
+        let heard = tokio::task::spawn_blocking(move || {
+            loop {
+                match channel.receive::<FromNew>() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    heard => break heard,
+                }
+            }
+        });
+        match heard.await {
+            Ok(Ok(Received {
+                message: FromNew::Accounts,
+                bytes,
+                ..
+            })) => Some(bytes),
+            _ => None,
+        }
     }
 
     /// Ends it, after it had time to let go of what it has.

@@ -5,12 +5,13 @@
 //! Hello                    ->
 //!                          <-  Welcome (sockets, accounts), or Refused
 //! Freeze SERVICE           ->                                for each service that has an estate
-//!                          <-  Estate, or Without
+//!                          <-  Estate, or Refused
 //! End SERVICE              ->                                for each that only one may run, without an estate
 //!                          <-  Ended
 //! Ready                    ->
 //!                          <-  Go (a channel for connections)    no way back from here
 //! Serving                  ->
+//! Accounts                 ->                                each time that they change
 //! ```
 //! Up to `Go` either may leave, and the old one goes on. [`Hello`] stays as it is for ever; all else may change with
 //! [`PROTOCOL`].
@@ -44,14 +45,10 @@ pub enum FromNew {
         /// Its name.
         service: String,
     },
-    /// Freeze this service, which a plugin takes over that takes this.
+    /// Freeze this service, whose estate it takes.
     Freeze {
         /// Its name.
         service: String,
-        /// The plugin's name.
-        plugin: String,
-        /// What it takes.
-        takes: Described,
     },
     /// End this service, so that the new process can start it.
     End {
@@ -59,7 +56,12 @@ pub enum FromNew {
         service: String,
     },
     /// All is there; it waits for the word.
-    Ready,
+    Ready {
+        /// The services whose connections it takes.
+        takes: Vec<String>,
+        /// Whether it takes the control socket.
+        control: bool,
+    },
     /// It gives up.
     Failed {
         /// Why.
@@ -67,6 +69,8 @@ pub enum FromNew {
     },
     /// It serves.
     Serving,
+    /// Other accounts are in force: the bytes are the file. Only after `Serving`.
+    Accounts,
 }
 
 /// What the old process says.
@@ -86,11 +90,6 @@ pub enum FromOld {
         /// The version of the state.
         version: u32,
     },
-    /// A service has no estate for this plugin: it can only be ended.
-    Without {
-        /// Why.
-        reason: String,
-    },
     /// A service has ended.
     Ended,
     /// The new process serves from now on; the file is the channel on which connections pass.
@@ -103,13 +102,24 @@ pub struct Welcome {
     /// The version of the old process's program.
     pub version: String,
     /// The services that run there.
-    pub running: Vec<String>,
+    pub running: Vec<Running>,
     /// The listening sockets.
     pub sockets: Vec<Told>,
     /// The path of the control socket.
     pub control: PathBuf,
     /// Whether there is an accounts file.
     pub accounts: bool,
+}
+
+/// A service that runs in the old process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its name.
+    pub service: String,
+    /// Its plugin's name.
+    pub plugin: String,
+    /// What its plugin hands over; nothing, where it is not in a state to.
+    pub gives: Described,
 }
 
 /// A connection that passes. The file is its socket; the bytes are what is told of it, those not used, those not sent,

@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use polyport_abi::handover::Described;
 use rustix::stdio;
 
-use super::protocol::{FromNew, FromOld, Hello, PROTOCOL, Welcome};
+use super::protocol::{FromNew, FromOld, Hello, PROTOCOL, Running, Welcome};
 use super::wire::{Channel, Received};
 use crate::loader::estate::Estate;
+
+/// How long the process before may leave unread what it is told once this one serves.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process before this one, which goes on unless it is told otherwise.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub struct Predecessor {
     channel: Channel,
     /// The version of its program.
     pub version: String,
-    running: Vec<String>,
+    running: Vec<Running>,
 }
 
 /// What it had.
@@ -81,9 +84,11 @@ impl Predecessor {
         Ok((this, legacy))
     }
 
-    /// Whether this service runs there.
-    pub fn runs(&self, service: &str) -> bool {
-        self.running.iter().any(|running| running == service)
+    /// This service, if it runs there.
+    pub fn running(&self, service: &str) -> Option<&Running> {
+        self.running
+            .iter()
+            .find(|running| running.service == service)
     }
 
     /// Tells that a service has started, so that nobody loses patience.
@@ -93,26 +98,18 @@ impl Predecessor {
         })
     }
 
-    /// Has a service frozen; what only one may have of it, or why it can only be ended.
+    /// Has a service frozen; what only one may have of it.
     ///
     /// # Errors
-    /// When the process before is gone or goes on.
-    pub fn freeze(
-        &self,
-        service: &str,
-        plugin: &str,
-        takes: Described,
-    ) -> Result<Result<Estate, String>, String> {
+    /// When it cannot be had, or the process before is gone.
+    pub fn freeze(&self, service: &str) -> Result<Estate, String> {
         self.say(&FromNew::Freeze {
             service: service.to_owned(),
-            plugin: plugin.to_owned(),
-            takes,
         })?;
         match self.hear()? {
             (FromOld::Estate { version }, state, files) => {
-                Ok(Ok(Estate::of_parts(version, state, files)))
+                Ok(Estate::of_parts(version, state, files))
             }
-            (FromOld::Without { reason }, ..) => Ok(Err(reason)),
             (other, ..) => Err(unexpected("an estate", &other)),
         }
     }
@@ -131,12 +128,13 @@ impl Predecessor {
         }
     }
 
-    /// Says that all is there, and waits for the word to serve: the channel on which connections come.
+    /// Says that all is there, also to take the connections of these services, and waits for the word to serve: the
+    /// channel on which connections come. With it goes the control socket, if it is taken.
     ///
     /// # Errors
     /// When the process before is gone or goes on.
-    pub fn ready(&self) -> Result<Channel, String> {
-        self.say(&FromNew::Ready)?;
+    pub fn ready(&self, takes: Vec<String>, control: bool) -> Result<Channel, String> {
+        self.say(&FromNew::Ready { takes, control })?;
         match self.hear()? {
             (FromOld::Go, _, files) => {
                 let socket = files.into_iter().next();
@@ -150,7 +148,13 @@ impl Predecessor {
     /// Says that this process serves.
     pub fn serving(&self) {
         // It serves, whether anybody hears it or not.
+        let _ = self.channel.set_patience(PATIENCE);
         let _ = self.say(&FromNew::Serving);
+    }
+
+    /// Tells what accounts are in force now; false once nobody is left to whom it matters.
+    pub fn accounts(&self, file: &[u8]) -> bool {
+        self.channel.send(&FromNew::Accounts, &[file], &[]).is_ok()
     }
 
     /// Says that nothing comes of it.
