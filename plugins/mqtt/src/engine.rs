@@ -3,7 +3,9 @@
 //! A batch locks once: bytes go in, records go to the store, output goes to the queues. Nothing here
 //! waits: what has to wait for the disk waits in the queue of its connection.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod succession;
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +19,7 @@ use tracing::{debug, info};
 
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore, Loaded};
+pub(crate) use succession::Standing;
 
 /// The broker as its connections see it.
 pub(crate) struct Engine {
@@ -26,17 +29,35 @@ pub(crate) struct Engine {
     armed: AtomicU64,
     timers: Notify,
     store: Option<DiskStore>,
+    /// A [`Standing`]; changes under the lock of `inner` only.
+    standing: AtomicU8,
+    moved: Notify,
+    /// How often it was frozen or thawed: a freeze that was given up notices.
+    freezes: AtomicU64,
 }
 
 struct Inner {
     broker: Broker,
     connections: Vec<Option<Attached>>,
     woken: Vec<Arc<Outbound>>,
+    /// When it was frozen, and what has happened since.
+    frozen_at: Time,
+    later: Vec<Later>,
 }
 
 struct Attached {
     outbound: Arc<Outbound>,
     peer: Peer,
+    /// Whether it can go over to another engine.
+    crosses: bool,
+}
+
+/// What happens to a connection of its own accord.
+#[derive(Clone, Copy, Debug)]
+enum Later {
+    Lost(ConnectionId),
+    Drained(ConnectionId),
+    Revoke(ConnectionId),
 }
 
 /// Wall-clock time that never goes backwards.
@@ -46,35 +67,42 @@ struct Clock {
 }
 
 impl Clock {
-    fn new() -> Clock {
+    /// A clock that goes on from `least` if the wall is behind that.
+    fn new(least: Time) -> Clock {
         let epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Clock {
             start: Instant::now(),
-            epoch: epoch.as_millis() as u64,
+            epoch: least.0.max(epoch.as_millis() as u64),
         }
     }
 
     fn now(&self) -> Time {
-        Time(self.epoch + self.start.elapsed().as_millis() as u64)
+        Time(self.epoch) + self.start.elapsed().as_millis() as u64
     }
 }
 
 impl Engine {
     /// A broker with what its store kept.
     pub(crate) fn new(settings: Settings, store: Option<(DiskStore, Loaded)>) -> Engine {
-        let clock = Clock::new();
+        let clock = Clock::new(Time(0));
         let mut broker = Broker::new(settings, entropy, clock.now());
         let store = store.map(|(store, loaded)| {
             broker.restore(loaded.state);
             store
         });
+        Engine::of(broker, clock, store)
+    }
+
+    fn of(broker: Broker, clock: Clock, store: Option<DiskStore>) -> Engine {
         let armed = AtomicU64::new(broker.next_deadline().map_or(u64::MAX, |at| at.0));
         let inner = Inner {
             broker,
             connections: Vec::new(),
             woken: Vec::new(),
+            frozen_at: Time(0),
+            later: Vec::new(),
         };
         Engine {
             inner: Mutex::new(inner),
@@ -82,85 +110,85 @@ impl Engine {
             armed,
             timers: Notify::new(),
             store,
+            standing: AtomicU8::new(Standing::Serving as u8),
+            moved: Notify::new(),
+            freezes: AtomicU64::new(0),
         }
     }
 
-    /// Other settings from now on, of the broker and of its store.
-    pub(crate) fn set_settings(&self, settings: Settings, of_store: store::Settings) {
-        self.batch(|inner, _| inner.broker.reconfigure(settings));
-        if let Some(store) = &self.store {
+    /// Other settings from now on, of the broker and of its store; false while frozen.
+    pub(crate) fn set_settings(&self, settings: Settings, of_store: store::Settings) -> bool {
+        let done = self.batch(|inner, _| inner.broker.reconfigure(settings));
+        if let Some(store) = self.store.as_ref().filter(|_| done.is_some()) {
             store.set_settings(of_store);
         }
+        done.is_some()
     }
 
-    /// Adds a connection.
+    /// Adds a connection, of which `crosses` says whether it could go over to another engine. None while frozen.
     pub(crate) fn open(
         &self,
         outbound: &Arc<Outbound>,
-        peer: Peer,
+        (peer, crosses): (Peer, bool),
         limits: Limits,
-    ) -> ConnectionId {
+    ) -> Option<ConnectionId> {
         self.batch(|inner, now| {
             let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
-            let at = id.index as usize;
-            if inner.connections.len() <= at {
-                inner.connections.resize_with(at + 1, || None);
-            }
-            inner.connections[at] = Some(Attached {
-                outbound: Arc::clone(outbound),
-                peer,
-            });
+            inner.keep(id, outbound, (peer, crosses));
             id
         })
     }
 
     /// Removes a connection.
     pub(crate) fn lost(&self, id: ConnectionId) {
-        self.batch(|inner, now| {
-            inner.broker.lost(id, now);
-            if let Some(slot) = inner.connections.get_mut(id.index as usize) {
-                *slot = None;
-            }
-        });
+        self.batch_later(Later::Lost(id));
     }
 
-    /// Takes what a client sent.
+    /// Takes what a client sent. None while frozen: then nothing was taken.
     pub(crate) fn receive(
         &self,
         id: ConnectionId,
         bytes: &[u8],
         owner: Option<&Bytes>,
-    ) -> Received {
+    ) -> Option<Received> {
         self.batch(|inner, now| inner.broker.receive(id, bytes, owner, now))
     }
 
-    /// Answers a login.
+    /// Answers a login. None while frozen: then it was not.
     pub(crate) fn login_answer(
         &self,
         id: ConnectionId,
         answer: Result<Arc<dyn Authorizer>, LoginRefusal>,
-    ) {
-        self.batch(|inner, now| inner.broker.login_answer(id, answer, now));
+    ) -> Option<()> {
+        self.batch(|inner, now| inner.broker.login_answer(id, answer, now))
     }
 
-    /// Ends the connection of a client identifier for another one of the same account.
-    pub(crate) fn release(&self, client_id: &str, account: &str) -> bool {
-        self.batch(|inner, now| inner.broker.release(client_id, account, now))
+    /// Ends the connection of a client identifier for another one of the same account; whether there was one. None
+    /// where another engine has them by now, or may have.
+    pub(crate) fn release(&self, client_id: &str, account: &str) -> Option<bool> {
+        match self.standing() {
+            Standing::Retired => None,
+            _ => self.batch(|inner, now| inner.broker.release(client_id, account, now)),
+        }
     }
 
     /// A connection wrote all it had.
     pub(crate) fn drained(&self, id: ConnectionId) {
-        self.batch(|inner, now| inner.broker.drained(id, now));
+        self.batch_later(Later::Drained(id));
     }
 
     /// The account of a connection lost its rights.
     pub(crate) fn revoke(&self, id: ConnectionId) {
-        self.batch(|inner, now| inner.broker.revoke(id, now));
+        self.batch_later(Later::Revoke(id));
     }
 
-    /// Tells all clients to go.
-    pub(crate) fn shut_down(&self) {
-        self.batch(|inner, now| inner.broker.shut_down(now));
+    /// Tells all clients to go, or, when another engine has taken this one's place, those that do not go there.
+    pub(crate) fn drain(&self) {
+        if self.standing() == Standing::Serving {
+            self.batch(|inner, now| inner.broker.shut_down(now));
+        } else {
+            self.retire();
+        }
     }
 
     /// What may be written: sequences up to this one are on disk.
@@ -203,6 +231,10 @@ impl Engine {
         loop {
             let next = self.armed.load(Ordering::Acquire);
             let now = self.clock.now().0;
+            if self.standing() != Standing::Serving {
+                self.moved(self.standing()).await;
+                continue;
+            }
             if next <= now {
                 // Whatever is set meanwhile notifies again.
                 self.armed.store(u64::MAX, Ordering::Release);
@@ -214,8 +246,26 @@ impl Engine {
         }
     }
 
-    fn batch<T>(&self, work: impl FnOnce(&mut Inner, Time) -> T) -> T {
+    /// One batch; none while frozen, and then nothing is done.
+    fn batch<T>(&self, work: impl FnOnce(&mut Inner, Time) -> T) -> Option<T> {
+        let inner = self.lock();
+        (self.standing() != Standing::Frozen).then(|| self.run(inner, work))
+    }
+
+    /// One batch that waits for its turn while frozen.
+    fn batch_later(&self, work: Later) {
         let mut inner = self.lock();
+        match self.standing() {
+            Standing::Frozen => inner.later.push(work),
+            standing => self.run(inner, |inner, now| inner.apply(work, standing, now)),
+        }
+    }
+
+    fn run<T>(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        work: impl FnOnce(&mut Inner, Time) -> T,
+    ) -> T {
         let inner_ref = &mut *inner;
         let result = work(inner_ref, self.clock.now());
         let gate = self.store_records(&mut inner_ref.broker);
@@ -254,7 +304,8 @@ impl Engine {
         if journal.is_empty() {
             return 0;
         }
-        let Some(store) = &self.store else {
+        let store = self.store.as_ref();
+        let Some(store) = store.filter(|_| self.standing() == Standing::Serving) else {
             journal.clear();
             return 0;
         };
@@ -277,6 +328,34 @@ impl Engine {
 }
 
 impl Inner {
+    fn keep(&mut self, id: ConnectionId, outbound: &Arc<Outbound>, (peer, crosses): (Peer, bool)) {
+        let at = id.index as usize;
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        self.connections[at] = Some(Attached {
+            outbound: Arc::clone(outbound),
+            peer,
+            crosses,
+        });
+    }
+
+    fn apply(&mut self, work: Later, standing: Standing, now: Time) {
+        match work {
+            Later::Lost(id) => {
+                match standing {
+                    Standing::Retired => self.broker.passed(id),
+                    _ => self.broker.lost(id, now),
+                }
+                if let Some(slot) = self.connections.get_mut(id.index as usize) {
+                    *slot = None;
+                }
+            }
+            Later::Drained(id) => self.broker.drained(id, now),
+            Later::Revoke(id) => self.broker.revoke(id, now),
+        }
+    }
+
     fn peer(&self, id: ConnectionId) -> String {
         let attached = self
             .connections

@@ -6,7 +6,9 @@ mod busy;
 mod client;
 mod config;
 mod engine;
+mod estate;
 mod login;
+mod luggage;
 mod outbound;
 mod serve;
 pub mod store;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
+use polyport_sdk::handover::{Estate, Handover};
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::live::Live;
 use polyport_sdk::metrics::Number;
@@ -43,6 +46,7 @@ impl Plugin for Mqtt {
 
     const LIMITS: Known = config::LIMITS;
     const LIVE: &'static [&'static str] = config::LIVE;
+    const HANDOVER: Handover = estate::HANDOVER;
 
     fn busy(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
         busy::answer(scheme, why, received)
@@ -59,12 +63,18 @@ impl Plugin for Mqtt {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
-        let store = if config.persistence {
-            Some(open_store(&config, &context).await?)
-        } else {
-            None
+        let engine = match context.inheritance().await {
+            Some(estate) => {
+                let engine = Arc::new(succeed(&config, &context, estate).await?);
+                tokio::spawn(await_arrivals(Arc::clone(&engine), context.clone()));
+                engine
+            }
+            None if config.persistence => {
+                let store = open_store(&config, &context).await?;
+                Arc::new(Engine::new(config.engine(), Some(store)))
+            }
+            None => Arc::new(Engine::new(config.engine(), None)),
         };
-        let engine = Arc::new(Engine::new(config.engine(), store));
         let sizes = engine.sizes();
         info!(
             sessions = sizes.sessions,
@@ -75,7 +85,7 @@ impl Plugin for Mqtt {
         for (scheme, address) in context.listeners() {
             info!("opening {scheme} listen socket on {address}");
         }
-        tokio::spawn(Arc::clone(&engine).run_timers());
+        tokio::spawn(run_timers(Arc::clone(&engine), context.clone()));
         tokio::spawn(publish_metrics(Arc::clone(&engine), context.clone()));
         Ok(Mqtt {
             engine,
@@ -95,17 +105,31 @@ impl Plugin for Mqtt {
     }
 
     fn reload(&self, config: &Config) -> bool {
-        self.engine.set_settings(config.engine(), config.store());
-        self.websocket_paths.set(config.websocket_paths.clone());
-        true
+        let done = self.engine.set_settings(config.engine(), config.store());
+        if done {
+            self.websocket_paths.set(config.websocket_paths.clone());
+        }
+        done
     }
 
     fn summary(scheme: &str) -> Box<dyn Summary> {
         summary::reader(scheme)
     }
 
+    async fn freeze(&self) -> Result<Estate, Error> {
+        self.engine.freeze().await
+    }
+
+    fn thaw(&self) {
+        self.engine.thaw();
+    }
+
+    fn activate(&self) {
+        self.engine.begin();
+    }
+
     fn drain(&self) {
-        self.engine.shut_down();
+        self.engine.drain();
     }
 
     async fn stop(&self) {
@@ -128,13 +152,40 @@ async fn open_store(
     let (store, loaded) = opened
         .await
         .map_err(|error| Error::Operator(format!("store: {error}")))??;
-    for damage in &loaded.damage {
+    tell_damage(&loaded.damage, context);
+    Ok((store, loaded))
+}
+
+fn tell_damage(damage: &[String], context: &Context) {
+    for damage in damage {
         warn!("store: {damage}");
     }
-    if !loaded.damage.is_empty() {
-        context.degraded(&format!("store was damaged: {}", loaded.damage.join("; ")));
+    if !damage.is_empty() {
+        context.degraded(&format!("store was damaged: {}", damage.join("; ")));
     }
-    Ok((store, loaded))
+}
+
+/// The engine that goes on where the instance before stopped.
+async fn succeed(config: &Config, context: &Context, estate: Estate) -> Result<Engine, Error> {
+    let folder = context.state_dir().join("store");
+    let (settings, store) = (config.engine(), config.store());
+    let succeeded =
+        tokio::task::spawn_blocking(move || Engine::succeed(settings, store, &folder, estate));
+    let (engine, damage) = succeeded
+        .await
+        .map_err(|error| Error::Operator(format!("hand-over: {error}")))??;
+    tell_damage(&damage, context);
+    Ok(engine)
+}
+
+async fn run_timers(engine: Arc<Engine>, context: Context) {
+    context.activated().await;
+    engine.run_timers().await;
+}
+
+async fn await_arrivals(engine: Arc<Engine>, context: Context) {
+    context.activated().await;
+    engine.await_arrivals().await;
 }
 
 /// Shows the engine's numbers once a second, as long as the instance is there.
@@ -152,6 +203,7 @@ async fn publish_metrics(engine: Arc<Engine>, context: Context) {
     };
     let mut before = [0; 3];
     let mut every = tokio::time::interval(Duration::from_secs(1));
+    context.activated().await;
     while !context.is_draining() {
         every.tick().await;
         let counters = engine.counters();

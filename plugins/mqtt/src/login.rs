@@ -38,6 +38,14 @@ impl Authorizer for Rights {
     }
 }
 
+/// Why a login has no account.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    Refused(LoginRefusal),
+    /// It has to be asked anew: the connection that it takes over is not in this engine's hands now.
+    Elsewhere,
+}
+
 /// The account of a client: of its user name and password, of an API token, which is a password and
 /// may do without a user name, of its certificate, or else the anonymous one.
 pub(crate) async fn login(
@@ -45,13 +53,13 @@ pub(crate) async fn login(
     context: Context,
     origin: Origin,
     request: LoginRequest,
-) -> Result<Account, LoginRefusal> {
+) -> Result<Account, Unanswered> {
     let accounts = context.accounts();
     let client_id = Some(request.client_id.as_str());
     if request.username.is_none() && request.password.is_none() {
         return accounts
             .identify(&origin, client_id)
-            .ok_or(LoginRefusal::NotAuthorized);
+            .ok_or(Unanswered::Refused(LoginRefusal::NotAuthorized));
     }
     let login = Login {
         user: request.username.as_deref(),
@@ -61,7 +69,9 @@ pub(crate) async fn login(
     let mut answer = accounts.login(&origin, login).await;
     if matches!(answer, Err(Denied::TooManySessions))
         && let Some(user) = login.user
-        && engine.release(&request.client_id, user)
+        && engine
+            .release(&request.client_id, user)
+            .ok_or(Unanswered::Elsewhere)?
     {
         // The old connection's task lets go of the account next.
         for _ in 0..RELEASES {
@@ -72,12 +82,14 @@ pub(crate) async fn login(
             }
         }
     }
-    answer.map_err(|denied| match denied {
-        Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-        Denied::NotHere => LoginRefusal::NotAuthorized,
-        Denied::NeedsTls => LoginRefusal::Insecure,
-        Denied::TooManySessions => LoginRefusal::QuotaExceeded,
-        Denied::Busy => LoginRefusal::Busy,
+    answer.map_err(|denied| {
+        Unanswered::Refused(match denied {
+            Denied::Refused => LoginRefusal::BadUserNameOrPassword,
+            Denied::NotHere => LoginRefusal::NotAuthorized,
+            Denied::NeedsTls => LoginRefusal::Insecure,
+            Denied::TooManySessions => LoginRefusal::QuotaExceeded,
+            Denied::Busy => LoginRefusal::Busy,
+        })
     })
 }
 

@@ -96,6 +96,11 @@ impl Outbound {
         self.waker.register(waker);
     }
 
+    /// Whether the connection is to be closed once everything is written.
+    pub(crate) fn closes(&self) -> bool {
+        self.lock().close
+    }
+
     /// Moves what may be written into `pieces`.
     pub(crate) fn take(&self, committed: Sequence, pieces: &mut VecDeque<Piece>) -> Taken {
         let mut queue = self.lock();

@@ -2,8 +2,10 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use polyport_mqtt_core::store::{State, read_frames};
 
@@ -20,13 +22,39 @@ const UNFINISHED: &str = "tmp";
 pub(super) struct Files {
     folder: PathBuf,
     sync: bool,
-    /// Held as long as the store is open.
-    _lock: File,
+    /// Whether what was written before was put on the disk.
+    synced: bool,
+    /// Held as long as the store is open, by everyone who has this very open file.
+    lock: File,
     /// The log that is written to.
     log: File,
     number: u64,
     length: u64,
     snapshot_bytes: u64,
+}
+
+/// An open store on its way to who writes to it next. Both files are one with those of who wrote to it before.
+#[derive(Debug)]
+pub(crate) struct Bequest {
+    /// Where the next record goes.
+    pub(crate) place: Place,
+    /// The file whose lock is the store's.
+    pub(crate) lock: OwnedFd,
+    /// The log that is written to.
+    pub(crate) log: OwnedFd,
+}
+
+/// How far a store has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of the log.
+    pub(crate) number: u64,
+    /// Its bytes.
+    pub(crate) length: u64,
+    /// Bytes of the snapshot beneath all logs.
+    pub(crate) snapshot_bytes: u64,
+    /// What is in it was put on the disk.
+    pub(crate) synced: bool,
 }
 
 /// Logs that are no longer written to, to be replaced by a snapshot.
@@ -72,7 +100,8 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
     let files = Files {
         folder: folder.to_owned(),
         sync,
-        _lock: lock,
+        synced: sync,
+        lock,
         log,
         number,
         length: MAGIC.len() as u64,
@@ -82,6 +111,59 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
 }
 
 impl Files {
+    /// Goes on with a store that is open already.
+    pub(super) fn inherit(folder: &Path, sync: bool, bequest: Bequest) -> Files {
+        let Place {
+            number,
+            length,
+            snapshot_bytes,
+            synced,
+        } = bequest.place;
+        Files {
+            folder: folder.to_owned(),
+            sync,
+            synced,
+            lock: bequest.lock.into(),
+            log: bequest.log.into(),
+            number,
+            length,
+            snapshot_bytes,
+        }
+    }
+
+    /// Itself once more, for who writes to it next.
+    pub(super) fn bequeath(&self) -> io::Result<Bequest> {
+        Ok(Bequest {
+            place: Place {
+                number: self.number,
+                length: self.length,
+                snapshot_bytes: self.snapshot_bytes,
+                synced: self.sync && self.synced,
+            },
+            lock: self.lock.try_clone()?.into(),
+            log: self.log.try_clone()?.into(),
+        })
+    }
+
+    /// Puts what was written when nobody asked for that on the disk.
+    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+        if self.synced || !self.sync {
+            return Ok(());
+        }
+        let listed = list(&self.folder)?;
+        let logs = listed.logs.into_iter().map(|number| (number, LOG));
+        let snapshots = listed
+            .snapshots
+            .into_iter()
+            .map(|number| (number, SNAPSHOT));
+        for (number, kind) in logs.chain(snapshots) {
+            File::open(path(&self.folder, number, kind))?.sync_all()?;
+        }
+        sync_folder(&self.folder)?;
+        self.synced = true;
+        Ok(())
+    }
+
     /// Appends whole frames. After an error nothing counts as written and the same bytes may be
     /// appended again.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -124,11 +206,17 @@ impl Files {
 }
 
 impl Sealed {
-    /// Replaces the logs by one snapshot; gives its size. Runs beside the writer: it reads only
+    /// Replaces the logs by one snapshot, unless that is given up meanwhile; gives its size. Runs beside the writer: it reads only
     /// what is no longer written to.
-    pub(super) fn compact(&self) -> io::Result<u64> {
+    pub(super) fn compact(&self, given_up: &AtomicBool) -> io::Result<u64> {
+        let wanted = || match given_up.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => io::Result::Ok(()),
+        };
+        wanted()?;
         let mut loaded = Loaded::default();
         load(&self.folder, self.next, &mut loaded)?;
+        wanted()?;
         if let Some(damage) = loaded.damage.first() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
         }

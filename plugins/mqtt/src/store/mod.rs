@@ -16,6 +16,8 @@ use polyport_mqtt_core::store::{Journal, Sequence, State, Store};
 
 use crate::config::Durability;
 use crate::outbound::Outbound;
+use files::Files;
+pub(crate) use files::{Bequest, Place};
 use writer::Writer;
 
 /// How the store treats the disk.
@@ -60,6 +62,37 @@ impl DiskStore {
             },
             loaded,
         ))
+    }
+
+    /// Goes on with a store that an instance before this one had open, and that it does not write to any more. Nothing
+    /// is written before the first append.
+    ///
+    /// # Errors
+    /// When there can be no thread that writes.
+    pub(crate) fn inherit(
+        folder: &Path,
+        settings: Settings,
+        bequest: Bequest,
+    ) -> io::Result<DiskStore> {
+        let sync = settings.durability != Durability::Never;
+        let files = Files::inherit(folder, sync, bequest);
+        Ok(DiskStore {
+            writer: Writer::start(files, settings)?,
+            awaited: settings.durability == Durability::Always,
+        })
+    }
+
+    /// Commits all that was appended, and gives the store as it is then. It is not compacted from now on.
+    ///
+    /// # Errors
+    /// When the disk does not take it within `limit`.
+    pub(crate) fn settle(&self, limit: Duration) -> io::Result<Bequest> {
+        self.writer.settle(limit)
+    }
+
+    /// It may be compacted again.
+    pub(crate) fn resume(&self) {
+        self.writer.resume();
     }
 
     /// Other settings from now on, but for [`Settings::durability`], which stays.

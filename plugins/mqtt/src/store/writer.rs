@@ -2,7 +2,7 @@
 //! log has grown.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use polyport_mqtt_core::store::{Journal, Sequence};
 use tracing::{error, info};
 
 use super::Settings;
-use super::files::Files;
+use super::files::{Bequest, Files};
 use crate::config::Durability;
 use crate::outbound::Outbound;
 
@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     pending: Mutex<Pending>,
     changed: Condvar,
+    /// Notified when [`Writer::settle`] may have its answer.
+    settled: Condvar,
+    /// Whether a compaction under way is given up.
+    given_up: AtomicBool,
     committed: AtomicU64,
     durability: Durability,
     thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
@@ -38,6 +42,11 @@ struct Pending {
     waiters: Vec<Arc<Outbound>>,
     /// How a compaction ended: the size of its snapshot.
     compacted: Option<io::Result<u64>>,
+    /// What is asked of the thread before anybody else goes on with the store, and the answer.
+    settling: bool,
+    bequest: Option<io::Result<Bequest>>,
+    /// No compaction begins.
+    held: bool,
     stop: bool,
     flush_interval: Duration,
     compact_bytes: u64,
@@ -53,6 +62,8 @@ impl Writer {
                 ..Pending::default()
             }),
             changed: Condvar::new(),
+            settled: Condvar::new(),
+            given_up: AtomicBool::new(false),
             committed: AtomicU64::new(0),
             durability: settings.durability,
             thread: Mutex::new(None),
@@ -97,6 +108,27 @@ impl Writer {
         waits
     }
 
+    pub(super) fn settle(&self, limit: Duration) -> io::Result<Bequest> {
+        self.given_up.store(true, Ordering::Relaxed);
+        let mut pending = self.lock();
+        pending.held = true;
+        pending.settling = true;
+        pending.bequest = None;
+        self.changed.notify_one();
+        let waited = self.settled.wait_timeout_while(pending, limit, |pending| {
+            pending.bequest.is_none() && !pending.stop
+        });
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        pending.settling = false;
+        let late = || Err(io::Error::from(io::ErrorKind::TimedOut));
+        pending.bequest.take().unwrap_or_else(late)
+    }
+
+    pub(super) fn resume(&self) {
+        self.lock().held = false;
+        self.given_up.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn close(&self) -> io::Result<()> {
         self.lock().stop = true;
         self.changed.notify_one();
@@ -117,9 +149,16 @@ impl Writer {
         let mut flushed = Instant::now();
         let mut dirty = false;
         let mut compacting = false;
+        if let Err(problem) = files.catch_up() {
+            error!("store: what was written before is not on the disk for sure: {problem}");
+        }
         loop {
             let mut pending = self.lock();
-            while pending.bytes.is_empty() && !pending.stop && pending.compacted.is_none() {
+            while pending.bytes.is_empty()
+                && !pending.stop
+                && pending.compacted.is_none()
+                && (!pending.settling || compacting)
+            {
                 let left = pending.flush_interval.saturating_sub(flushed.elapsed());
                 if dirty && self.durability == Durability::Interval {
                     if left.is_zero() {
@@ -136,6 +175,7 @@ impl Writer {
             }
             let compacted = pending.compacted.take();
             let stop = pending.stop;
+            let settling = pending.settling;
             let (interval, compact_bytes) = (pending.flush_interval, pending.compact_bytes);
             std::mem::swap(&mut bytes, &mut pending.bytes);
             let sequence = pending.sequence;
@@ -146,13 +186,14 @@ impl Writer {
                 compacting = false;
                 match ended {
                     Ok(size) => files.compacted(size),
+                    Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
                     Err(problem) => error!("store was not compacted: {problem}"),
                 }
             }
             dirty |= !bytes.is_empty();
             let flush = match self.durability {
-                Durability::Always => awaited || stop,
-                Durability::Interval => stop || flushed.elapsed() >= interval,
+                Durability::Always => awaited || stop || settling,
+                Durability::Interval => stop || settling || flushed.elapsed() >= interval,
                 Durability::Never => false,
             };
             self.write(&mut files, &bytes, flush && dirty, stop)?;
@@ -164,16 +205,28 @@ impl Writer {
             bytes.shrink_to(1 << 20);
             self.commit(sequence);
             if stop {
+                self.settled.notify_all();
                 return Ok(());
             }
+            if settling && !compacting {
+                self.answer(files.bequeath());
+                continue;
+            }
             let (log, snapshot) = files.sizes();
-            if !compacting && log >= compact_bytes.max(snapshot) {
+            if !compacting && !self.lock().held && log >= compact_bytes.max(snapshot) {
                 match self.start_compaction(&mut files) {
                     Ok(()) => compacting = true,
                     Err(problem) => error!("store was not compacted: {problem}"),
                 }
             }
         }
+    }
+
+    fn answer(&self, bequest: io::Result<Bequest>) {
+        let mut pending = self.lock();
+        pending.bequest = Some(bequest);
+        pending.settling = false;
+        self.settled.notify_all();
     }
 
     /// Writes until it succeeds: what was promised to nobody yet can wait, and must not be lost.
@@ -217,7 +270,7 @@ impl Writer {
         let sealed = files.rotate()?;
         let writer = Arc::clone(self);
         let work = move || {
-            let ended = sealed.compact();
+            let ended = sealed.compact(&writer.given_up);
             writer.lock().compacted = Some(ended);
             writer.changed.notify_one();
         };

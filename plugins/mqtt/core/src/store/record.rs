@@ -372,11 +372,13 @@ impl Record<'_> {
     }
 }
 
-pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
+/// Appends an eight byte integer.
+pub fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes with a four byte length.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u32(out, bytes.len() as u32);
     out.extend_from_slice(bytes);
 }
@@ -396,17 +398,29 @@ pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, &message.payload);
 }
 
-pub(crate) fn u64(reader: &mut Reader<'_>) -> Result<u64, Error> {
+/// Reads an eight byte integer.
+///
+/// # Errors
+/// When there are fewer bytes.
+pub fn u64(reader: &mut Reader<'_>) -> Result<u64, Error> {
     let high = reader.four_byte_integer()?;
     Ok(u64::from(high) << 32 | u64::from(reader.four_byte_integer()?))
 }
 
-pub(crate) fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
+/// Reads bytes with a four byte length.
+///
+/// # Errors
+/// When there are fewer bytes.
+pub fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
     let length = reader.four_byte_integer()?;
     reader.take(length as usize)
 }
 
-pub(crate) fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
+/// Reads text with a four byte length.
+///
+/// # Errors
+/// When there are fewer bytes, or no UTF-8.
+pub fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes(reader)?)
         .map_err(|_| Error::Malformed("text of a record is not UTF-8"))
 }

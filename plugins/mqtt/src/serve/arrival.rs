@@ -1,0 +1,171 @@
+//! Connections on their way: from a listener or the instance before to the engine, and to the next instance.
+
+use std::sync::Arc;
+
+use polyport_mqtt_core::{ConnectionId, LoginRefusal};
+use polyport_sdk::accounts::Account;
+use polyport_sdk::handover::{Crossing, Luggage};
+use polyport_sdk::limits::Limits;
+use polyport_sdk::net::{Origin, Stream};
+use polyport_sdk::{Connection, Context, Error};
+
+use super::link::{Beginning, Link, Login, Remains};
+use crate::engine::{Engine, Standing};
+use crate::luggage::{self, Passed};
+use crate::outbound::Outbound;
+use crate::{config, login};
+
+/// A connection that no engine has taken yet.
+pub(super) struct Arrival {
+    stream: Stream,
+    origin: Origin,
+    /// The way to the next instance, until that was tried.
+    crossing: Option<Crossing>,
+    passed: Passed,
+    unread: Vec<u8>,
+    unsent: Vec<u8>,
+    account: Option<Account>,
+}
+
+impl Arrival {
+    pub(super) fn new(connection: Connection) -> Result<Arrival, Error> {
+        let Connection {
+            stream,
+            origin,
+            inherited,
+            crossing,
+            ..
+        } = connection;
+        let crossing = Some(crossing).filter(|_| !stream.is_tls());
+        let mut arrival = Arrival {
+            stream,
+            origin,
+            crossing,
+            passed: Passed::Fresh,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            account: None,
+        };
+        if let Some(inherited) = inherited {
+            let passed = Passed::decode(&inherited.state);
+            arrival.passed =
+                passed.map_err(|error| Error::Operator(format!("hand-over: {error}")))?;
+            arrival.unread = inherited.unread;
+            arrival.unsent = inherited.unsent;
+            arrival.account = inherited.account;
+        }
+        Ok(arrival)
+    }
+
+    /// To the next instance, as it came; back if that does not take it.
+    pub(super) fn pass_on(mut self) -> Result<(), Arrival> {
+        let Some(crossing) = self.crossing.take() else {
+            return Err(self);
+        };
+        let luggage = Luggage {
+            unread: &self.unread,
+            unsent: &self.unsent,
+            state: &self.passed.encode(),
+            account: self.account.as_ref(),
+        };
+        match crossing.pass(self.stream, &self.origin, luggage) {
+            Ok(()) => Ok(()),
+            Err(refused) => {
+                self.stream = refused.stream;
+                Err(self)
+            }
+        }
+    }
+
+    /// The engine takes it; none if it has to be looked at again where the engine stands.
+    pub(super) fn join(
+        &self,
+        engine: &Engine,
+        outbound: &Arc<Outbound>,
+        limits: &Limits,
+    ) -> Result<Option<ConnectionId>, Error> {
+        let peer = self.origin.peer();
+        let Passed::Open { number, login } = &self.passed else {
+            let limits = config::connection_limits(limits);
+            return Ok(engine.open(outbound, (peer, self.crossing.is_some()), limits));
+        };
+        let lost = || Error::Peer("a connection that was passed is not known any more".into());
+        if engine.standing() == Standing::Retired && self.crossing.is_none() {
+            return Err(lost());
+        }
+        let account = self.account.clone().filter(|_| login.is_none());
+        let rights = account.map(login::rights);
+        match engine.attach(*number, rights, outbound, peer, self.unsent.len()) {
+            Some(id) => id.map(Some).ok_or_else(lost),
+            None => Ok(None),
+        }
+    }
+
+    /// It begins to work.
+    pub(super) fn link(
+        self,
+        engine: &Arc<Engine>,
+        context: &Context,
+        engines: (ConnectionId, Arc<Outbound>),
+    ) -> Link<Stream> {
+        let mut account = self.account;
+        let login = match self.passed {
+            Passed::Open {
+                login: Some(login), ..
+            } => Some(match login {
+                luggage::Login::Asked(request) => Login::Again(request),
+                luggage::Login::Accepted => {
+                    Login::Answered(account.take().ok_or(LoginRefusal::NotAuthorized))
+                }
+                luggage::Login::Refused(refusal) => Login::Answered(Err(refusal)),
+            }),
+            _ => None,
+        };
+        let beginning = Beginning {
+            unread: self.unread,
+            unsent: self.unsent,
+            login,
+            account,
+        };
+        let pacer = self.stream.pacer();
+        let client = (self.stream, self.origin, pacer);
+        Link::new((engine, context), client, engines, self.crossing, beginning)
+    }
+}
+
+impl Link<Stream> {
+    /// To the next instance; back, and told to end, if that does not take it.
+    pub(super) fn cross(mut self) -> Result<(), Link<Stream>> {
+        let Some(crossing) = self.crossing.take() else {
+            return Err(self);
+        };
+        let Some(number) = self.engine.connection_number(self.id) else {
+            return Err(self);
+        };
+        if !crossing.is_open(&self.stream) {
+            self.engine.dismiss(self.id);
+            return Err(self);
+        }
+        let Remains {
+            unread,
+            unsent,
+            login,
+            account,
+        } = self.remains();
+        let luggage = Luggage {
+            unread: &unread,
+            unsent: &unsent,
+            state: &Passed::Open { number, login }.encode(),
+            account: account.as_ref(),
+        };
+        match crossing.pass(self.stream, &self.origin, luggage) {
+            Ok(()) => Ok(()),
+            Err(refused) => {
+                self.stream = refused.stream;
+                self.put_back(unsent);
+                self.engine.dismiss(self.id);
+                Err(self)
+            }
+        }
+    }
+}

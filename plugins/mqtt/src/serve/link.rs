@@ -1,0 +1,457 @@
+//! One connection at work: reads, hands bytes to the engine, writes what comes out, and keeps still while the engine
+//! does.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use polyport_mqtt_core::codec::FixedHeader;
+use polyport_mqtt_core::message::SHARED_PAYLOAD;
+use polyport_mqtt_core::store::Sequence;
+use polyport_mqtt_core::{ConnectionId, LoginRefusal, LoginRequest};
+use polyport_sdk::Context;
+use polyport_sdk::accounts::Account;
+use polyport_sdk::handover::Crossing;
+use polyport_sdk::net::{Origin, Pacer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::linger;
+use crate::engine::{Engine, Standing};
+use crate::login::{self, Unanswered};
+use crate::luggage;
+use crate::outbound::{Outbound, Piece};
+
+/// Bytes read at once.
+const READ: usize = 64 * 1024;
+/// Pieces written at once.
+const SLICES: usize = 32;
+/// A client with more unsent output than this is not read from: it has to take answers first.
+const UNSENT_MAX: usize = 1024 * 1024;
+
+thread_local! {
+    static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; READ]);
+}
+
+/// What was received and is not used yet.
+pub(super) enum Unread {
+    /// Less than a packet, or packets behind a login that is not answered.
+    Small(Vec<u8>),
+    /// A long packet on its way into a buffer of its own, which its payload will be shared from.
+    Frame { bytes: BytesMut, length: usize },
+}
+
+type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A login that is under way.
+pub(super) enum Login {
+    /// Asked, with what was asked for.
+    Asked(
+        Waiting<std::result::Result<Account, Unanswered>>,
+        LoginRequest,
+    ),
+    /// To be asked, when the engine serves.
+    Again(LoginRequest),
+    /// Answered, and the engine was not told yet.
+    Answered(std::result::Result<Account, LoginRefusal>),
+}
+
+/// One connection at work.
+pub(super) struct Link<S> {
+    pub(super) engine: Arc<Engine>,
+    context: Context,
+    pub(super) stream: S,
+    pub(super) origin: Origin,
+    pacer: Pacer,
+    pub(super) id: ConnectionId,
+    outbound: Arc<Outbound>,
+    writing: VecDeque<Piece>,
+    /// Bytes of the first piece that are written.
+    written: usize,
+    unread: Unread,
+    /// The engine has not seen all of `unread`.
+    untaken: bool,
+    login: Option<Login>,
+    /// Whose it is, and the end of that.
+    account: Option<(Account, Waiting<()>)>,
+    /// Set when the connection is to end: the time its last bytes may take.
+    linger: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The way to the next instance, for a connection that can go there.
+    pub(super) crossing: Option<Crossing>,
+}
+
+/// What a connection begins with.
+#[derive(Default)]
+pub(super) struct Beginning {
+    /// Bytes of the client.
+    pub(super) unread: Vec<u8>,
+    /// Bytes for it, counted as unsent already.
+    pub(super) unsent: Vec<u8>,
+    pub(super) login: Option<Login>,
+    pub(super) account: Option<Account>,
+}
+
+/// What a connection leaves.
+pub(super) struct Remains {
+    pub(super) unread: Vec<u8>,
+    pub(super) unsent: Vec<u8>,
+    pub(super) login: Option<luggage::Login>,
+    pub(super) account: Option<Account>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    pub(super) fn new(
+        (engine, context): (&Arc<Engine>, &Context),
+        (stream, origin, pacer): (S, Origin, Pacer),
+        (id, outbound): (ConnectionId, Arc<Outbound>),
+        crossing: Option<Crossing>,
+        beginning: Beginning,
+    ) -> Link<S> {
+        let mut writing = VecDeque::new();
+        if !beginning.unsent.is_empty() {
+            writing.push_back(Piece::Buffer(beginning.unsent));
+        }
+        Link {
+            engine: Arc::clone(engine),
+            context: context.clone(),
+            stream,
+            origin,
+            pacer,
+            id,
+            outbound,
+            writing,
+            written: 0,
+            untaken: !beginning.unread.is_empty(),
+            unread: Unread::Small(beginning.unread),
+            login: beginning.login,
+            account: beginning.account.map(|account| {
+                let watch = watch(&account);
+                (account, watch)
+            }),
+            linger: None,
+            crossing,
+        }
+    }
+
+    /// Resolves when the connection is to be closed, or goes to the next instance.
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Ended>> {
+        self.outbound.register(cx.waker());
+        let standing = self.engine.standing();
+        if standing != Standing::Serving && self.linger.is_none() && !self.outbound.closes() {
+            match standing {
+                Standing::Retired if self.crossing.is_none() => {}
+                Standing::Retired => {
+                    // Its answer goes along: it is waited for, unless it can only be had there.
+                    let asked = |login: &Option<Login>| matches!(login, Some(Login::Asked(..)));
+                    if asked(&self.login) && self.poll_asked(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(Ended::Crosses));
+                }
+                // The engine takes nothing: nothing is read, and errors are the next one's as well.
+                Standing::Serving | Standing::Frozen => return Poll::Pending,
+            }
+        }
+        if let Some((_, revoked)) = &mut self.account
+            && revoked.as_mut().poll(cx).is_ready()
+        {
+            self.account = None;
+            self.engine.revoke(self.id);
+        }
+        loop {
+            let login = self.poll_login(cx);
+            let read = self.poll_read(cx)?;
+            let write = self.poll_write(cx)?;
+            match (read, &write) {
+                (_, Poll::Ready(Written::Close)) => return Poll::Ready(Ok(Ended::ByUs)),
+                (Poll::Ready(Read::End), _) => return Poll::Ready(Ok(Ended::ByPeer)),
+                (Poll::Pending, _) if login.is_pending() => break,
+                (Poll::Ready(Read::Held), Poll::Pending) => break,
+                _ => {}
+            }
+        }
+        match &mut self.linger {
+            Some(linger) => linger.as_mut().poll(cx).map(|()| Ok(Ended::ByPeer)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Waits for the answer to a login that was asked for.
+    fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(Login::Asked(asked, request)) = &mut self.login else {
+            return Poll::Ready(());
+        };
+        let answer = match ready!(asked.as_mut().poll(cx)) {
+            Ok(account) => Login::Answered(Ok(account)),
+            Err(Unanswered::Refused(refusal)) => Login::Answered(Err(refusal)),
+            Err(Unanswered::Elsewhere) => Login::Again(request.clone()),
+        };
+        self.login = Some(answer);
+        Poll::Ready(())
+    }
+
+    fn poll_login(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if let Some(Login::Again(request)) = &self.login
+            && self.engine.standing() == Standing::Serving
+        {
+            self.ask(request.clone());
+        }
+        ready!(self.poll_asked(cx));
+        let Some(Login::Answered(_)) = &self.login else {
+            return Poll::Pending;
+        };
+        let Some(Login::Answered(answer)) = self.login.take() else {
+            return Poll::Pending;
+        };
+        let rights = match &answer {
+            Ok(account) => {
+                self.pacer.pace_for(Some(account));
+                let mut revoked = watch(account);
+                // Polled once, to be woken from then on.
+                if revoked.as_mut().poll(cx).is_ready() {
+                    Err(LoginRefusal::NotAuthorized)
+                } else {
+                    self.account = Some((account.clone(), revoked));
+                    Ok(login::rights(account.clone()))
+                }
+            }
+            Err(refusal) => Err(*refusal),
+        };
+        if self.engine.login_answer(self.id, rights).is_none() {
+            self.account = None;
+            self.login = Some(Login::Answered(answer));
+            return Poll::Pending;
+        }
+        self.take_unread();
+        Poll::Ready(())
+    }
+
+    fn ask(&mut self, request: LoginRequest) {
+        let asked = Box::pin(login::login(
+            Arc::clone(&self.engine),
+            self.context.clone(),
+            self.origin.clone(),
+            request.clone(),
+        ));
+        self.login = Some(Login::Asked(asked, request));
+    }
+
+    /// Gives the engine what it has not seen, or left until a login was answered.
+    fn take_unread(&mut self) {
+        self.untaken = false;
+        if let Unread::Small(unread) = &mut self.unread {
+            let bytes = std::mem::take(unread);
+            self.received(&bytes, None);
+        }
+    }
+
+    /// What goes along to the next instance.
+    pub(super) fn remains(&mut self) -> Remains {
+        let unread = match std::mem::replace(&mut self.unread, Unread::Small(Vec::new())) {
+            Unread::Small(bytes) => bytes,
+            Unread::Frame { bytes, .. } => bytes.into(),
+        };
+        // All of it is committed: an engine that is frozen holds nothing back.
+        self.outbound.take(Sequence::MAX, &mut self.writing);
+        let mut unsent = Vec::new();
+        for piece in self.writing.drain(..) {
+            unsent.extend_from_slice(piece.as_ref());
+        }
+        unsent.drain(..std::mem::take(&mut self.written));
+        let mut account = self.account.take().map(|(account, _)| account);
+        let login = self.login.take().map(|login| match login {
+            Login::Asked(_, request) | Login::Again(request) => luggage::Login::Asked(request),
+            Login::Answered(Ok(answered)) => {
+                account = Some(answered);
+                luggage::Login::Accepted
+            }
+            Login::Answered(Err(refusal)) => luggage::Login::Refused(refusal),
+        });
+        Remains {
+            unread,
+            unsent,
+            login,
+            account,
+        }
+    }
+
+    /// Goes on writing what could not go along.
+    pub(super) fn put_back(&mut self, unsent: Vec<u8>) {
+        if !unsent.is_empty() {
+            self.writing.push_back(Piece::Buffer(unsent));
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Read>> {
+        if self.login.is_some() {
+            return Poll::Pending;
+        }
+        if self.untaken {
+            self.take_unread();
+            return match self.untaken {
+                true => Poll::Pending,
+                false => Poll::Ready(Ok(Read::Some)),
+            };
+        }
+        if self.outbound.meter.unsent() > UNSENT_MAX {
+            return Poll::Ready(Ok(Read::Held));
+        }
+        match &mut self.unread {
+            Unread::Small(_) => self.poll_read_small(cx),
+            Unread::Frame { bytes, length } => {
+                let start = bytes.len();
+                bytes.resize((start + READ).min(*length), 0);
+                let mut into = ReadBuf::new(&mut bytes[start..]);
+                let polled = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+                let read = into.filled().len();
+                bytes.truncate(start + read);
+                ready!(polled)?;
+                if read == 0 {
+                    return Poll::Ready(Ok(Read::End));
+                }
+                if bytes.len() == *length {
+                    let frame = std::mem::take(bytes).freeze();
+                    self.unread = Unread::Small(Vec::new());
+                    self.received(&frame, Some(&frame));
+                }
+                Poll::Ready(Ok(Read::Some))
+            }
+        }
+    }
+
+    fn poll_read_small(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Read>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let Unread::Small(unread) = &mut self.unread else {
+                return Poll::Ready(Ok(Read::Some));
+            };
+            let before = unread.len();
+            if buffer.len() < before + READ / 2 {
+                buffer.resize(before + READ, 0);
+            }
+            buffer[..before].copy_from_slice(unread);
+            let mut into = ReadBuf::new(&mut buffer[before..]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut into))?;
+            let read = into.filled().len();
+            if read == 0 {
+                return Poll::Ready(Ok(Read::End));
+            }
+            *unread = Vec::new();
+            self.received(&buffer[..before + read], None);
+            Poll::Ready(Ok(Read::Some))
+        })
+    }
+
+    /// Hands bytes to the engine and keeps what it leaves.
+    fn received(&mut self, bytes: &[u8], owner: Option<&Bytes>) {
+        let Some(received) = self.engine.receive(self.id, bytes, owner) else {
+            self.untaken = true;
+            self.unread = Unread::Small(bytes.to_vec());
+            return;
+        };
+        let rest = &bytes[received.consumed..];
+        if let Some(request) = received.login {
+            self.ask(request);
+        }
+        self.unread = match FixedHeader::read(rest) {
+            // Its header was found good, or the engine would have used it up.
+            Ok(Some(header)) if header.frame() > rest.len() && header.frame() > SHARED_PAYLOAD => {
+                let mut bytes = BytesMut::with_capacity(header.frame());
+                bytes.extend_from_slice(rest);
+                Unread::Frame {
+                    bytes,
+                    length: header.frame(),
+                }
+            }
+            _ => Unread::Small(rest.to_vec()),
+        };
+    }
+
+    /// Ready when nothing is left to write; pending when the socket or the store lets it wait.
+    fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Written>> {
+        loop {
+            if self.writing.is_empty() {
+                let taken = self
+                    .outbound
+                    .take(self.engine.committed(), &mut self.writing);
+                if taken.close && self.linger.is_none() {
+                    self.linger = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
+                    // Lets go of the account, which may count its connections.
+                    self.account = None;
+                }
+                if self.writing.is_empty() {
+                    if let Some(gate) = taken.held {
+                        if self.engine.wake_on_commit(gate, &self.outbound) {
+                            return Poll::Pending;
+                        }
+                        continue;
+                    }
+                    ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                    return Poll::Ready(Ok(if taken.close {
+                        Written::Close
+                    } else {
+                        Written::All
+                    }));
+                }
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.writing) {
+                *slice = IoSlice::new(piece.as_ref());
+                count += 1;
+            }
+            slices[0].advance(self.written);
+            let written =
+                ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+            if self.outbound.meter.sent(written) {
+                self.engine.drained(self.id);
+            }
+        }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.writing.front() {
+            let left = first.as_ref().len() - self.written;
+            if written < left {
+                self.written += written;
+                return;
+            }
+            written -= left;
+            self.written = 0;
+            if let Some(piece) = self.writing.pop_front() {
+                self.outbound.recycle(piece);
+            }
+        }
+    }
+}
+
+enum Read {
+    Some,
+    End,
+    /// The client has to take its answers first.
+    Held,
+}
+
+/// How a connection ended here.
+pub(super) enum Ended {
+    ByUs,
+    ByPeer,
+    /// It goes on in the next instance.
+    Crosses,
+}
+
+fn watch(account: &Account) -> Waiting<()> {
+    let watched = account.clone();
+    Box::pin(async move { watched.revoked().await })
+}
+
+enum Written {
+    All,
+    Close,
+}
