@@ -22,6 +22,8 @@ use places::Places;
 
 /// Between two looks without an event.
 const RESCAN: Duration = Duration::from_secs(5);
+/// What changed without an event must rest longer: its next write raises none either.
+const SILENT_REST: Duration = Duration::from_secs(1);
 /// From the last event to the first of two looks, at most: what follows at once is seen by it already.
 const LULL: Duration = Duration::from_millis(20);
 
@@ -83,9 +85,11 @@ struct Sentry {
 
 impl Sentry {
     async fn watch(mut self) -> Result<(), Gone> {
+        let mut least = Duration::ZERO;
         loop {
             // At once, too: nobody watched until now.
-            let now = self.rest().await?;
+            let now = self.rest(least).await?;
+            least = Duration::ZERO;
             if now != self.order.seen {
                 self.order.seen = now.clone();
                 debug!("files changed");
@@ -94,16 +98,17 @@ impl Sentry {
             while !self.event_within(RESCAN).await? {
                 if self.look() != self.order.seen {
                     debug!("something changed without an event");
+                    least = SILENT_REST;
                     break;
                 }
             }
         }
     }
 
-    /// The files once they rest.
-    async fn rest(&mut self) -> Result<Look, Gone> {
+    /// The files once they rest for the quiet time, or for `least` if that is longer.
+    async fn rest(&mut self, least: Duration) -> Result<Look, Gone> {
         loop {
-            let quiet = self.order.watched.quiet_time();
+            let quiet = self.order.watched.quiet_time().max(least);
             let lull = LULL.min(quiet / 4);
             while self.event_within(lull).await? {}
             let before = self.look();
