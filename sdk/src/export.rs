@@ -2,6 +2,7 @@
 //! No panic leaves a function of this file.
 
 mod handover;
+mod listeners;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use polyport_abi::accounts::AccountHandle;
 use polyport_abi::control::ControlV1;
 use polyport_abi::log::LogV1;
-use polyport_abi::plugin::{InstanceHandle, SettingProblem, StartRequest};
+use polyport_abi::plugin::{InstanceHandle, SettingProblem, StartListener, StartRequest};
 use polyport_abi::summary::{DIRECTION_RECEIVED, SummaryHandle};
 use polyport_abi::{
     HostQuery, InterfaceError, InterfaceTable, RResult, RSlice, RStr, RString, RVec, find,
@@ -25,6 +26,7 @@ use crate::limits::Gate;
 use crate::summary::{Direction, Summary};
 use crate::{Context, Plugin};
 pub use handover::{activate, adopt, freeze, inherit, start as handover_start, thaw};
+pub use listeners::change as change_listeners;
 
 /// Exports a plugin from its library.
 ///
@@ -99,6 +101,10 @@ macro_rules! export_plugin {
                 adopt: glue::adopt::<$plugin>,
             };
 
+            static LISTENERS: glue::ListenersV1 = glue::ListenersV1 {
+                change: glue::change_listeners::<$plugin>,
+            };
+
             static SUMMARY: glue::SummaryV1 = glue::SummaryV1 {
                 open: glue::summary_open::<$plugin>,
                 feed: glue::summary_feed,
@@ -118,6 +124,9 @@ macro_rules! export_plugin {
                     }
                     <glue::HandoverV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&HANDOVER))
+                    }
+                    <glue::ListenersV1 as glue::InterfaceTable>::ID => {
+                        glue::ROption::RSome(glue::offer(&LISTENERS))
                     }
                     <glue::ClientV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&CLIENT))
@@ -218,19 +227,8 @@ fn launch<P: Plugin>(
     let listeners: Vec<Listener> = request
         .listeners
         .iter()
-        .map(|listener| {
-            // SAFETY: the host duplicated this descriptor for the instance, which owns it from here on.
-            let fd = unsafe { OwnedFd::from_raw_fd(listener.fd) };
-            let socket = if listener.unix {
-                ListenerSocket::Unix(fd.into())
-            } else {
-                ListenerSocket::Tcp(fd.into())
-            };
-            Listener {
-                socket,
-                scheme: listener.scheme.as_str().into(),
-            }
-        })
+        // SAFETY: the host duplicated these descriptors for the instance, which owns them from here on.
+        .map(|listener| unsafe { own(listener) })
         .collect();
     let control = host_interface::<ControlV1>(host).map_err(|error| error.to_string())?;
     let log = host_interface::<LogV1>(host);
@@ -262,6 +260,24 @@ fn launch<P: Plugin>(
     }
     crate::logging::enter_thread(None);
     launched
+}
+
+/// A listener that the host gives.
+///
+/// # Safety
+/// Its descriptor belongs to nobody else.
+unsafe fn own(listener: &StartListener) -> Listener {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { OwnedFd::from_raw_fd(listener.fd) };
+    let socket = if listener.unix {
+        ListenerSocket::Unix(fd.into())
+    } else {
+        ListenerSocket::Tcp(fd.into())
+    };
+    Listener {
+        socket,
+        scheme: listener.scheme.as_str().into(),
+    }
 }
 
 /// `PluginV1::reload`.

@@ -36,15 +36,16 @@ pub use plugin::Plugin;
 pub mod glue {
     //! What `export_plugin!` expands to; not for use by hand.
     pub use crate::export::{
-        activate, adopt, client_help, client_run, configure, describe, drain, freeze,
-        handover_start, inherit, reload, start, stop, summary_close, summary_feed, summary_open,
-        thaw,
+        activate, adopt, change_listeners, client_help, client_run, configure, describe, drain,
+        freeze, handover_start, inherit, reload, start, stop, summary_close, summary_feed,
+        summary_open, thaw,
     };
     pub use polyport_abi::client::ClientV1;
     pub use polyport_abi::export::{
         CheckTypeLayout, LibHeader, PrefixTypeTrait, RootModuleResult, call_root_module_loader,
     };
     pub use polyport_abi::handover::HandoverV1;
+    pub use polyport_abi::listeners::ListenersV1;
     pub use polyport_abi::manifest::{joined, joined_len};
     pub use polyport_abi::plugin::PluginV1;
     pub use polyport_abi::summary::SummaryV1;

@@ -16,6 +16,7 @@ pub mod control;
 pub mod folders;
 pub mod handover;
 pub mod limits;
+pub mod listeners;
 pub mod live;
 pub mod load;
 pub mod log;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::doors::Ending;
 use super::refuse::Slot;
 use super::{Listener, ListenerSocket, Shared};
 use crate::handover::Crossing;
@@ -24,32 +25,59 @@ use crate::{Connection, Plugin};
 /// is what the header says.
 pub(super) const MAX_HEADERS: usize = 1024;
 
-/// A listening socket and what holds for those who come by it.
-pub(super) struct Door {
+/// A listening socket.
+pub(super) struct Open {
     socket: Socket,
-    index: u32,
+    door: Arc<Door>,
+}
+
+impl Open {
+    /// Its place, and when what comes by it ends.
+    pub(super) fn place(&self) -> (u32, Ending) {
+        (self.door.place, self.door.ending.clone())
+    }
+}
+
+/// What holds for those who come by a listening socket, longer than that is open.
+pub(super) struct Door {
+    place: u32,
     scheme: Arc<str>,
     tls: bool,
     limits: Current,
     reserve: Reserve,
+    ending: Ending,
 }
 
 impl Door {
     pub(super) fn open(
         listener: Listener,
-        index: u32,
+        place: u32,
         tls_schemes: &[(&str, &str)],
         gate: &Gate,
-    ) -> io::Result<Self> {
+        ending: Ending,
+    ) -> io::Result<Open> {
         let inner = crate::tls::inner_scheme(&listener.scheme, tls_schemes);
-        Ok(Self {
+        let door = Self {
             tls: inner.is_some(),
             scheme: inner.map_or(listener.scheme, Arc::from),
-            socket: Socket::new(listener.socket)?,
-            index,
-            limits: gate.limits(index),
+            place,
+            limits: gate.limits(place),
             reserve: Reserve::new(),
+            ending,
+        };
+        Ok(Open {
+            socket: Socket::new(listener.socket)?,
+            door: Arc::new(door),
         })
+    }
+}
+
+impl Door {
+    async fn unless_forced<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.ending.force.cancelled() => None,
+        }
     }
 }
 
@@ -61,23 +89,24 @@ struct Accepted {
 }
 
 impl<P: Plugin> Shared<P> {
-    pub(super) async fn accept(self: Arc<Self>, door: Door) {
-        let door = Arc::new(door);
+    pub(super) async fn accept(self: Arc<Self>, open: Open) {
+        let Open { socket, door } = open;
+        let drain = &door.ending.drain;
         let mut frozen = self.frozen.subscribe();
         let mut pause = Duration::ZERO;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.drain.cancelled() => return,
+                () = drain.cancelled() => return,
                 changed = frozen.changed() => {
                     // Clients wait in the backlog for whoever goes on; the sender lives as long as `self`.
                     let thawed = async { changed.is_ok() && frozen.wait_for(|frozen| !frozen).await.is_ok() };
                     tokio::select! {
-                        () = self.drain.cancelled() => return,
+                        () = drain.cancelled() => return,
                         _ = thawed => continue,
                     }
                 }
-                accepted = door.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
             let error = match accepted {
                 Ok(accepted) => {
@@ -90,7 +119,7 @@ impl<P: Plugin> Shared<P> {
             };
             // The client left before it was accepted, or descriptors ran out: neither ends the loop.
             if is_out_of_descriptors(&error)
-                && let Some(accepted) = door.reserve.spend(&door.socket)
+                && let Some(accepted) = door.reserve.spend(&socket)
             {
                 let turn_away = Arc::clone(&self).turn_away(accepted, Arc::clone(&door));
                 self.tasks.spawn(turn_away);
@@ -99,7 +128,7 @@ impl<P: Plugin> Shared<P> {
                 warn!("accept: {error}; trying again in {pause:?}");
             }
             tokio::select! {
-                () = self.drain.cancelled() => return,
+                () = drain.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
@@ -111,9 +140,9 @@ impl<P: Plugin> Shared<P> {
         let Some(plugin) = self.plugin.get().cloned() else {
             return;
         };
-        let opened = self.unless_forced(self.open(accepted, &door)).await;
+        let opened = door.unless_forced(self.open(accepted, &door)).await;
         if let Some(Some((connection, _admission))) = opened {
-            self.serve(plugin, connection).await;
+            self.serve(plugin, connection, &door.ending.force).await;
         }
     }
 
@@ -122,22 +151,15 @@ impl<P: Plugin> Shared<P> {
         if let Some(slot) = self.refusals.slot(Refusal::Descriptors) {
             let origin = Origin::new(accepted.peer);
             let connection = self.connection(accepted, None, origin, &door, None);
-            self.unless_forced(self.refuse(connection, &door, Refusal::Descriptors, slot))
+            door.unless_forced(self.refuse(connection, &door, Refusal::Descriptors, slot))
                 .await;
         }
         door.reserve.restore();
     }
 
-    async fn unless_forced<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            done = work => Some(done),
-            () = self.force.cancelled() => None,
-        }
-    }
-
     async fn open(&self, accepted: Accepted, door: &Door) -> Option<(Connection, Arc<Admission>)> {
         let deadline = Instant::now() + door.limits.get().handshake_timeout;
-        let trusted = door.limits.is_proxied() && self.gate.trusts(door.index, accepted.peer.ip());
+        let trusted = door.limits.is_proxied() && self.gate.trusts(door.place, accepted.peer.ip());
         let (origin, ends) = if trusted {
             // Boxed, as what follows is: a connection without it need not carry its size.
             Box::pin(self.proxied(&accepted, deadline)).await?
@@ -146,7 +168,7 @@ impl<P: Plugin> Shared<P> {
         };
         let admitted = self
             .gate
-            .admit(door.index, origin.peer().ip())
+            .admit(door.place, origin.peer().ip())
             .map(Arc::new);
         let admission = admitted.as_ref().ok().cloned();
         let connection = self.connection(accepted, ends, origin, door, admission);
@@ -225,7 +247,7 @@ impl<P: Plugin> Shared<P> {
         let crossing = Crossing::new(
             self.passage,
             P::HANDOVER.version,
-            door.index,
+            door.place,
             Arc::clone(&scheme),
             (local, ends.is_some()),
             admission.unwrap_or_default(),
@@ -239,7 +261,7 @@ impl<P: Plugin> Shared<P> {
             inherited: None,
             crossing,
             limits: door.limits.clone(),
-            drain: self.drain.clone(),
+            drain: door.ending.drain.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One running instance: its runtime, its connections, its drain. How clients get to be connections is in `accept`.
 
 mod accept;
+mod doors;
 mod refuse;
 mod succession;
 
@@ -23,7 +24,8 @@ use crate::handover::{Passage, Succession};
 use crate::limits::Gate;
 use crate::metrics::Number;
 use crate::{Connection, Context, Error, Plugin};
-use accept::Door;
+use accept::Open;
+use doors::Doors;
 use refuse::Refusals;
 use succession::Freeze;
 
@@ -48,6 +50,7 @@ struct Shared<P> {
     tasks: TaskTracker,
     connections: Number,
     gate: Gate,
+    doors: Doors,
     refusals: Refusals,
     passage: Passage,
     succession: Arc<Succession>,
@@ -103,6 +106,7 @@ impl<P: Plugin> Instance<P> {
             plugin: OnceLock::new(),
             connections: context.metrics().gauge("connections"),
             gate,
+            doors: Doors::default(),
             refusals: Refusals::new(context.metrics()),
             context,
             drain,
@@ -180,8 +184,8 @@ impl<P: Plugin> Shared<P> {
         let plugin = self.plugin.get_or_init(|| plugin);
         let doors = (0..)
             .zip(listeners)
-            .map(|(index, listener)| Door::open(listener, index, P::TLS_SCHEMES, &self.gate));
-        let doors: Vec<Door> = match doors.collect() {
+            .map(|(place, listener)| self.open_door(listener, place));
+        let doors: Vec<Open> = match doors.collect() {
             Ok(doors) => doors,
             Err(error) => {
                 return self
@@ -194,7 +198,7 @@ impl<P: Plugin> Shared<P> {
             biased;
             () = self.succession.active.cancelled() => {
                 for door in doors {
-                    self.tasks.spawn(Arc::clone(&self).accept(door));
+                    self.receive_by(door);
                 }
             }
             () = self.drain.cancelled() => drop(doors),
@@ -217,13 +221,13 @@ impl<P: Plugin> Shared<P> {
     }
 
     /// Runs the plugin's code for one client.
-    async fn serve(&self, plugin: Arc<P>, connection: Connection) {
+    async fn serve(&self, plugin: Arc<P>, connection: Connection, force: &CancellationToken) {
         let peer = connection.peer();
         self.connections.add(1);
         let serving = AssertUnwindSafe(plugin.connection(connection)).catch_unwind();
         let served = tokio::select! {
             served = serving => Some(served),
-            () = self.force.cancelled() => None,
+            () = force.cancelled() => None,
         };
         self.connections.sub(1);
         match served {

@@ -10,6 +10,7 @@ use polyport_abi::handover::About;
 use polyport_abi::limits::AdmissionHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::doors::Ending;
 use super::{Instance, Shared, guarded, panic_text};
 use crate::accounts::Account;
 use crate::handover::{Arrival, Crossing, Estate, Inherited};
@@ -110,8 +111,11 @@ impl<P: Plugin> Instance<P> {
             let Some(plugin) = shared.plugin.get().cloned() else {
                 return;
             };
-            match shared.arrived(arrival) {
-                Ok((connection, _admission)) => shared.serve(plugin, connection).await,
+            let ending = shared.ending(arrival.listener);
+            match shared.arrived(arrival, &ending) {
+                Ok((connection, _admission)) => {
+                    shared.serve(plugin, connection, &ending.force).await;
+                }
                 Err(error) => tracing::warn!("a connection could not be taken over: {error}"),
             }
         };
@@ -137,7 +141,11 @@ impl<P: Plugin> Shared<P> {
         }
     }
 
-    fn arrived(&self, arrival: Arrival) -> std::io::Result<(Connection, Arc<Admission>)> {
+    fn arrived(
+        &self,
+        arrival: Arrival,
+        ending: &Ending,
+    ) -> std::io::Result<(Connection, Arc<Admission>)> {
         let Arrival {
             version,
             listener,
@@ -190,7 +198,7 @@ impl<P: Plugin> Shared<P> {
             })),
             crossing,
             limits,
-            drain: self.drain.clone(),
+            drain: ending.drain.clone(),
         };
         Ok((connection, admission))
     }

@@ -1,7 +1,7 @@
 //! The host's numbers for each listener, read again when the host says that they changed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use polyport_abi::limits::{LimitValues, LimitsV1, ListenerLimits};
 
@@ -11,7 +11,7 @@ use super::{Known, Limits};
 #[derive(Debug, Clone)]
 pub struct Current {
     listeners: Arc<Listeners>,
-    index: usize,
+    cell: Arc<Cell>,
 }
 
 /// Those of all listeners of an instance.
@@ -20,7 +20,9 @@ pub(super) struct Listeners {
     defaults: LimitValues,
     /// The host's revision that the cells hold.
     seen: AtomicU64,
-    cells: Vec<Cell>,
+    cells: RwLock<Vec<Arc<Cell>>>,
+    /// For a listener that the host never named.
+    nowhere: Arc<Cell>,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,7 @@ struct Cell {
 
 impl std::fmt::Debug for Listeners {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.cells).finish()
+        f.debug_list().entries(&*self.cells()).finish()
     }
 }
 
@@ -42,24 +44,40 @@ impl Listeners {
         defaults: LimitValues,
         count: usize,
     ) -> Arc<Self> {
+        let cell = || Arc::new(Cell::new(defaults.into()));
         let listeners = Self {
             table,
             defaults,
             seen: AtomicU64::new(0),
-            // One more, for a listener that the host never named.
-            cells: std::iter::repeat_with(|| Cell::new(defaults.into()))
-                .take(count + 1)
-                .collect(),
+            cells: RwLock::new(std::iter::repeat_with(cell).take(count).collect()),
+            nowhere: cell(),
         };
         listeners.read();
         Arc::new(listeners)
     }
 
+    /// There are listeners up to this one now.
+    pub(super) fn grow(&self, last: u32) {
+        let count = usize::try_from(last).map_or(usize::MAX, |last| last + 1);
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() < count {
+            cells.resize_with(count, || Arc::new(Cell::new(self.defaults.into())));
+        }
+        drop(cells);
+        self.read();
+    }
+
+    fn cells(&self) -> RwLockReadGuard<'_, Vec<Arc<Cell>>> {
+        self.cells.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn listener(self: &Arc<Self>, index: u32) -> Current {
-        let last = self.cells.len() - 1;
+        let known = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.cells().get(index).cloned());
         Current {
             listeners: Arc::clone(self),
-            index: usize::try_from(index).map_or(last, |index| index.min(last)),
+            cell: known.unwrap_or_else(|| Arc::clone(&self.nowhere)),
         }
     }
 
@@ -81,7 +99,7 @@ impl Listeners {
         let answer = (table.current)(table.ctx);
         let told: Vec<ListenerLimits> =
             serde_json::from_slice(answer.as_slice()).unwrap_or_default();
-        for (index, cell) in self.cells.iter().enumerate() {
+        for (index, cell) in self.cells().iter().enumerate() {
             match told.get(index) {
                 Some(told) => cell.set(told.values.into(), told.proxy_protocol),
                 None => cell.set(self.defaults.into(), false),
@@ -149,6 +167,6 @@ impl Current {
     #[inline]
     fn cell(&self) -> &Cell {
         self.listeners.refresh();
-        &self.listeners.cells[self.index]
+        &self.cell
     }
 }

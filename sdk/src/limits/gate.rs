@@ -29,6 +29,11 @@ impl Gate {
         self.listeners.listener(listener)
     }
 
+    /// There are listeners up to this one now.
+    pub(crate) fn grow(&self, last: u32) {
+        self.listeners.grow(last);
+    }
+
     /// Whether this client begins with a PROXY header that is to be believed.
     pub(crate) fn trusts(&self, listener: u32, peer: Option<IpAddr>) -> bool {
         self.table
