@@ -101,6 +101,11 @@ impl Answer {
 pub fn ask(stream: &mut BufReader<TcpStream>, method: &str, path: &str, fields: &str) -> Answer {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
     stream.get_mut().write_all(request.as_bytes()).unwrap();
+    answer(stream, method)
+}
+
+/// Reads the response to a request of this method.
+pub fn answer(stream: &mut BufReader<TcpStream>, method: &str) -> Answer {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert_ne!(
