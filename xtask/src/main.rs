@@ -20,8 +20,9 @@ usage: cargo xtask COMMAND
   serve [ARGS]     build in release, then polyport run -c config/polyport.toml ARGS
   check            everything that continuous integration checks
   clients          install the client programs and Python packages that tests use
-  bench [NAME]     side by side with other servers: mqtt [--case PART], files, json, ftp; under a flood
-                   of bad logins: logins; or changed under load: reload [--times N]; without one, all
+  bench [NAME]     side by side with other servers: mqtt [--case PART] [--seconds N], files, json, ftp;
+                   under a flood of bad logins: logins; or changed under load: reload [--times N];
+                   without one, all
   dist             an archive that runs without a checkout, in target/dist
   soak [NAME]      the long tests in full length
 

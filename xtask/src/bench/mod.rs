@@ -20,6 +20,7 @@ mod wrk;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use harness::Row;
 use polyport_testkit::{Builder, Host};
@@ -67,10 +68,10 @@ pub fn bench(args: &[String]) -> Outcome {
     };
     if options.wants(MQTT) {
         println!("== {MQTT}");
-        let tables = mqtt::bench(options.case.as_deref())?;
+        let tables = mqtt::bench(&options.mqtt)?;
         println!("{tables}");
         // Some of the cases are not the proof.
-        if options.case.is_none() {
+        if options.mqtt == mqtt::Choice::default() {
             document::write(&format!("bench {MQTT}"), &tables)?;
         }
     }
@@ -104,8 +105,7 @@ struct Options {
     names: Vec<String>,
     /// After `--times`.
     times: usize,
-    /// After `--case`.
-    case: Option<String>,
+    mqtt: mqtt::Choice,
 }
 
 impl Options {
@@ -113,19 +113,23 @@ impl Options {
         let mut options = Self {
             names: Vec::new(),
             times: reload::TIMES,
-            case: None,
+            mqtt: mqtt::Choice::default(),
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match (arg.as_str(), args.as_slice()) {
-                ("--times", [number, ..]) => {
-                    let times = number.parse().ok().filter(|times| *times > 0);
-                    let wrong = || format!("--times: expected a number, got {number:?}");
-                    options.times = times.ok_or_else(wrong)?;
+                (option @ ("--times" | "--seconds"), [number, ..]) => {
+                    let parsed = number.parse().ok().filter(|parsed| *parsed > 0);
+                    let wrong = || format!("{option}: expected a number, got {number:?}");
+                    let parsed: u32 = parsed.ok_or_else(wrong)?;
+                    match option {
+                        "--times" => options.times = parsed as usize,
+                        _ => options.mqtt.time = Duration::from_secs(parsed.into()),
+                    }
                     args.next();
                 }
                 ("--case", [part, ..]) => {
-                    options.case = Some(part.clone());
+                    options.mqtt.part = Some(part.clone());
                     args.next();
                 }
                 _ => options.names.push(arg.clone()),

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
+use super::clients::{Publisher, Subscriber, Tally, nanoseconds};
 use super::latency::Latencies;
 use super::link::{Link, Scratch};
-use super::packets::{self, Connect, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Publish};
+use super::packets::{Connect, DISCONNECT};
 use super::round::{Counted, Meter, Round};
 use crate::Outcome;
 
@@ -26,7 +27,7 @@ pub struct Load {
     /// Subscribers of a group: each has all the group's messages.
     pub subscribers: usize,
     pub qos: u8,
-    /// At least [`STAMP`].
+    /// At least 16 bytes: a message's stamp.
     pub payload: usize,
     pub pace: Pace,
     /// The subscribers' sessions outlive their connections, so that a broker has to store the messages.
@@ -43,9 +44,6 @@ pub enum Pace {
     /// a message was due.
     Fixed(u64),
 }
-
-/// Bytes in a payload that say what it is: time, publisher, number.
-pub const STAMP: usize = 16;
 
 /// Time before anything counts.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -70,32 +68,6 @@ struct Engine {
     scratch: Scratch,
     start: Instant,
     tally: Tally,
-}
-
-/// What the subscribers saw.
-struct Tally {
-    delivered: u64,
-    /// Messages that came twice, or after a later one.
-    misplaced: u64,
-    latencies: Latencies,
-}
-
-struct Publisher {
-    link: Link,
-    /// A PUBLISH but for its identifier and the begin of its payload.
-    template: Vec<u8>,
-    identifier: u16,
-    published: u64,
-    /// Finished handshakes; QoS 0 has none.
-    acknowledged: u64,
-    /// Deliveries that give credit back: those made and those passed over.
-    credited: u64,
-}
-
-struct Subscriber {
-    link: Link,
-    /// The number of the last message of each publisher of the group.
-    seen: Vec<u32>,
 }
 
 fn publisher_id(index: usize) -> String {
@@ -137,8 +109,7 @@ impl Engine {
             };
             link.subscribe(&filter, load.qos)?;
             link.watch(&engine.epoll, load.groups * load.publishers + index)?;
-            let seen = vec![0; load.publishers];
-            engine.subscribers.push(Subscriber { link, seen });
+            engine.subscribers.push(Subscriber::new(link, load));
         }
         for index in 0..load.groups * load.publishers {
             let connect = Connect {
@@ -149,15 +120,8 @@ impl Engine {
             let link = Link::connect(port, connect)?;
             link.watch(&engine.epoll, index)?;
             let (group, member) = (index / load.publishers, index % load.publishers);
-            let template = template(&format!("bench/{group}/{member}"), load);
-            engine.publishers.push(Publisher {
-                link,
-                template,
-                identifier: 0,
-                published: 0,
-                acknowledged: 0,
-                credited: 0,
-            });
+            let topic = format!("bench/{group}/{member}");
+            engine.publishers.push(Publisher::new(link, &topic, load));
         }
         Ok(engine)
     }
@@ -329,7 +293,7 @@ impl Engine {
         let links = self.publishers.into_iter().map(|one| one.link);
         let links = links.chain(self.subscribers.into_iter().map(|one| one.link));
         for (index, mut link) in links.enumerate() {
-            link.out.extend(packets::DISCONNECT);
+            link.out.extend(DISCONNECT);
             link.flush(&self.epoll, index)?;
         }
         if self.load.kept {
@@ -341,7 +305,7 @@ impl Engine {
                 };
                 let mut link = Link::connect(port, connect)?;
                 link.watch(&self.epoll, index)?;
-                link.out.extend(packets::DISCONNECT);
+                link.out.extend(DISCONNECT);
                 link.flush(&self.epoll, index)?;
             }
         }
@@ -349,139 +313,73 @@ impl Engine {
     }
 }
 
-impl Publisher {
-    /// Messages that its credit is spent on.
-    fn open(&self, load: Load) -> u64 {
-        let delivered = self.credited / load.subscribers as u64;
-        let finished = match load.qos {
-            0 => delivered,
-            _ => delivered.min(self.acknowledged),
-        };
-        self.published - finished.min(self.published)
-    }
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
-    fn publish(&mut self, member: usize, at: u64, load: Load) {
-        let end = self.template.len();
-        let payload = end - load.payload;
-        self.published += 1;
-        let mut stamp = [0; STAMP];
-        let parts = [
-            &at.to_be_bytes()[..],
-            &(member as u32).to_be_bytes(),
-            &(self.published as u32).to_be_bytes(),
-        ];
-        let mut rest = &mut stamp[..];
-        for part in parts {
-            let (place, after) = rest.split_at_mut(part.len());
-            place.copy_from_slice(part);
-            rest = after;
-        }
-        if let Some(place) = self.template.get_mut(payload..payload + STAMP) {
-            place.copy_from_slice(&stamp);
-        }
-        if load.qos > 0 {
-            // A packet identifier must not be 0 (section 2.3.1).
-            self.identifier = self.identifier.checked_add(1).unwrap_or(1);
-            if let Some(place) = self.template.get_mut(payload - 2..payload) {
-                place.copy_from_slice(&self.identifier.to_be_bytes());
+    use super::*;
+    use crate::bench::mqtt::packets::{packet, split};
+
+    const LOAD: Load = Load {
+        groups: 1,
+        publishers: 1,
+        subscribers: 1,
+        qos: 0,
+        payload: 64,
+        pace: Pace::Credit {
+            window: 20,
+            batch: 10,
+        },
+        kept: false,
+        time: Duration::from_millis(100),
+    };
+
+    /// A broker for one publisher and one subscriber at QoS 0, and how often it hands on the message
+    /// with a number.
+    fn broker(copies: fn(u32) -> usize) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let greeted = || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 256]).unwrap();
+                stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+                stream
+            };
+            let mut subscriber = greeted();
+            let _ = subscriber.read(&mut [0; 256]).unwrap();
+            subscriber.write_all(&[0x90, 3, 0, 1, 0]).unwrap();
+            let mut publisher = greeted();
+            let (mut bytes, mut buffer, mut number) = (Vec::new(), [0; 4096], 0);
+            while let Ok(count @ 1..) = publisher.read(&mut buffer) {
+                bytes.extend_from_slice(&buffer[..count]);
+                let mut rest = &bytes[..];
+                while let Some((first, body, after)) = split(rest) {
+                    number += 1;
+                    let again = packet(first, body).repeat(copies(number));
+                    let _ = subscriber.write_all(&again);
+                    rest = after;
+                }
+                bytes = rest.to_vec();
             }
-        }
-        self.link.out.extend_from_slice(&self.template);
+        });
+        port
     }
 
-    fn receive(&mut self, scratch: &mut Scratch) -> Outcome {
-        let acknowledged = &mut self.acknowledged;
-        self.link
-            .receive(scratch, |first, body, out| match (first >> 4, body) {
-                (PUBACK | PUBCOMP, _) => {
-                    *acknowledged += 1;
-                    Ok(())
-                }
-                (PUBREC, [high, low]) => {
-                    out.extend(packets::acknowledgement(PUBREL, [*high, *low]));
-                    Ok(())
-                }
-                _ => Err(unexpected(first, body)),
-            })
+    #[test]
+    fn what_does_not_arrive_is_lost_and_the_load_goes_on() {
+        let port = broker(|number| usize::from(!number.is_multiple_of(10)));
+        let round = run(port, std::process::id(), LOAD).unwrap();
+        let tenth = round.sent / 10;
+        assert!(round.sent > 1000, "{round:?}");
+        assert_eq!(round.lost, tenth, "{round:?}");
     }
-}
 
-impl Subscriber {
-    fn receive(
-        &mut self,
-        scratch: &mut Scratch,
-        group: &mut [Publisher],
-        start: Instant,
-        tally: &mut Tally,
-        load: Load,
-    ) -> Outcome {
-        let Self { link, seen } = self;
-        let mut arrived = None;
-        link.receive(scratch, |first, body, out| match (first >> 4, body) {
-            (PUBLISH, _) => {
-                let publish = Publish::read(first, body).filter(|publish| {
-                    publish.payload.len() == load.payload
-                        && publish.identifier.is_some() == (load.qos > 0)
-                });
-                let publish = publish.ok_or_else(|| unexpected(first, body))?;
-                // One look at the clock for what came together.
-                let now = *arrived.get_or_insert_with(|| nanoseconds(start.elapsed()));
-                let (at, member, number) =
-                    stamp(publish.payload).ok_or_else(|| unexpected(first, body))?;
-                let (Some(one), Some(seen)) = (group.get_mut(member), seen.get_mut(member)) else {
-                    return Err(format!("a message of a publisher {member}"));
-                };
-                tally.delivered += 1;
-                tally.latencies.add(now.saturating_sub(at));
-                match number.checked_sub(*seen) {
-                    None | Some(0) => tally.misplaced += 1,
-                    Some(ahead) => {
-                        *seen = number;
-                        one.credited += u64::from(ahead);
-                    }
-                }
-                if let Some(identifier) = publish.identifier {
-                    let kind = if load.qos == 2 { PUBREC } else { PUBACK };
-                    out.extend(packets::acknowledgement(kind, identifier));
-                }
-                Ok(())
-            }
-            (PUBREL, [high, low]) if load.qos == 2 => {
-                out.extend(packets::acknowledgement(PUBCOMP, [*high, *low]));
-                Ok(())
-            }
-            _ => Err(unexpected(first, body)),
-        })
+    #[test]
+    fn what_arrives_twice_fails_the_load() {
+        let port = broker(|number| if number == 50 { 2 } else { 1 });
+        let error = run(port, std::process::id(), LOAD).unwrap_err();
+        assert_eq!(error, "1 messages came twice or out of order");
     }
-}
-
-/// A PUBLISH with its identifier and stamp still to be filled in.
-fn template(topic: &str, load: Load) -> Vec<u8> {
-    let mut body = packets::string(topic);
-    body.extend(if load.qos > 0 { &[0, 0][..] } else { &[] });
-    body.extend(std::iter::repeat_n(b'x', load.payload.max(STAMP)));
-    packets::packet(PUBLISH << 4 | load.qos << 1, &body)
-}
-
-/// When a message left, which publisher of its group sent it, and its number.
-fn stamp(payload: &[u8]) -> Option<(u64, usize, u32)> {
-    let (at, rest) = payload.split_first_chunk()?;
-    let (member, rest) = rest.split_first_chunk()?;
-    let number = rest.first_chunk()?;
-    Some((
-        u64::from_be_bytes(*at),
-        u32::from_be_bytes(*member) as usize,
-        u32::from_be_bytes(*number),
-    ))
-}
-
-fn unexpected(first: u8, body: &[u8]) -> String {
-    format!(
-        "unexpected packet {first:02x} of {} bytes from the broker",
-        body.len()
-    )
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@
 mod arrivals;
 mod brokers;
 mod cases;
+mod clients;
 mod demand;
 mod latency;
 mod link;
@@ -14,11 +15,14 @@ pub mod packets;
 mod round;
 mod table;
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::brokers::{Broker, LOGIN};
-use self::cases::{Asked, CASES, Case, Store, TIME};
+use self::cases::{Asked, CASES, Case, Store};
 use self::demand::{Demand, Figure, Verdict};
+use self::load::Load;
 use self::round::{Round, median_round};
 use super::harness::{Core, on_core};
 use crate::Outcome;
@@ -32,33 +36,52 @@ const OTHER_FILES: u64 = 200;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
+/// What of it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Only the cases with this in their names.
+    pub part: Option<String>,
+    /// What counts of each round.
+    pub time: Duration,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            part: None,
+            time: Duration::from_millis(2500),
+        }
+    }
+}
+
 /// What a case came to at the two brokers.
 struct Detail {
     case: String,
     rounds: [Round; 2],
 }
 
-/// All cases, as tables; `only` is a part of the names of those wanted.
-pub fn bench(only: Option<&str>) -> Outcome<String> {
-    let wanted = |name: &str| only.is_none_or(|part| name.contains(part));
+/// The cases, as tables.
+pub fn bench(choice: &Choice) -> Outcome<String> {
+    let part = choice.part.as_deref();
+    let wanted = |name: &str| part.is_none_or(|part| name.contains(part));
     let files = more_files()?;
     let brokers = [Broker::polyport()?, Broker::mosquitto()?];
     let before = brokers.each_ref().map(Broker::memory);
     let (mut verdicts, mut details) = (Vec::new(), Vec::new());
     for case in CASES.iter().filter(|case| wanted(case.name)) {
-        let (verdict, detail) = messages(case, &brokers)?;
+        let (verdict, detail) = messages(case, choice.time, &brokers)?;
         verdicts.push(verdict);
         details.push(detail);
     }
     if wanted("CONNECT") {
-        let (verdict, detail) = connects(&brokers)?;
+        let (verdict, detail) = connects(choice.time, &brokers)?;
         verdicts.push(verdict);
         details.push(detail);
     }
     for count in IDLE.into_iter().filter(|_| wanted("idle")) {
         verdicts.push(idle(count, files)?);
     }
-    if only.is_none() {
+    if part.is_none() {
         verdicts.push(memory_after(&brokers, before)?);
     }
     table::tables(
@@ -88,9 +111,10 @@ fn rounds(
     Ok([ours.ok_or("no rounds")?, peer.ok_or("no rounds")?])
 }
 
-fn messages(case: &Case, brokers: &[Broker; 2]) -> Outcome<(Verdict, Detail)> {
+fn messages(case: &Case, time: Duration, brokers: &[Broker; 2]) -> Outcome<(Verdict, Detail)> {
     let rounds = rounds(case.name, brokers, |broker| {
-        load::run(broker.port(case.store), broker.server.pid, case.load)
+        let load = Load { time, ..case.load };
+        load::run(broker.port(case.store), broker.server.pid, load)
     })?;
     let [ours, peer] = rounds.map(|round| match case.asked {
         Asked::PerSecond => Figure::PerSecond(round.per_second),
@@ -107,12 +131,12 @@ fn messages(case: &Case, brokers: &[Broker; 2]) -> Outcome<(Verdict, Detail)> {
 }
 
 /// Clients that log in, subscribe and go. The first login, which costs a hash, comes before.
-fn connects(brokers: &[Broker; 2]) -> Outcome<(Verdict, Detail)> {
+fn connects(time: Duration, brokers: &[Broker; 2]) -> Outcome<(Verdict, Detail)> {
     let case = "CONNECT and SUBSCRIBE, with a login";
     let rounds = rounds(case, brokers, |broker| {
         let (port, pid) = (broker.port(Store::Always), broker.server.pid);
         arrivals::once(port, LOGIN)?;
-        arrivals::storm(port, pid, LOGIN, TIME)
+        arrivals::storm(port, pid, LOGIN, time)
     })?;
     let [ours, peer] = rounds.map(|round| Figure::PerSecond(round.per_second));
     let verdict = Verdict {
@@ -205,9 +229,7 @@ fn more_files() -> Outcome<u64> {
 /// The loads against mosquitto, which is known to work.
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::load::{Load, Pace};
+    use super::load::Pace;
     use super::*;
 
     const SHORT: Load = Load {
