@@ -195,6 +195,28 @@ fn sessions_count_over_all_services_until_the_last_one_is_dropped() {
 }
 
 #[test]
+fn a_session_that_goes_over_counts_once_whoever_leaves_first() {
+    let accounts = start("[a]\npassword = x\nmax_sessions = 1\n");
+    let enter = || verify(&accounts, "a", "x", LOCAL);
+    let session = enter().unwrap();
+    session.share();
+    session.leave();
+    assert_eq!(enter().unwrap_err(), Denied::TooManySessions);
+    // Twice in a row, and not taken over the second time.
+    session.share();
+    session.share();
+    session.leave();
+    session.leave();
+    assert_eq!(enter().unwrap_err(), Denied::TooManySessions);
+    session.leave();
+    let next = enter().unwrap();
+    session.leave();
+    assert_eq!(enter().unwrap_err(), Denied::TooManySessions);
+    drop((session, next));
+    enter().unwrap();
+}
+
+#[test]
 fn an_account_that_changes_goes_on_with_its_count() {
     let accounts = start("[a]\npassword = x\nmax_sessions = 1\n");
     let session = verify(&accounts, "a", "x", LOCAL).unwrap();

@@ -33,7 +33,7 @@ use polyport_abi::{HostQuery, Interface, InterfaceTable, ROption, RStr, offer};
 use tokio::sync::watch;
 use tracing::Level;
 
-pub use self::accounts::{Share, Watchers};
+pub use self::accounts::Watchers;
 pub use self::arrival::arrive;
 pub use self::passage::Passing;
 use crate::accounts::{Accounts, Entrance};
