@@ -6,6 +6,12 @@ use polyport_testkit::{STANDARD, library_of};
 
 use crate::Outcome;
 
+/// Libraries by the names of their files.
+pub type Libraries = BTreeMap<String, Vec<u8>>;
+
+/// Makes the library for a plugin, which is exclusive or not, out of its whole one.
+type Make<'a> = &'a dyn Fn(&str, bool, &[u8]) -> Outcome<Vec<u8>>;
+
 /// What is wrong with a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -16,12 +22,9 @@ pub enum Broken {
 }
 
 /// For each fault and each shipped plugin a library that has it, by the name of its file.
-pub fn all(
-    whole: &BTreeMap<String, Vec<u8>>,
-    stand_in: &[u8],
-) -> Outcome<Vec<(Broken, BTreeMap<String, Vec<u8>>)>> {
-    let each = |fault: Broken, make: &dyn Fn(&str, bool, &[u8]) -> Outcome<Vec<u8>>| {
-        let made: Outcome<BTreeMap<String, Vec<u8>>> = STANDARD
+pub fn all(whole: &Libraries, stand_in: &[u8]) -> Outcome<Vec<(Broken, Libraries)>> {
+    let each = |fault: Broken, make: Make<'_>| {
+        let made: Outcome<Libraries> = STANDARD
             .iter()
             .map(|standard| {
                 let file = library_of(standard.package);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use polyport_testkit::{Host, library_of};
 use serde_json::Value;
 
-use super::broken::Broken;
+use super::broken::{Broken, Libraries};
 use super::place::Changes;
 use super::watch::{Watch, until};
 use crate::Outcome;
@@ -81,13 +81,13 @@ impl Changer<'_> {
     /// to its refusal.
     pub fn step(&self, case: Case, round: usize) -> Outcome<Duration> {
         // Every other one leads back.
-        let new = round % 2 == 0;
+        let new = round.is_multiple_of(2);
         match case {
-            Case::Settings => self.settings(new),
-            Case::Accounts => self.accounts(new),
-            Case::Certificate => self.certificate(new),
-            Case::Library => self.library(new),
-            Case::Rollback => self.rollback(),
+            Case::Settings => self.taken(|| self.settings(new)),
+            Case::Accounts => self.taken(|| self.accounts(new)),
+            Case::Certificate => self.taken(|| self.certificate(new)),
+            Case::Library => self.taken(|| self.library(new)),
+            Case::Rollback => self.taken(|| self.rollback()),
             Case::BrokenToml => {
                 let broken = format!("{}\n[host\n", self.changes.config);
                 self.refused("polyport.toml:", || self.write("polyport.toml", &broken))?
@@ -99,6 +99,25 @@ impl Changer<'_> {
                     .then(|| self.write("accounts.ini", &self.changes.accounts))
             }
             Case::Broken(fault) => self.broken(fault, round),
+        }
+    }
+
+    /// Makes a change that must come to one more generation.
+    fn taken(&self, make: impl FnOnce() -> Outcome<Duration>) -> Outcome<Duration> {
+        let before = self.watch.status()?["generation"].as_u64();
+        let made = make();
+        let mut status = Value::Null;
+        let known = until(Instant::now(), || {
+            status = self.watch.status()?;
+            Ok(status["generation"].as_u64() > before)
+        });
+        match known.and(made) {
+            Ok(took) if status["last_error"].is_null() => Ok(took),
+            Ok(_) => Err(format!("it is in force with {}", status["last_error"])),
+            Err(error) => Err(format!(
+                "{error}; generation {before:?} and then {}, {}",
+                status["generation"], status["last_error"]
+            )),
         }
     }
 
@@ -177,15 +196,14 @@ impl Changer<'_> {
         let others: Vec<&String> = broken.keys().filter(|file| **file != exclusive).collect();
         let other = others.get(round % others.len().max(1)).copied();
         let files: Vec<&String> = std::iter::once(&exclusive).chain(other).collect();
-        let replace =
-            |libraries: &std::collections::BTreeMap<String, Vec<u8>>| -> Outcome<Instant> {
-                let mut closed = Instant::now();
-                for file in &files {
-                    let bytes = libraries.get(*file).map(Vec::as_slice).unwrap_or_default();
-                    closed = self.install(&format!("plugins/{file}"), bytes)?;
-                }
-                Ok(closed)
-            };
+        let replace = |libraries: &Libraries| -> Outcome<Instant> {
+            let mut closed = Instant::now();
+            for file in &files {
+                let bytes = libraries.get(*file).map(Vec::as_slice).unwrap_or_default();
+                closed = self.install(&format!("plugins/{file}"), bytes)?;
+            }
+            Ok(closed)
+        };
         let expected = match fault {
             Broken::Truncated => "cut short",
             Broken::Abi => "expected ABI generation",

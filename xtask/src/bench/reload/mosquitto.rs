@@ -66,31 +66,37 @@ pub fn load(tally: &Tally, place: &Place) -> Outcome {
                 }
             }
         });
-        let subscribed = wait_subscribed.recv_timeout(PATIENCE);
-        subscribed.map_err(|_| "mosquitto_sub: no SUBACK")?;
-        let publishers = ["1", "2"].map(|qos| scope.spawn(move || publish(tally, place, qos)));
-        let sent = publishers.map(|publisher| {
-            publisher
-                .join()
-                .unwrap_or_else(|_| Err("a publisher panicked".into()))
-        });
-        for (sent, arrived) in sent.into_iter().zip(arrived) {
-            let sent = sent?;
-            let deadline = Instant::now() + PATIENCE;
-            let lacking = || {
-                let arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                sent.saturating_sub(arrived.next) + arrived.missing.len() as u64
-            };
-            while lacking() > 0 && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(20));
+        let all = || -> Outcome {
+            if wait_subscribed.recv_timeout(PATIENCE).is_err() {
+                return Err("mosquitto_sub: no SUBACK".to_string());
             }
-            for _ in 0..lacking() {
-                tally.fail(LOAD, Kind::Lost, &format!("{} of {sent}", lacking()));
+            let publishers = ["1", "2"].map(|qos| scope.spawn(move || publish(tally, place, qos)));
+            let sent = publishers.map(|publisher| {
+                publisher
+                    .join()
+                    .unwrap_or_else(|_| Err("a publisher panicked".into()))
+            });
+            for (sent, arrived) in sent.into_iter().zip(arrived) {
+                let sent = sent?;
+                let deadline = Instant::now() + PATIENCE;
+                let lacking = || {
+                    let arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
+                    sent.saturating_sub(arrived.next) + arrived.missing.len() as u64
+                };
+                while lacking() > 0 && Instant::now() < deadline {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                for _ in 0..lacking() {
+                    tally.fail(LOAD, Kind::Lost, &format!("{} of {sent}", lacking()));
+                }
             }
-        }
+            Ok(())
+        };
+        let outcome = all();
+        // Its end is the end of the thread that reads from it.
         terminate(&subscriber);
         wait(&mut subscriber, PATIENCE);
-        Ok(())
+        outcome
     })
 }
 
@@ -131,7 +137,9 @@ fn publish(tally: &Tally, place: &Place, qos: &str) -> Outcome<u64> {
 }
 
 fn start(place: &Place, program: &str, arguments: impl FnOnce(&mut Command)) -> Outcome<Child> {
-    let mut command = command(program)?;
+    // Its output is a pipe; each line is wanted at once.
+    let mut command = command("stdbuf")?;
+    command.args(["-oL", program]);
     command.args(["-d", "-V", "mqttv311", "-k", "20", "-h", "127.0.0.1"]);
     command.args(["-p", &place.mqtt.to_string(), "-u", "bench", "-P", "bench"]);
     arguments(&mut command);

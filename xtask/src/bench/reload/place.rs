@@ -8,7 +8,7 @@ use polyport_testkit::{Host, STANDARD, library_of};
 use tempfile::TempDir;
 
 use super::super::ftps::self_signed;
-use super::broken::{self, Broken};
+use super::broken::{self, Broken, Libraries};
 use crate::{Outcome, workspace};
 
 /// Sizes of the files.
@@ -70,8 +70,8 @@ pub struct Changes {
     /// Each a certificate and its key in one text.
     pub certificates: [String; 2],
     /// The two builds of each shipped library, by the name of its file.
-    pub libraries: [BTreeMap<String, Vec<u8>>; 2],
-    pub broken: Vec<(Broken, BTreeMap<String, Vec<u8>>)>,
+    pub libraries: [Libraries; 2],
+    pub broken: Vec<(Broken, Libraries)>,
 }
 
 /// Another `probe` is what accounts.ini changes by.
@@ -121,7 +121,7 @@ pub fn set_up(built: &Path) -> Outcome<(Host, Place, Changes)> {
         std::fs::read_to_string(host.path().join(name)).map_err(|e| format!("{name}: {e}"))
     };
     let next = next_build()?;
-    let mut libraries = [BTreeMap::new(), BTreeMap::new()];
+    let mut libraries = [Libraries::new(), Libraries::new()];
     for standard in STANDARD {
         let file = library_of(standard.package);
         for (libraries, folder) in libraries.iter_mut().zip([built, &next]) {

@@ -15,7 +15,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::super::mqtt_load::{packet, split, string};
+use super::super::mqtt::packets::{packet, split, string};
 use super::place::Place;
 use super::tally::{Kind, Tally};
 use crate::Outcome;
@@ -239,7 +239,7 @@ impl Session {
         let mut stream = TcpStream::connect(("127.0.0.1", place.mqtt)).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let qos = if index % 2 == 0 { 1 } else { 2 };
+        let qos = if index.is_multiple_of(2) { 1 } else { 2 };
         // Half of each kind have a session that is kept; level 3.1.1, with user and password, keep alive 60 s.
         let clean = u8::from(index % 4 < 2) << 1;
         let login = [string("bench"), string("bench")].concat();

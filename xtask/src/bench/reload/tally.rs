@@ -1,7 +1,7 @@
 //! What the loads did and what went wrong for them, counted while they run.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -68,19 +68,17 @@ struct Account {
 pub struct Tally {
     accounts: Mutex<BTreeMap<&'static str, Account>>,
     stop: AtomicBool,
-    told: AtomicU64,
     begun: Instant,
 }
 
-/// Failures told one by one on the terminal; the rest are only counted.
-const TOLD: u64 = 200;
+/// Failures of a load that are told one by one on the terminal; the rest are only counted.
+const TOLD: u64 = 20;
 
 impl Tally {
     pub fn new() -> Self {
         Self {
             accounts: Mutex::default(),
             stop: AtomicBool::new(false),
-            told: AtomicU64::new(0),
             begun: Instant::now(),
         }
     }
@@ -99,12 +97,14 @@ impl Tally {
     }
 
     pub fn fail(&self, load: &'static str, kind: Kind, what: &str) {
+        let mut told = 0;
         self.with(load, |account| {
             if let Some(count) = account.failures.get_mut(kind as usize) {
                 *count += 1;
             }
+            told = account.failures.iter().sum();
         });
-        if self.told.fetch_add(1, Ordering::Relaxed) < TOLD {
+        if told <= TOLD {
             let at = self.begun.elapsed().as_secs_f64();
             println!("  {at:8.3} s: {load}: {}: {}", kind.word(), what.trim());
         }
