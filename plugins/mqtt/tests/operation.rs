@@ -34,8 +34,12 @@ fn connected(host: &Host, client_id: &[u8; 1]) -> TcpStream {
 }
 
 #[test]
-fn t6_a_reload_tells_clients_to_come_back_and_keeps_their_sessions() {
-    let host = host();
+fn t6_a_swap_without_hand_over_tells_clients_to_come_back_and_keeps_their_sessions() {
+    let host = Host::builder()
+        .service("mqtt")
+        .host_keys("handover_timeout = \"0s\"")
+        .accounts(ACCOUNTS)
+        .start();
     let mut client = host.connect("mqtt");
     // 5.0, session expiry 3600 s.
     let connect = b"\x10\x13\x00\x04MQTT\x05\x00\x00\x00\x05\x11\x00\x00\x0e\x10\x00\x01k";

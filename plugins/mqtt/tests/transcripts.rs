@@ -34,7 +34,17 @@ deny.private = subscribe private/#
 
 struct Live<'a> {
     host: &'a mut Host,
+    /// Another instance takes over before every step, and within packets.
+    swaps: bool,
     clients: BTreeMap<String, TcpStream>,
+}
+
+impl Live<'_> {
+    fn swap(&self) {
+        if self.swaps {
+            let _ = self.host.command(&["restart", "mqtt"]).expect_success();
+        }
+    }
 }
 
 impl transcript::Broker for Live<'_> {
@@ -44,11 +54,16 @@ impl transcript::Broker for Live<'_> {
     }
 
     fn send(&mut self, client: &str, bytes: &[u8]) {
-        // The broker may have closed already: what it said before that is what the case looks at.
-        let _ = (&self.clients[client]).write_all(bytes);
+        let halves = bytes.split_at(if self.swaps { bytes.len() / 2 } else { 0 });
+        for bytes in [halves.0, halves.1] {
+            self.swap();
+            // The broker may have closed already: what it said before that is what the case looks at.
+            let _ = (&self.clients[client]).write_all(bytes);
+        }
     }
 
     fn receive(&mut self, client: &str) -> Vec<u8> {
+        self.swap();
         let mut buffer = vec![0; 4096];
         match (&self.clients[client]).read(&mut buffer) {
             Ok(length) => {
@@ -77,6 +92,7 @@ impl transcript::Broker for Live<'_> {
 
     /// Waits until the broker has ended its side too: then it knows that the client is gone.
     fn close(&mut self, client: &str) {
+        self.swap();
         if let Some(mut stream) = self.clients.remove(client) {
             let _ = stream.shutdown(Shutdown::Write);
             let _ = stream.read_to_end(&mut Vec::new());
@@ -96,6 +112,15 @@ impl transcript::Broker for Live<'_> {
 
 #[test]
 fn every_transcript_replays_against_the_real_host() {
+    replay(false);
+}
+
+#[test]
+fn every_transcript_replays_with_another_instance_taking_over_at_every_step() {
+    replay(true);
+}
+
+fn replay(swaps: bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/transcripts");
     let mut by_settings: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in transcript::load(&folder) {
@@ -123,7 +148,7 @@ fn every_transcript_replays_against_the_real_host() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((settings, cases)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let failed = play(settings, cases);
+                    let failed = play(settings, cases, swaps);
                     failures.lock().unwrap().extend(failed);
                 }
             });
@@ -140,7 +165,7 @@ fn every_transcript_replays_against_the_real_host() {
     assert!(played > 90, "only {played} cases were played");
 }
 
-fn play(settings: &str, cases: &[Case]) -> Vec<String> {
+fn play(settings: &str, cases: &[Case], swaps: bool) -> Vec<String> {
     let mut host = Host::builder()
         .service("mqtt")
         .settings("mqtt", settings)
@@ -149,6 +174,7 @@ fn play(settings: &str, cases: &[Case]) -> Vec<String> {
     let play = |case| {
         let mut live = Live {
             host: &mut host,
+            swaps,
             clients: BTreeMap::new(),
         };
         transcript::play(case, &mut live).err()
