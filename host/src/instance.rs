@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use polyport_abi::RResult;
 use polyport_abi::handover::HandoverV1;
+use polyport_abi::listeners::Change;
 use polyport_abi::plugin::{InstanceHandle, StartRequest};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::{Service, Threads};
+use crate::config::{Listen, Service, Threads};
 use crate::handover::Reception;
-use crate::listeners::Lent;
+use crate::listeners::{Lent, Places};
 use crate::loader::Library;
 use crate::loader::estate::{self, Estate};
 use crate::loader::interfaces::{HostSide, State};
@@ -38,8 +39,8 @@ pub struct Instance {
     pub side: &'static HostSide,
     /// When it was started.
     pub started: SystemTime,
-    /// Which of the service's listen entries its sockets are.
-    pub entries: Vec<usize>,
+    /// Its listeners.
+    pub places: Places,
     /// Where it takes connections over, if its plugin can.
     pub reception: Option<Arc<Reception>>,
     /// How long nobody served while it took another's place; none if somebody served all the time.
@@ -92,7 +93,7 @@ impl Instance {
                 library,
                 side,
                 started: SystemTime::now(),
-                entries: lent.entries,
+                places: lent.places,
                 handle,
             }),
             RResult::RErr(error) => Err(error.into_string()),
@@ -120,6 +121,34 @@ impl Instance {
     pub fn reload(&self, settings: &serde_json::Value) -> bool {
         let settings = settings.to_string();
         (self.library.lifecycle().reload)(self.handle, settings.as_bytes().into())
+    }
+
+    /// Adds listeners to it and removes others, whose connections end at the deadline; false when that needs a swap.
+    pub fn change_listeners(&self, change: &Change, deadline: Duration) -> bool {
+        let (Some(listeners), Ok(change)) = (self.library.listeners(), serde_json::to_vec(change))
+        else {
+            return false;
+        };
+        let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        (listeners.change)(self.handle, change.as_slice().into(), milliseconds)
+    }
+
+    /// Takes over what the entries of its listeners say, and has it let go of those that went.
+    pub fn follow_listeners(&mut self, listen: &[Listen], deadline: Duration) {
+        let remove = self.places.follow(listen);
+        if remove.is_empty() {
+            return;
+        }
+        let change = Change {
+            remove,
+            ..Change::default()
+        };
+        if !self.change_listeners(&change, deadline) {
+            tracing::error!(
+                "service {}: listeners that were removed stay until its next swap",
+                self.side.service()
+            );
+        }
     }
 
     /// Whether it serves, well or badly.

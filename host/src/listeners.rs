@@ -1,6 +1,7 @@
 //! The listening sockets: bound by the host, kept over every swap, lent to instances as duplicates.
 
 mod given;
+mod places;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -11,6 +12,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use polyport_abi::listeners::Added;
 use polyport_abi::plugin::StartListener;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::warn;
@@ -18,6 +20,7 @@ use tracing::warn;
 use crate::config::{Access, Address, Listen};
 use given::Given;
 pub use given::Told;
+pub use places::Places;
 
 /// Connections that may wait at a socket until its change is committed.
 const BACKLOG: i32 = 128;
@@ -80,7 +83,7 @@ pub struct Lent {
     /// The sockets.
     pub listeners: Vec<StartListener>,
     /// Which of the service's entries they are.
-    pub entries: Vec<usize>,
+    pub places: Places,
 }
 
 impl Listeners {
@@ -166,10 +169,31 @@ impl Listeners {
     /// # Errors
     /// When the process is out of descriptors.
     pub fn lend(&self, service: &str, listen: &[Listen], fresh: &Fresh) -> Result<Lent, String> {
+        let mut places = Places::default();
+        let added = self.lend_more(service, listen, &mut places, fresh)?;
+        Ok(Lent {
+            listeners: added.into_iter().map(|added| added.listener).collect(),
+            places,
+        })
+    }
+
+    /// The same of those that have no place yet, and gives them one.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn lend_more(
+        &self,
+        service: &str,
+        listen: &[Listen],
+        places: &mut Places,
+        fresh: &Fresh,
+    ) -> Result<Vec<Added>, String> {
         let mut lent = Vec::new();
-        let mut entries = Vec::new();
         let mut owned = Vec::new();
         for (index, entry) in listen.iter().enumerate() {
+            if places.has(index, entry) {
+                continue;
+            }
             let key = key(service, index, entry);
             let bound = fresh.bound.get(&key).or_else(|| self.bound.get(&key));
             let Some(bound) = bound else { continue }; // a spare one
@@ -177,23 +201,21 @@ impl Listeners {
                 .socket
                 .try_clone()
                 .map_err(|error| format!("listen {:?}: {error}", entry.text))?;
-            lent.push(StartListener {
+            let listener = StartListener {
                 scheme: entry.scheme.clone(),
                 address: bound.address.clone(),
                 unix: bound.unix.is_some(),
                 fd: fd.as_raw_fd(),
-            });
-            entries.push(index);
+            };
+            let place = places.add(index, entry);
+            lent.push(Added { place, listener });
             owned.push(fd);
         }
         // From here on the numbers in `lent` own the descriptors.
         for fd in owned {
             let _ = fd.into_raw_fd();
         }
-        Ok(Lent {
-            listeners: lent,
-            entries,
-        })
+        Ok(lent)
     }
 
     /// The addresses that a service's entries are bound to, with their schemes.

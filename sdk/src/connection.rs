@@ -34,6 +34,12 @@ impl Connection {
         self.origin.peer()
     }
 
+    /// Which listener it came by. One that went may give its number to a later one.
+    #[must_use]
+    pub fn listener(&self) -> u32 {
+        self.crossing.listener()
+    }
+
     /// What it is held to, as the operator has it now.
     #[must_use]
     pub fn limits(&self) -> Limits {

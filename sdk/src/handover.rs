@@ -135,6 +135,10 @@ impl Crossing {
         }))
     }
 
+    pub(crate) fn listener(&self) -> u32 {
+        self.0.listener
+    }
+
     /// Whether there is an instance to pass this stream to, and the stream is one that can be passed: TLS stays
     /// with whom it was agreed on with.
     #[must_use]

@@ -119,6 +119,13 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// started for itself.
     fn activate(&self) {}
 
+    /// Called when a listener went while the instance goes on: connections that have it as
+    /// [`Connection::listener`](crate::Connection::listener) drain. For a plugin that does not wait for
+    /// [`Connection::draining`](crate::Connection::draining) on each of them.
+    fn listener_gone(&self, listener: u32) {
+        let _ = listener;
+    }
+
     /// Called when drain begins, before the open connections ended. After [`Plugin::freeze`]: there is another
     /// instance that has what was given to it.
     fn drain(&self) {}

@@ -5,6 +5,7 @@ use polyport_abi::limits::{KnownLimits, LimitValues};
 
 use crate::accounts::Network;
 use crate::config::{Config, Diagnostic, Diagnostics, Limits, Listen, Service, out_of_bounds};
+use crate::listeners::Places;
 
 /// What one listener is held to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +33,13 @@ pub struct Own {
     pub rate: bool,
 }
 
-/// The rules of those of a service's listeners that an instance was lent, `entries`, in this order.
-pub fn rules(service: &Service, known: Option<&KnownLimits>, entries: &[usize]) -> Vec<Rules> {
+/// The rules of an instance's listeners, by place.
+pub fn rules(service: &Service, known: Option<&KnownLimits>, places: &Places) -> Vec<Rules> {
     let of_service = service.limits.over(defaults(known));
-    let listeners = entries.iter().filter_map(|index| {
-        let listen = service.listen.get(*index)?;
-        let own = &listen.options.limits;
-        Some(Rules {
-            listener: listen.name(*index),
+    let listeners = places.iter().map(|place| {
+        let own = &place.listen.options.limits;
+        Rules {
+            listener: place.name.clone(),
             values: own.over(of_service),
             service_connections: of_service.max_connections,
             own: Own {
@@ -47,8 +47,8 @@ pub fn rules(service: &Service, known: Option<&KnownLimits>, entries: &[usize]) 
                 address: own.has("max_connections_per_address"),
                 rate: own.has("connection_rate"),
             },
-            proxies: listen.options.proxies.clone(),
-        })
+            proxies: place.listen.options.proxies.clone(),
+        }
     });
     listeners.collect()
 }

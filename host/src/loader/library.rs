@@ -13,6 +13,7 @@ use std::sync::Arc;
 use polyport_abi::client::ClientV1;
 use polyport_abi::handover::{Described, HandoverV1};
 use polyport_abi::limits::KnownLimits;
+use polyport_abi::listeners::ListenersV1;
 use polyport_abi::manifest::Manifest;
 use polyport_abi::plugin::{PluginV1, SettingProblem};
 use polyport_abi::summary::SummaryV1;
@@ -33,6 +34,7 @@ pub struct Library {
     lifecycle: &'static PluginV1,
     summary: Option<&'static SummaryV1>,
     handover: Option<&'static HandoverV1>,
+    listeners: Option<&'static ListenersV1>,
     hands_over: Described,
     description: serde_json::Value,
     limits: Option<KnownLimits>,
@@ -149,12 +151,14 @@ impl Loader {
         let lifecycle = find(offered(PluginV1::ID)).map_err(|error| error.to_string())?;
         let summary = optional(&manifest, find(offered(SummaryV1::ID)));
         let handover = optional(&manifest, find(offered(HandoverV1::ID)));
+        let listeners = optional(&manifest, find(offered(ListenersV1::ID)));
         let library = Arc::new(Library {
             manifest,
             hash: hash.clone(),
             lifecycle,
             summary,
             handover,
+            listeners,
             hands_over: hands_over(&description),
             limits: known_limits(&description),
             live: live(&description),
@@ -243,6 +247,11 @@ impl Library {
     /// How an instance of it takes another's place, if it knows how.
     pub fn handover(&self) -> Option<&'static HandoverV1> {
         self.handover
+    }
+
+    /// How its running instances take listeners and give them back, if they can.
+    pub fn listeners(&self) -> Option<&'static ListenersV1> {
+        self.listeners
     }
 
     /// What it says that it hands over and takes.

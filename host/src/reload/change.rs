@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polyport_abi::listeners::Change;
 use tracing::error;
 
 use super::commit::take_over_log;
@@ -34,6 +35,8 @@ pub(super) struct Started {
     pub(super) waiting: Vec<String>,
     /// Instances that are frozen, and since when: they go on if the change fails.
     pub(super) frozen: HashMap<String, Instant>,
+    /// Services whose instances have listeners more.
+    pub(super) listeners: Vec<String>,
     /// Services whose settings were applied in place.
     pub(super) live: Vec<String>,
 }
@@ -97,6 +100,15 @@ impl Host {
         let limit = config.host.ready_timeout;
         let (mut beside, mut instead) = (Vec::new(), Vec::new());
         for (index, service) in services.iter_mut().enumerate() {
+            if let Step::Live(live) = service.step
+                && live.listeners
+            {
+                let added = self.add_listeners(&service.service, started);
+                if !*added.as_ref().unwrap_or(&true) {
+                    service.step = Step::Swap;
+                }
+                note(service, config, added.map(drop))?;
+            }
             if let Step::Live(live) = service.step
                 && live.settings
             {
@@ -233,7 +245,7 @@ impl Host {
         );
         side.set_folders(config.folders_of(service));
         side.set_tls(tls);
-        side.set_limits(limits::rules(service, library.limits(), &lent.entries));
+        side.set_limits(limits::rules(service, library.limits(), &lent.places));
         Instance::start(
             Arc::clone(library),
             side,
@@ -247,6 +259,38 @@ impl Host {
     pub(super) fn reload_in_place(&self, service: &Service) -> bool {
         self.instance(&service.name)
             .is_some_and(|instance| instance.reload(&service.settings))
+    }
+
+    /// Gives a running instance the listeners that it does not have yet; false if it cannot take them.
+    fn add_listeners(&mut self, service: &Service, started: &mut Started) -> Result<bool, String> {
+        let Service { name, listen, .. } = service;
+        self.listeners.bind(name, listen, &mut started.fresh)?;
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.service.name == *name);
+        let Some((now, instance)) =
+            entry.and_then(|entry| Some((&entry.service, entry.instance.as_mut()?)))
+        else {
+            return Ok(false);
+        };
+        let mut places = instance.places.clone();
+        let fresh = &started.fresh;
+        let add = self.listeners.lend_more(name, listen, &mut places, fresh)?;
+        let known = instance.library.limits();
+        instance.side.set_limits(limits::rules(now, known, &places));
+        let change = Change {
+            add,
+            ..Change::default()
+        };
+        if !instance.change_listeners(&change, Duration::ZERO) {
+            let rules = limits::rules(now, known, &instance.places);
+            instance.side.set_limits(rules);
+            return Ok(false);
+        }
+        instance.places = places;
+        started.listeners.push(name.clone());
+        Ok(true)
     }
 
     /// Ends a service's exclusive instance, so that its successor can have the store.

@@ -63,7 +63,7 @@ impl Host {
                 .and_then(|entry| entry.instance);
             let way = self.lasting.service(&service.name).way;
             let is_new = started.instances.contains_key(&service.name);
-            let (instance, ended) = match (step, started.instances.remove(&service.name)) {
+            let (mut instance, ended) = match (step, started.instances.remove(&service.name)) {
                 (_, Some(new)) => (Some(new), old),
                 (Step::Untouched | Step::Live(_), None) => (old, None),
                 (_, None) => (None, old),
@@ -76,7 +76,8 @@ impl Host {
                 self.ending
                     .spawn(retire(ended, instance.as_ref(), deadline));
             }
-            if let Some(instance) = &instance {
+            if let Some(instance) = &mut instance {
+                instance.follow_listeners(&service.listen, deadline);
                 instance.side.refresh_log();
                 self.lasting
                     .service(&service.name)
@@ -84,7 +85,7 @@ impl Host {
                     .set_require_tls(service.require_tls);
                 let known = instance.library.limits();
                 connections = connections.saturating_add(limits::connections(&service, known));
-                let rules = limits::rules(&service, known, &instance.entries);
+                let rules = limits::rules(&service, known, &instance.places);
                 instance.side.set_limits(rules);
                 self.listeners.set_access(&service.name, &service.listen);
                 instance.side.set_tls(tls.as_deref());

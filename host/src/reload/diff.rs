@@ -2,9 +2,10 @@
 
 use polyport_abi::live::is_live;
 
-use super::plan::Step;
+use super::plan::{Step, same_listeners};
 use super::{Host, Next, NextService};
-use crate::config::{KeyChange, Listen, Service, differences};
+use crate::config::{KeyChange, Service, differences};
+use crate::loader::Library;
 
 /// How many accounts are named.
 const NAMED: usize = 10;
@@ -91,13 +92,6 @@ impl Host {
 
 /// What a change of one key of a service takes, by itself; none where its instance starts or ends anyway.
 fn class(now: &Service, next: &NextService, key: &str) -> Option<&'static str> {
-    let listens = |service: &Service| -> Vec<Listen> {
-        let plain = |listen: &Listen| Listen {
-            options: Default::default(),
-            ..listen.clone()
-        };
-        service.listen.iter().map(plain).collect()
-    };
     if !matches!(next.step, Step::Live(_) | Step::Swap) {
         return None;
     }
@@ -113,7 +107,10 @@ fn class(now: &Service, next: &NextService, key: &str) -> Option<&'static str> {
             }
         }
         Some("limits" | "require_tls" | "folders" | "tls" | "sha256") => true,
-        Some("listen") => listens(now) == listens(&next.service),
+        Some("listen") => {
+            let takes = |library: &Library| library.listeners().is_some();
+            same_listeners(now, &next.service) || next.library.as_deref().is_some_and(takes)
+        }
         _ => false,
     };
     Some(if live { "live" } else { "swap" })

@@ -1,5 +1,6 @@
 //! What a change means for each service: untouched, live, swap, start, end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use polyport_abi::live;
@@ -29,6 +30,8 @@ pub enum Step {
 pub struct Live {
     /// Limits, and what its listeners allow: they hold at once.
     pub limits: bool,
+    /// Listeners that come and go; the others and their connections stay.
+    pub listeners: bool,
     /// The folders that it shows.
     pub folders: bool,
     /// Certificates, keys or rules of TLS: they count from the next handshake on.
@@ -48,6 +51,8 @@ pub struct Now<'a> {
     pub running: Option<&'a str>,
     /// The settings that its plugin declared live, if it did.
     pub live: Option<&'a [String]>,
+    /// Whether its plugin takes listeners while it runs.
+    pub takes_listeners: bool,
     /// Whether its instance shows folders and will have others to show.
     pub folders: bool,
     /// Whether it will have other TLS.
@@ -73,8 +78,13 @@ pub fn step(now: Option<Now<'_>>, next: &Service, hash: Option<&str>, forced: bo
     let (Some(settings), true) = (settings, started_as(now.service) == started_as(next)) else {
         return Step::Swap;
     };
+    let listeners = !same_listeners(now.service, next);
+    if listeners && !now.takes_listeners {
+        return Step::Swap;
+    }
     let live = Live {
-        limits: limits(now.service) != limits(next),
+        limits: limits_differ(now.service, next),
+        listeners,
         folders: now.folders,
         tls: now.tls,
         ..settings
@@ -104,7 +114,8 @@ fn settings(declared: Option<&[String]>, now: &Value, next: &Value) -> Option<Li
 /// A service as an instance is started from it: what the host does for it left out, and what the instance is told
 /// while it runs.
 fn started_as(service: &Service) -> Service {
-    let mut service = Service {
+    Service {
+        listen: Vec::new(),
         limits: Limits::default(),
         require_tls: false,
         folders: None,
@@ -113,17 +124,30 @@ fn started_as(service: &Service) -> Service {
         sha256: None,
         settings: Value::Null,
         ..service.clone()
-    };
-    for listen in &mut service.listen {
-        listen.options = ListenOptions::default();
     }
-    service
 }
 
-/// What the host holds the clients of a service to.
-fn limits(service: &Service) -> (&Limits, bool, Vec<&ListenOptions>) {
-    let listeners = service.listen.iter().map(|listen| &listen.options);
-    (&service.limits, service.require_tls, listeners.collect())
+/// A service's listeners, whatever their order.
+fn listeners(service: &Service) -> BTreeMap<(String, &str), &ListenOptions> {
+    let entries = service.listen.iter().enumerate();
+    entries
+        .map(|(index, entry)| ((entry.name(index), entry.scheme.as_str()), &entry.options))
+        .collect()
+}
+
+/// Whether both have the same listeners.
+pub fn same_listeners(now: &Service, next: &Service) -> bool {
+    listeners(now).keys().eq(listeners(next).keys())
+}
+
+/// Whether the host holds the clients of a service to something else; at a listener of both.
+fn limits_differ(now: &Service, next: &Service) -> bool {
+    let (before, after) = (listeners(now), listeners(next));
+    now.limits != next.limits
+        || now.require_tls != next.require_tls
+        || before
+            .iter()
+            .any(|(name, options)| after.get(name).is_some_and(|other| other != options))
 }
 
 impl Step {
@@ -153,6 +177,7 @@ impl fmt::Display for Live {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             (self.limits, "limits"),
+            (self.listeners, "listeners"),
             (self.folders, "folders"),
             (self.tls, "tls"),
             (self.settings, "settings"),
@@ -172,8 +197,10 @@ impl fmt::Display for Live {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::config::Threads;
+    use crate::config::{Listen, Threads};
     use serde_json::json;
 
     fn service(settings: Value) -> Service {
@@ -197,6 +224,7 @@ mod tests {
             service,
             running: Some("h"),
             live: None,
+            takes_listeners: false,
             folders: false,
             tls: false,
         }
@@ -255,6 +283,41 @@ mod tests {
         assert_eq!(words(None, &off), "disabled");
         assert_eq!(step(Some(now(&one)), &one, Some("h"), true), Step::Swap);
         assert_eq!(step(Some(now(&one)), &one, Some("i"), false), Step::Swap);
+    }
+
+    #[test]
+    fn listeners_come_and_go_where_the_plugin_takes_them() {
+        let with = |texts: &[&str]| {
+            let entry = |text: &&str| Listen::parse(text, Path::new("/")).unwrap();
+            Service {
+                listen: texts.iter().map(entry).collect(),
+                ..service(json!({}))
+            }
+        };
+        let one = with(&["127.0.0.1:1", "unix:/s"]);
+        let options = |number| {
+            let mut service = with(&["unix:/s", "127.0.0.1:1"]);
+            service.listen[0].options.limits = Limits::of("max_connections", number);
+            service
+        };
+        for (next, able, expected) in [
+            (with(&["unix:/s", "127.0.0.1:1"]), false, "untouched"),
+            (options(5), false, "live (limits)"),
+            (with(&["127.0.0.1:1"]), true, "live (listeners)"),
+            (with(&["127.0.0.1:1"]), false, "swap"),
+            (
+                with(&["tls://127.0.0.1:1", "unix:/s"]),
+                true,
+                "live (listeners)",
+            ),
+        ] {
+            let now = Now {
+                takes_listeners: able,
+                ..now(&one)
+            };
+            let step = step(Some(now), &next, Some("h"), false);
+            assert_eq!(step.to_string(), expected, "{:?}", next.listen);
+        }
     }
 
     #[test]

@@ -145,6 +145,10 @@ impl Host {
                     .instance
                     .as_ref()
                     .and_then(|instance| instance.library.live()),
+                takes_listeners: entry
+                    .instance
+                    .as_ref()
+                    .is_some_and(|instance| instance.library.listeners().is_some()),
                 folders: shown_changed(entry),
                 tls: false,
             });

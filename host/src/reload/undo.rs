@@ -7,6 +7,7 @@ use tracing::{error, info};
 use super::Host;
 use super::change::Started;
 use crate::instance::Beginning;
+use crate::limits;
 use crate::listeners::Fresh;
 
 impl Host {
@@ -19,6 +20,17 @@ impl Host {
         for name in &started.live {
             if let Some(entry) = self.entry(name) {
                 self.reload_in_place(&entry.service);
+            }
+        }
+        for name in &started.listeners {
+            let mut entries = self.entries.iter_mut();
+            if let Some(entry) = entries.find(|entry| entry.service.name == *name) {
+                if let Some(instance) = &mut entry.instance {
+                    instance.follow_listeners(&entry.service.listen, Duration::ZERO);
+                    let known = instance.library.limits();
+                    let rules = limits::rules(&entry.service, known, &instance.places);
+                    instance.side.set_limits(rules);
+                }
             }
         }
         for (service, library) in started.displaced {

@@ -160,3 +160,24 @@ fn at_the_start_a_service_without_a_good_certificate_fails_and_runs_once_it_has_
     });
     curl(&host, "one.test", "files", &[]).expect_success();
 }
+
+#[test]
+fn connections_stay_when_another_listener_comes_and_goes() {
+    let authority = Authority::new();
+    let host = files(&authority, "");
+    let before = host.started("files");
+    let mut open = connect(&authority, &host);
+    assert_eq!(status_of_a_request(&mut open), "HTTP/1.1 401 Unauthorized");
+    let entry = |name: &str| format!("\"https://{}\"", host.addr(name));
+    let two = host.expand("\"https://127.0.0.1:{port:two}\"");
+    let changes =
+        host.change(|text| text.replace(&entry("files"), &format!("{two}, {}", entry("files"))));
+    assert_eq!(changes[0], "files: live (listeners)");
+    curl(&host, "one.test", "two", &[]).expect_success();
+    assert_eq!(status_of_a_request(&mut open), "HTTP/1.1 401 Unauthorized");
+    let changes = host.change(|text| text.replace(&format!("{two}, "), ""));
+    assert_eq!(changes[0], "files: live (listeners)");
+    assert_eq!(status_of_a_request(&mut open), "HTTP/1.1 401 Unauthorized");
+    curl(&host, "one.test", "files", &[]).expect_success();
+    assert_eq!(host.started("files"), before);
+}

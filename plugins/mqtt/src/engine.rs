@@ -47,9 +47,17 @@ struct Inner {
 
 struct Attached {
     outbound: Arc<Outbound>,
-    peer: Peer,
+    client: Client,
+}
+
+/// What is known of a connection before it says anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) peer: Peer,
+    /// Which listener it came by.
+    pub(crate) listener: u32,
     /// Whether it can go over to another engine.
-    crosses: bool,
+    pub(crate) crosses: bool,
 }
 
 /// What happens to a connection of its own accord.
@@ -125,16 +133,16 @@ impl Engine {
         done.is_some()
     }
 
-    /// Adds a connection, of which `crosses` says whether it could go over to another engine. None while frozen.
+    /// Adds a connection. None while frozen.
     pub(crate) fn open(
         &self,
         outbound: &Arc<Outbound>,
-        (peer, crosses): (Peer, bool),
+        client: Client,
         limits: Limits,
     ) -> Option<ConnectionId> {
         self.batch(|inner, now| {
             let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
-            inner.keep(id, outbound, (peer, crosses));
+            inner.keep(id, outbound, client);
             id
         })
     }
@@ -180,6 +188,19 @@ impl Engine {
     /// The account of a connection lost its rights.
     pub(crate) fn revoke(&self, id: ConnectionId) {
         self.batch_later(Later::Revoke(id));
+    }
+
+    /// Tells the clients to go that came by this listener: it went.
+    pub(crate) fn listener_gone(&self, listener: u32) {
+        self.batch(|inner, now| {
+            let connections = &inner.connections;
+            inner.broker.send_away(now, |id| {
+                let attached = connections.get(id.index as usize);
+                attached
+                    .and_then(Option::as_ref)
+                    .is_some_and(|attached| attached.client.listener == listener)
+            });
+        });
     }
 
     /// Tells all clients to go, or, when another engine has taken this one's place, those that do not go there.
@@ -328,15 +349,14 @@ impl Engine {
 }
 
 impl Inner {
-    fn keep(&mut self, id: ConnectionId, outbound: &Arc<Outbound>, (peer, crosses): (Peer, bool)) {
+    fn keep(&mut self, id: ConnectionId, outbound: &Arc<Outbound>, client: Client) {
         let at = id.index as usize;
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
         }
         self.connections[at] = Some(Attached {
             outbound: Arc::clone(outbound),
-            peer,
-            crosses,
+            client,
         });
     }
 
@@ -361,7 +381,10 @@ impl Inner {
             .connections
             .get(id.index as usize)
             .and_then(Option::as_ref);
-        attached.map_or_else(|| "unknown".into(), |attached| attached.peer.to_string())
+        attached.map_or_else(
+            || "unknown".into(),
+            |attached| attached.client.peer.to_string(),
+        )
     }
 
     fn log(&self, event: &Event) {

@@ -128,6 +128,10 @@ impl Plugin for Mqtt {
         self.engine.begin();
     }
 
+    fn listener_gone(&self, listener: u32) {
+        self.engine.listener_gone(listener);
+    }
+
     fn drain(&self) {
         self.engine.drain();
     }

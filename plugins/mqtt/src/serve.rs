@@ -13,7 +13,7 @@ use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::engine::{Engine, Standing};
+use crate::engine::{Client, Engine, Standing};
 use crate::outbound::Outbound;
 use crate::{config, websocket};
 use arrival::Arrival;
@@ -37,9 +37,10 @@ pub(crate) async fn serve(
         "tcp" | "unix" => serve_plain(engine, context, Arrival::new(connection)?, &limits).await,
         // Boxed: a TCP connection's task need not be as large as a WebSocket's.
         "ws" | "ws+unix" => {
+            let listener = connection.listener();
             let Connection { stream, origin, .. } = connection;
-            let served =
-                serve_websocket(engine, context, websocket_paths, (stream, origin), limits);
+            let client = (stream, origin, listener);
+            let served = serve_websocket(engine, context, websocket_paths, client, limits);
             Box::pin(served).await
         }
         other => Err(Error::Operator(format!(
@@ -88,7 +89,7 @@ async fn serve_websocket(
     engine: &Arc<Engine>,
     context: &Context,
     paths: &[String],
-    (stream, origin): (Stream, Origin),
+    (stream, origin, listener): (Stream, Origin, u32),
     limits: Limits,
 ) -> Result<(), Error> {
     let pacer = stream.pacer();
@@ -98,8 +99,13 @@ async fn serve_websocket(
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
     let outbound = Arc::new(Outbound::default());
     let limits = config::connection_limits(&limits);
+    let client = Client {
+        peer: origin.peer(),
+        listener,
+        crosses: false,
+    };
     let id = loop {
-        match engine.open(&outbound, (origin.peer(), false), limits) {
+        match engine.open(&outbound, client, limits) {
             Some(id) => break id,
             None => engine.moved(Standing::Frozen).await,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Door, Open};
-use super::{Instance, Listener, Shared};
+use super::{Instance, Listener, Shared, guarded};
 use crate::Plugin;
 
 /// When that ends which came by a listener: with the instance, or with the listener alone.
@@ -100,6 +100,9 @@ impl<P: Plugin> Instance<P> {
                 continue;
             };
             ending.drain.cancel();
+            if let Some(plugin) = shared.plugin.get() {
+                guarded("listener_gone", || plugin.listener_gone(*place));
+            }
             self.runtime.spawn(async move {
                 tokio::time::sleep(deadline).await;
                 ending.force.cancel();

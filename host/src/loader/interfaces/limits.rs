@@ -47,10 +47,10 @@ impl Limits {
         &self.revision
     }
 
-    /// Which of its listeners this one is, by what [`Rules::listener`] says.
+    /// Which of its listeners this one is, by what [`Rules::listener`] says: the last, where others of the name went.
     pub(super) fn place(&self, listener: &str) -> Option<u32> {
         let place =
-            self.rules(|rules| rules.iter().position(|rules| rules.listener == listener))?;
+            self.rules(|rules| rules.iter().rposition(|rules| rules.listener == listener))?;
         u32::try_from(place).ok()
     }
 

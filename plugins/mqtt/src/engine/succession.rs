@@ -9,9 +9,8 @@ use std::time::Duration;
 use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, Settings};
 use polyport_sdk::Error;
 use polyport_sdk::handover::Estate;
-use polyport_sdk::net::Peer;
 
-use super::{Clock, Engine, Later, entropy};
+use super::{Client, Clock, Engine, Later, entropy};
 use crate::estate::{self, Left};
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore};
@@ -82,7 +81,7 @@ impl Engine {
             let attached = inner.connections.get(id.index as usize);
             attached
                 .and_then(Option::as_ref)
-                .is_some_and(|attached| attached.crosses)
+                .is_some_and(|attached| attached.client.crosses)
         };
         let exported = inner.broker.export(inner.frozen_at, crosses);
         let now = inner.frozen_at;
@@ -123,7 +122,7 @@ impl Engine {
                 let attached = connections.get(id.index as usize);
                 attached
                     .and_then(Option::as_ref)
-                    .is_some_and(|attached| attached.crosses)
+                    .is_some_and(|attached| attached.client.crosses)
             });
             for work in later {
                 if let Later::Lost(_) = work {
@@ -198,7 +197,7 @@ impl Engine {
         number: u64,
         authorizer: Option<Arc<dyn Authorizer>>,
         outbound: &Arc<Outbound>,
-        peer: Peer,
+        client: Client,
         unsent: usize,
     ) -> Option<Option<ConnectionId>> {
         let inner = self.lock();
@@ -207,7 +206,7 @@ impl Engine {
                 let meter = Arc::clone(&outbound.meter);
                 let broker = &mut inner.broker;
                 let id = broker.attach(number, authorizer, meter, unsent, now)?;
-                inner.keep(id, outbound, (peer, true));
+                inner.keep(id, outbound, client);
                 Some(id)
             })
         })

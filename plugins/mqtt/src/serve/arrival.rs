@@ -10,7 +10,7 @@ use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 
 use super::link::{Beginning, Link, Login, Remains};
-use crate::engine::{Engine, Standing};
+use crate::engine::{Client, Engine, Standing};
 use crate::luggage::{self, Passed};
 use crate::outbound::Outbound;
 use crate::{config, login};
@@ -19,6 +19,7 @@ use crate::{config, login};
 pub(super) struct Arrival {
     stream: Stream,
     origin: Origin,
+    listener: u32,
     /// The way to the next instance, until that was tried.
     crossing: Option<Crossing>,
     passed: Passed,
@@ -29,6 +30,7 @@ pub(super) struct Arrival {
 
 impl Arrival {
     pub(super) fn new(connection: Connection) -> Result<Arrival, Error> {
+        let listener = connection.listener();
         let Connection {
             stream,
             origin,
@@ -40,6 +42,7 @@ impl Arrival {
         let mut arrival = Arrival {
             stream,
             origin,
+            listener,
             crossing,
             passed: Passed::Fresh,
             unread: Vec::new(),
@@ -84,10 +87,14 @@ impl Arrival {
         outbound: &Arc<Outbound>,
         limits: &Limits,
     ) -> Result<Option<ConnectionId>, Error> {
-        let peer = self.origin.peer();
+        let client = Client {
+            peer: self.origin.peer(),
+            listener: self.listener,
+            crosses: self.crossing.is_some(),
+        };
         let Passed::Open { number, login } = &self.passed else {
             let limits = config::connection_limits(limits);
-            return Ok(engine.open(outbound, (peer, self.crossing.is_some()), limits));
+            return Ok(engine.open(outbound, client, limits));
         };
         let lost = || Error::Peer("a connection that was passed is not known any more".into());
         if engine.standing() == Standing::Retired && self.crossing.is_none() {
@@ -95,7 +102,7 @@ impl Arrival {
         }
         let account = self.account.clone().filter(|_| login.is_none());
         let rights = account.map(login::rights);
-        match engine.attach(*number, rights, outbound, peer, self.unsent.len()) {
+        match engine.attach(*number, rights, outbound, client, self.unsent.len()) {
             Some(id) => id.map(Some).ok_or_else(lost),
             None => Ok(None),
         }

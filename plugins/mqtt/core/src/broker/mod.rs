@@ -250,6 +250,16 @@ impl Broker {
         self.close(id, ReasonCode::NotAuthorized, "account changed or removed");
     }
 
+    /// Ends connections whose listener is there no more. The server goes on: their wills are published.
+    pub fn send_away(&mut self, now: Time, came_by_it: impl Fn(ConnectionId) -> bool) {
+        self.now = now;
+        for id in self.connections.keys() {
+            if came_by_it(id) {
+                self.close(id, ReasonCode::ServerShuttingDown, "listener removed");
+            }
+        }
+    }
+
     /// A client with this identifier gave the right password of an account that has as many
     /// connections as it may have: ends the one with this identifier, if it is the account's own.
     pub fn release(&mut self, client_id: &str, account: &str, now: Time) -> bool {
