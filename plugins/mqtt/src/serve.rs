@@ -63,7 +63,7 @@ async fn serve_plain(
             Standing::Frozen => engine.moved(Standing::Frozen).await,
             Standing::Retired => match arrival.pass_on() {
                 Ok(()) => return Ok(()),
-                Err(back) => arrival = back,
+                Err(back) => arrival = *back,
             },
         }
         if let Some(id) = arrival.join(engine, &outbound, limits)? {
@@ -76,7 +76,7 @@ async fn serve_plain(
         match std::future::poll_fn(|cx| link.poll(cx)).await {
             Ok(Ended::Crosses) => match link.cross() {
                 Ok(()) => return Ok(()),
-                Err(back) => link = back,
+                Err(back) => link = *back,
             },
             ended => break ended,
         }

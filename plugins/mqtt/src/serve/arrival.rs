@@ -61,9 +61,9 @@ impl Arrival {
     }
 
     /// To the next instance, as it came; back if that does not take it.
-    pub(super) fn pass_on(mut self) -> Result<(), Arrival> {
+    pub(super) fn pass_on(mut self) -> Result<(), Box<Arrival>> {
         let Some(crossing) = self.crossing.take() else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let luggage = Luggage {
             unread: &self.unread,
@@ -75,7 +75,7 @@ impl Arrival {
             Ok(()) => Ok(()),
             Err(refused) => {
                 self.stream = refused.stream;
-                Err(self)
+                Err(Box::new(self))
             }
         }
     }
@@ -142,16 +142,16 @@ impl Arrival {
 
 impl Link<Stream> {
     /// To the next instance; back, and told to end, if that does not take it.
-    pub(super) fn cross(mut self) -> Result<(), Link<Stream>> {
+    pub(super) fn cross(mut self) -> Result<(), Box<Link<Stream>>> {
         let Some(crossing) = self.crossing.take() else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         let Some(number) = self.engine.connection_number(self.id) else {
-            return Err(self);
+            return Err(Box::new(self));
         };
         if !crossing.is_open(&self.stream) {
             self.engine.dismiss(self.id);
-            return Err(self);
+            return Err(Box::new(self));
         }
         let Remains {
             unread,
@@ -171,7 +171,7 @@ impl Link<Stream> {
                 self.stream = refused.stream;
                 self.put_back(unsent);
                 self.engine.dismiss(self.id);
-                Err(self)
+                Err(Box::new(self))
             }
         }
     }
