@@ -201,7 +201,7 @@ fn the_order_of_entries_means_nothing() {
 #[test]
 fn a_listener_keeps_its_limits_whatever_becomes_of_the_others() {
     let host = services().start();
-    let limited = "{ address = \"127.0.0.1:{port:two}\", limits = { max_connections = 1 } }";
+    let limited = "{ address = \"127.0.0.1:{port:two}\", max_connections = 1 }";
     assert_eq!(
         listen(&host, "mqtt", &["mqtt"], &[limited, "mqtt"]),
         "live (listeners)"
