@@ -310,6 +310,48 @@ fn a_connection_that_cannot_cross_is_told_to_come_back() {
     expect_idle(&mut tcp);
 }
 
+#[test]
+fn a_hand_over_that_fails_changes_nothing_for_anybody() {
+    let host = Host::builder()
+        .service("mqtt")
+        .settings("mqtt", "persistence = false")
+        .accounts(ACCOUNTS)
+        .start();
+    let mut subscriber = connected(&host, b's');
+    exchange(
+        &mut subscriber,
+        b"\x82\x06\x00\x01\x00\x01t\x02",
+        b"\x90\x03\x00\x01\x02",
+    );
+    let mut publisher = connected(&host, b'p');
+    // The next instance is to open a store, and where its folder would be there is a file.
+    let state = host.path().join("state/services/mqtt");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("store"), "").unwrap();
+    host.edit_config(|text| text.replace("persistence = false", "persistence = true"));
+    for published in 1..=5 {
+        let reload = host.command(&["reload", "--wait"]);
+        let why = reload.stderr();
+        assert!(why.contains("the instance before goes on"), "{why}");
+        let publish = [0x34, 6, 0, 1, b't', 0, published, b'x'];
+        exchange(&mut publisher, &publish, &[0x50, 2, 0, published]);
+        exchange(
+            &mut publisher,
+            &[0x62, 2, 0, published],
+            &[0x70, 2, 0, published],
+        );
+        exchange(&mut subscriber, b"", &publish);
+        exchange(
+            &mut subscriber,
+            &[0x50, 2, 0, published],
+            &[0x62, 2, 0, published],
+        );
+        subscriber.write_all(&[0x70, 2, 0, published]).unwrap();
+    }
+    expect_idle(&mut subscriber);
+    expect_idle(&mut publisher);
+}
+
 /// What only grows from 1 and has no gap and nothing twice.
 #[track_caller]
 fn expect_sequence(got: &[u64], what: &str) {
