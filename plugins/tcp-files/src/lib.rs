@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod handover;
 mod protocol;
 mod reply;
 mod serve;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::files::Tree;
+use polyport_sdk::handover::Handover;
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::live::Live;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
@@ -36,6 +38,7 @@ impl Plugin for TcpFiles {
     type Config = Config;
 
     const LIMITS: Known = config::LIMITS;
+    const HANDOVER: Handover = handover::HANDOVER;
     const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, _: Refusal, received: &[u8]) -> Busy {

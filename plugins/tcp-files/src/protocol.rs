@@ -77,6 +77,11 @@ impl Reader {
         !self.buffer.is_empty()
     }
 
+    /// The bytes of a request that is not complete.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The next complete request; none when more bytes are needed.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use polyport_sdk::accounts::{Account, Login};
 use polyport_sdk::files::{ClientPath, View};
+use polyport_sdk::handover::{Crossing, Inherited, Luggage};
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Error, limits, live};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use tracing::info;
 
 use crate::protocol::{BadRequest, Reader, Request};
 use crate::reply::{self, Status};
-use crate::{Current, TcpFiles};
+use crate::{Current, TcpFiles, handover};
 
 /// Bytes of a file read and sent at a time.
 const BLOCK: usize = 1 << 20;
@@ -32,12 +33,16 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         login_by: Instant::now() + limits.login_timeout,
         limits: connection.current_limits(),
         current: plugin.current.reader(),
-        who: plugin.anonymous(&connection.origin).await,
+        who: None,
         stream: connection.stream,
+        crossing: connection.crossing,
         origin: connection.origin,
         login_failures: 0,
         plugin,
     };
+    client
+        .begin(connection.inherited, limits.login_timeout)
+        .await?;
     client.keep_to_rates();
     let mut input = vec![0; INPUT];
     loop {
@@ -47,7 +52,10 @@ pub(crate) async fn client(plugin: Arc<TcpFiles>, connection: Connection) -> Res
         let patience = client.patience();
         let account = client.who.as_ref().map(|who| who.account().clone());
         let read = tokio::select! {
-            () = &mut draining => return Ok(()),
+            () = &mut draining => {
+                client.leave();
+                return Ok(());
+            }
             () = revoked(account.as_ref()) => return Ok(()),
             read = timeout(patience, client.stream.read(&mut input)) => read,
         };
@@ -70,6 +78,7 @@ struct Client {
     current: live::Reader<Current>,
     origin: Origin,
     stream: Stream,
+    crossing: Crossing,
     reader: Reader,
     limits: limits::Current,
     /// When one without an account is sent away.
@@ -112,6 +121,37 @@ impl TcpFiles {
 }
 
 impl Client {
+    /// Goes on where the instance before left it, if it had it.
+    async fn begin(
+        &mut self,
+        inherited: Option<Box<Inherited>>,
+        login_timeout: Duration,
+    ) -> Result<(), Error> {
+        if let Some(mut inherited) = inherited {
+            (self.login_failures, self.login_by) = handover::read(&inherited, login_timeout)?;
+            self.reader.feed(&inherited.unread);
+            if let Some(account) = inherited.account.take() {
+                self.who = self.plugin.view_of(account).await;
+                return Ok(());
+            }
+        }
+        self.who = self.plugin.anonymous(&self.origin).await;
+        Ok(())
+    }
+
+    /// Passes the connection on, if somebody takes it. Otherwise it is closed: the protocol has no farewell.
+    fn leave(self) {
+        if let Ok(state) = handover::state(self.login_failures, self.login_by) {
+            let luggage = Luggage {
+                unread: self.reader.rest(),
+                state: &state,
+                account: self.who.as_ref().map(View::account),
+                ..Luggage::default()
+            };
+            drop(self.crossing.pass(self.stream, &self.origin, luggage));
+        }
+    }
+
     /// Whoever it is now has rates of its own, or none.
     fn keep_to_rates(&self) {
         let account = self.who.as_ref().map(View::account);

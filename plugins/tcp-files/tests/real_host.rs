@@ -235,6 +235,48 @@ fn a_connection_ends_when_it_is_idle_or_its_account_goes() {
     assert!(session.is_closed());
 }
 
+#[test]
+fn a_connection_goes_on_with_the_next_instance() {
+    let film = noise(64 << 20);
+    let host = builder().file("files/film.rmvb", &film).start();
+    let restart = || drop(host.command(&["restart", "tcp-files"]).expect_success());
+    let mut session = Session::connect(&host);
+    restart();
+    assert_eq!(session.login("xzz", "wrong"), 201);
+    assert_eq!(session.login("xzz", "123456"), 200);
+    // anonymous clients may read as well, but this name is of another folder then
+    host.edit_accounts(|text| text.replace("rights = read", "rights = none"));
+    let _ = host.command(&["reload", "--wait"]).expect_success();
+    let request = r#"{"cmd":"get","file":"film.rmvb"}"#;
+    for cut in [1, 3, 20] {
+        let framed = [
+            &(request.len() as u32).to_le_bytes()[..],
+            request.as_bytes(),
+        ]
+        .concat();
+        session.0.write_all(&framed[..cut]).unwrap();
+        restart();
+        session.0.write_all(&framed[cut..]).unwrap();
+        let length = u32::from_le_bytes(session.read(4).try_into().unwrap());
+        let header = session.read(length as usize);
+        // a download is under way, and the next request is sent already
+        session.send(request);
+        restart();
+        assert!(session.read(film.len()) == film, "{header:?}");
+        let length = u32::from_le_bytes(session.read(4).try_into().unwrap());
+        assert_eq!(session.read(length as usize), header);
+        assert!(session.read(film.len()) == film);
+    }
+
+    // failed logins are counted over it
+    let mut session = Session::connect(&host);
+    for _ in 0..3 {
+        assert_eq!(session.login("xzz", "wrong"), 201);
+        restart();
+    }
+    assert!(session.is_closed());
+}
+
 /// T22: 300 MB, whole and from the middle.
 #[test]
 fn t22_300_mb_arrive_whole_and_are_gone_on_with() {
