@@ -83,9 +83,13 @@ impl Session {
     }
 
     pub fn send(&mut self, command: &str) {
+        self.send_bytes(format!("{command}\r\n").as_bytes());
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.control
             .get_mut()
-            .write_all(format!("{command}\r\n").as_bytes())
+            .write_all(bytes)
             .and_then(|()| self.control.get_mut().flush())
             .unwrap();
     }
