@@ -26,7 +26,7 @@ use crate::systemd;
 use crate::upgrade::program::Program;
 use crate::upgrade::take::Predecessor;
 use crate::watch::{Look, Watched, Watcher};
-use place::{Before, Waiting};
+use place::Before;
 use signals::{Heard, Signals};
 
 /// Threads of the host itself: it only supervises.
@@ -90,8 +90,9 @@ async fn supervise(
     let mut host = Host::boot(source, start, board.clone(), trouble, origin).await?;
     rewatch(&watcher, &mut watched, &host, before);
     let (requests, mut asked) = mpsc::channel(16);
+    let (open, clients) = mpsc::channel(1);
     claim.take();
-    let server = tokio::spawn(serve(listener, board.clone(), requests));
+    let server = tokio::spawn(serve(listener, board.clone(), requests, open));
     if takes_over {
         info!("serves in the place of the process before");
         host.tell_serving();
@@ -127,9 +128,9 @@ async fn supervise(
                 rewatch(&watcher, &mut watched, &host, before);
                 continue;
             }
-            Some(Request { command, reply, written }) = asked.recv() => match command {
+            Some(Request { command, reply }) = asked.recv() => match command {
                 Command::Stop => break None,
-                Command::Upgrade { .. } => Cause::Upgrade(Some((reply, written))),
+                Command::Upgrade { .. } => Cause::Upgrade(Some(reply)),
                 command => {
                     let reads = matches!(
                         command,
@@ -164,7 +165,7 @@ async fn supervise(
                     Ok(Some(replacement)) => break Some((replacement, reply)),
                     Ok(None) => break None,
                     Err(reason) => {
-                        if let Some((reply, _)) = reply {
+                        if let Some(reply) = reply {
                             // The client may have gone.
                             let _ = reply.send(Answer::Failed(reason));
                         }
@@ -176,7 +177,14 @@ async fn supervise(
     drop(watcher);
     if let Some((replacement, reply)) = replaced {
         server.abort();
-        return place::give(host, replacement, claim, (reply, asked), &mut signals).await;
+        return place::give(
+            host,
+            replacement,
+            claim,
+            (reply, asked, clients),
+            &mut signals,
+        )
+        .await;
     }
     systemd::notify(&[NotifyState::Stopping]);
     tokio::select! {
@@ -193,7 +201,7 @@ enum Cause {
     /// Read the files again; why.
     Reload(&'static str),
     /// Start the program anew; whom to tell.
-    Upgrade(Option<Waiting>),
+    Upgrade(Option<oneshot::Sender<Answer>>),
 }
 
 async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>) {

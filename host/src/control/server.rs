@@ -29,8 +29,6 @@ pub struct Request {
     pub command: Command,
     /// Takes the answer.
     pub reply: oneshot::Sender<Answer>,
-    /// Closes once the client has it.
-    pub written: oneshot::Receiver<()>,
 }
 
 /// The listening socket.
@@ -126,16 +124,22 @@ impl Server {
     }
 }
 
-/// Answers clients for as long as the host runs.
-pub async fn serve(listener: UnixListener, board: Board, requests: mpsc::Sender<Request>) {
+/// Answers clients for as long as the host runs. Every connection holds `open`.
+pub async fn serve(
+    listener: UnixListener,
+    board: Board,
+    requests: mpsc::Sender<Request>,
+    open: mpsc::Sender<()>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (board, requests) = (board.clone(), requests.clone());
+                let (board, requests, open) = (board.clone(), requests.clone(), open.clone());
                 tokio::spawn(async move {
                     if let Err(error) = answer(stream, &board, &requests).await {
                         debug!("control connection: {error}");
                     }
+                    drop(open);
                 });
             }
             Err(error) => {
@@ -155,7 +159,6 @@ async fn answer(
     let mut line = String::new();
     let mut read = BufReader::new(read.take(MAX_LINE));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
-    let (writing, written) = oneshot::channel();
     let answer = match serde_json::from_str::<Command>(&line) {
         Ok(Command::Status) => Answer::Done(board.json()),
         Ok(Command::Trace {
@@ -170,35 +173,24 @@ async fn answer(
             };
             return trace::stream(wanted, board, read.into_inner().into_inner(), write).await;
         }
-        Ok(command) => pass_on(command, requests, written).await,
+        Ok(command) => pass_on(command, requests).await,
         Err(error) => Answer::Failed(format!(
             "expected a command in JSON on one line, got {line:?}: {error}"
         )),
     };
     let mut line = serde_json::to_string(&answer)?;
     line.push('\n');
-    write.write_all(line.as_bytes()).await?;
-    drop(writing);
-    Ok(())
+    write.write_all(line.as_bytes()).await
 }
 
-async fn pass_on(
-    command: Command,
-    requests: &mpsc::Sender<Request>,
-    written: oneshot::Receiver<()>,
-) -> Answer {
+async fn pass_on(command: Command, requests: &mpsc::Sender<Request>) -> Answer {
     let at_once = matches!(
         command,
         Command::Reload { wait: false } | Command::Upgrade { wait: false }
     );
     let last = command == Command::Stop;
     let (reply, answer) = oneshot::channel();
-    let request = Request {
-        command,
-        reply,
-        written,
-    };
-    if requests.send(request).await.is_err() {
+    if requests.send(Request { command, reply }).await.is_err() {
         return Answer::Failed("the host is ending".into());
     }
     if at_once {

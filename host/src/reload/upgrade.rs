@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use polyport_abi::handover::Described;
 use sd_notify::NotifyState;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -257,24 +258,24 @@ impl Host {
     }
 
     /// Waits until the last connection here has ended. Accounts count until then as they are in the new process.
-    pub async fn leave(mut self, mut replacement: Replacement) {
+    pub async fn leave(mut self, replacement: Replacement) {
+        let told = replacement.offer.accounts();
+        let mut told = told
+            .inspect_err(|error| warn!("upgrade: accounts of the new process: {error}"))
+            .ok();
         let file = self.config.host.accounts.clone();
         let mut clock = tokio::time::interval(Duration::from_secs(1));
-        let mut tells = true;
         loop {
             tokio::select! {
                 ended = self.ending.join_next() => if ended.is_none() {
                     return;
                 },
-                told = replacement.offer.hear_accounts(), if tells => match told {
-                    Some(bytes) => match AccountList::parse(&file, &bytes) {
-                        Ok(list) => {
-                            self.accounts.replace(Arc::new(list));
-                            self.accounts_changed();
-                        }
-                        Err(problems) => warn!("upgrade: accounts of the new process: {problems}"),
-                    },
-                    None => tells = false,
+                Some(bytes) = next(&mut told) => match AccountList::parse(&file, &bytes) {
+                    Ok(list) => {
+                        self.accounts.replace(Arc::new(list));
+                        self.accounts_changed();
+                    }
+                    Err(problems) => warn!("upgrade: accounts of the new process: {problems}"),
                 },
                 _ = clock.tick() => if self.accounts.expired_since_last() {
                     self.accounts_changed();
@@ -282,6 +283,10 @@ impl Host {
             }
         }
     }
+}
+
+async fn next(told: &mut Option<mpsc::UnboundedReceiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    told.as_mut()?.recv().await
 }
 
 /// The new process's side.

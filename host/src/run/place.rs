@@ -18,11 +18,15 @@ use crate::systemd;
 use crate::upgrade::program::Program;
 use crate::upgrade::take::{Legacy, Predecessor};
 
-/// How long an answer may take to be written before this process may end.
-const WRITING: Duration = Duration::from_secs(1);
+/// How long clients of the control socket may take to be answered before this process ends.
+const ANSWERING: Duration = Duration::from_secs(1);
 
-/// Whoever asked for an upgrade: where the answer goes, and what closes once it is there.
-pub type Waiting = (oneshot::Sender<Answer>, oneshot::Receiver<()>);
+/// The clients of the control socket: who asked for the upgrade, what the others ask, and what ends with the last.
+pub type Clients = (
+    Option<oneshot::Sender<Answer>>,
+    mpsc::Receiver<Request>,
+    mpsc::Receiver<()>,
+);
 
 /// The process before, and what it had.
 pub type Before = (Arc<Predecessor>, Legacy);
@@ -82,7 +86,7 @@ pub async fn give(
     mut host: Host,
     mut replacement: Replacement,
     mut claim: Claim,
-    (waiting, mut asked): (Option<Waiting>, mpsc::Receiver<Request>),
+    (reply, mut asked, mut clients): Clients,
     signals: &mut Signals,
 ) -> Result<(), String> {
     if replacement.control {
@@ -100,10 +104,9 @@ pub async fn give(
             Answer::Failed(reason.clone())
         }
     };
-    if let Some((reply, written)) = waiting {
+    if let Some(reply) = reply {
         // The client may have gone.
         let _ = reply.send(answer);
-        let _ = tokio::time::timeout(WRITING, written).await;
     }
     tokio::spawn(async move {
         while let Some(Request { reply, .. }) = asked.recv().await {
@@ -115,6 +118,8 @@ pub async fn give(
         () = host.leave(replacement) => {}
         name = signals.end() => warn!("{name}: not waiting for the rest"),
     }
+    // Who looks on would look on for ever.
+    let _ = tokio::time::timeout(ANSWERING, clients.recv()).await;
     info!("ended in favour of process {pid}");
     outcome
 }

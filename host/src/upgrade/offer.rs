@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use super::parcels::Remote;
 use super::program::Program;
@@ -134,25 +135,34 @@ impl Offer {
         Ok(remote)
     }
 
-    /// What the process tells of other accounts, once it serves; none when it is gone.
-    pub async fn hear_accounts(&mut self) -> Option<Vec<u8>> {
+    /// What the process tells of other accounts once it serves, until it or this is gone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn accounts(&self) -> io::Result<mpsc::UnboundedReceiver<Vec<u8>>> {
         let channel = Arc::clone(&self.channel);
-        let heard = tokio::task::spawn_blocking(move || {
+        let (tell, told) = mpsc::unbounded_channel();
+        let listen = move || {
             loop {
-                match channel.receive::<FromNew>() {
+                match channel.receive() {
+                    Ok(Received {
+                        message: FromNew::Accounts,
+                        bytes,
+                        ..
+                    }) => {
+                        if tell.send(bytes).is_err() {
+                            return;
+                        }
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    heard => break heard,
+                    _ => return,
                 }
             }
-        });
-        match heard.await {
-            Ok(Ok(Received {
-                message: FromNew::Accounts,
-                bytes,
-                ..
-            })) => Some(bytes),
-            _ => None,
-        }
+        };
+        std::thread::Builder::new()
+            .name("upgrade".into())
+            .spawn(listen)
+            .map(|_| told)
     }
 
     /// Ends it, after it had time to let go of what it has.
@@ -177,8 +187,9 @@ impl Offer {
 
 impl Drop for Offer {
     fn drop(&mut self) {
+        // Nobody reads on.
+        self.channel.close();
         if !self.free {
-            self.channel.close();
             // Both fail only if it has ended by itself.
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -1,8 +1,8 @@
 //! Writes the folder a test's host runs in: configuration, accounts, plugin libraries, files.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::Host;
 use crate::{artifacts, ports};
@@ -306,7 +306,7 @@ impl Builder {
 /// What the placeholders stand for.
 pub(crate) struct Names {
     dir: String,
-    ports: RefCell<BTreeMap<String, u16>>,
+    ports: Mutex<BTreeMap<String, u16>>,
 }
 
 impl Names {
@@ -314,12 +314,16 @@ impl Names {
         let dir = dir.to_str().expect("temporary folders have plain names");
         Self {
             dir: dir.into(),
-            ports: RefCell::default(),
+            ports: Mutex::default(),
         }
     }
 
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<String, u16>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn port(&self, name: &str) -> Option<u16> {
-        self.ports.borrow().get(name).copied()
+        self.ports().get(name).copied()
     }
 
     /// Replaces the placeholders; a `{` that begins none stays as it is.
@@ -348,7 +352,7 @@ impl Names {
 
     fn value(&self, placeholder: &str) -> Option<String> {
         let reserve = |name: &str, count| {
-            let mut ports = self.ports.borrow_mut();
+            let mut ports = self.ports();
             *ports
                 .entry(name.to_string())
                 .or_insert_with(|| ports::free_ports(count))

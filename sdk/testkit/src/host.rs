@@ -58,6 +58,15 @@ impl Host {
         self.dir.path()
     }
 
+    /// Starts a copy of the program from now on, which a test may replace; its path.
+    #[track_caller]
+    pub fn own_program(&mut self) -> PathBuf {
+        let own = self.path().join("polyport");
+        std::fs::copy(&self.program, &own).unwrap_or_else(|e| panic!("{}: {e}", own.display()));
+        self.program.clone_from(&own);
+        own
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.path().join("polyport.toml")
