@@ -47,7 +47,7 @@ pub fn load(tally: &Tally, place: &Place) -> Outcome {
         Mutex::new(Arrived::default()),
     ];
     let mut subscriber = start(place, "mosquitto_sub", |sub| {
-        sub.args(["-i", "mosquitto-sub", "-c", "-q", "2", "-F", "@ %t %p"]);
+        sub.args(["-i", "mosquitto-sub", "-c", "-q", "2", "-F", "message %t %p"]);
         sub.args(["-t", "mosquitto/1", "-t", "mosquitto/2"]);
     })?;
     let output = subscriber.stdout.take().ok_or("mosquitto_sub: no output")?;
@@ -57,7 +57,7 @@ pub fn load(tally: &Tally, place: &Place) -> Outcome {
         scope.spawn(move || {
             let mut connected = false;
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if let Some(message) = line.strip_prefix("@ mosquitto/") {
+                if let Some(message) = line.strip_prefix("message mosquitto/") {
                     take(tally, arrived, message);
                 } else if line.contains("received SUBACK") {
                     let _ = subscribed.send(());
