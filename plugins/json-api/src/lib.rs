@@ -1,11 +1,13 @@
 //! JSON document store plugin: collections of documents over HTTP, kept in one SQLite file.
 //!
 //! A document comes back byte for byte as it was stored. `json` works on the text of documents,
-//! `store` keeps them, `api` speaks HTTP about them, `serve` owns the sockets.
+//! `store` keeps them, `keeper` has the store open while it is this instance's, `api` speaks HTTP about them, `serve`
+//! owns the sockets.
 
 mod api;
 mod config;
 mod json;
+mod keeper;
 mod serve;
 mod store;
 
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_sdk::config::Problem;
-use polyport_sdk::handover::Handover;
+use polyport_sdk::handover::{Estate, Handover};
 use polyport_sdk::http;
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::summary::{Http, Summary};
@@ -21,12 +23,14 @@ use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 
 use api::Api;
 use config::Config;
+use keeper::Keeper;
 use serve::Server;
-use store::Store;
 
 /// One running instance.
 pub struct JsonApi {
     server: Server,
+    keeper: Arc<Keeper>,
+    context: Context,
 }
 
 impl Plugin for JsonApi {
@@ -35,7 +39,11 @@ impl Plugin for JsonApi {
     const TLS_SCHEMES: &'static [(&'static str, &'static str)] = &[("https", "tcp")];
     const ALPN: &'static [&'static str] = http::ALPN;
     const LIMITS: Known = http::LIMITS;
-    const HANDOVER: Handover = http::HANDOVER;
+    /// The estate is the right to open the database: nothing is in it.
+    const HANDOVER: Handover = Handover {
+        estate: true,
+        ..http::HANDOVER
+    };
     const LIVE: &'static [&'static str] = config::LIVE;
 
     fn busy(_: &str, why: Refusal, received: &[u8]) -> Busy {
@@ -55,12 +63,19 @@ impl Plugin for JsonApi {
             max_bytes: (config.max_database_size > 0).then_some(config.max_database_size),
             check_bytes: config.check_size,
         };
-        let opened = tokio::task::spawn_blocking(move || Store::open(&options)).await;
-        let store = opened
+        let taken_over = context.inheritance().await.is_some();
+        let opening = move || Keeper::open(options, taken_over);
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let keeper = opened
             .map_err(|error| Error::Operator(error.to_string()))?
             .map_err(|error| Error::Operator(error.to_string()))?;
-        let server = Server::new(Api::new(store, config, context));
-        Ok(Self { server })
+        let keeper = Arc::new(keeper);
+        let server = Server::new(Api::new(Arc::clone(&keeper), config, context.clone()));
+        Ok(Self {
+            server,
+            keeper,
+            context,
+        })
     }
 
     async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
@@ -76,10 +91,29 @@ impl Plugin for JsonApi {
         Box::<Http>::default()
     }
 
+    async fn freeze(&self) -> Result<Estate, Error> {
+        self.keeper.freeze().await;
+        Ok(Estate {
+            version: Self::HANDOVER.version,
+            state: Vec::new(),
+            files: Vec::new(),
+        })
+    }
+
+    fn thaw(&self) {
+        self.keeper.thaw(&self.context);
+    }
+
+    fn drain(&self) {
+        self.keeper.yield_up();
+    }
+
     async fn stop(&self) {
-        self.server.close().await;
+        self.keeper.close().await;
     }
 }
 
-// Not exclusive: SQLite lets the old and the new instance of a swap use the file at once.
-export_plugin!(JsonApi { name: "json-api" });
+export_plugin!(JsonApi {
+    name: "json-api",
+    exclusive: true
+});

@@ -33,9 +33,4 @@ impl Server {
     pub async fn serve(&self, connection: Connection) -> Result<(), Error> {
         self.front.serve(connection, &self.api).await
     }
-
-    /// Closes what the API has open.
-    pub async fn close(&self) {
-        self.api.get().close().await;
-    }
 }

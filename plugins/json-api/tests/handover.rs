@@ -1,4 +1,5 @@
-//! Reads and writes on kept connections while the instance behind them is replaced again and again.
+//! Reads and writes on kept connections while the instance behind them is replaced again and again, by one of the same
+//! library and by one of another, which brings a copy of SQLite of its own.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,6 +7,7 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use polyport_testkit::{in_next_version, library_of};
 use support::{Http, json_host};
 
 #[test]
@@ -34,8 +36,21 @@ fn no_change_is_lost_and_no_connection_ends() {
                 })
             })
             .collect();
-        for _ in 0..swaps {
-            let _ = host.command(&["restart", "json"]).expect_success();
+        let library = host
+            .path()
+            .join("plugins")
+            .join(library_of("polyport-json-api"));
+        let first = std::fs::read(&library).unwrap();
+        let versions = [in_next_version(&first, "json-api"), first];
+        for swap in 0..swaps {
+            if swap % 2 == 0 {
+                let fresh = library.with_extension("fresh");
+                std::fs::write(&fresh, &versions[swap / 2 % 2]).unwrap();
+                std::fs::rename(fresh, &library).unwrap();
+                let _ = host.command(&["reload", "--wait"]).expect_success();
+            } else {
+                let _ = host.command(&["restart", "json"]).expect_success();
+            }
         }
         over.store(true, Ordering::Relaxed);
         clients

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use ::http::HeaderValue;
@@ -46,6 +46,8 @@ pub(super) struct Activity {
     stalls: AtomicBool,
     draining: AtomicBool,
     crosses: AtomicBool,
+    /// The request under way, for another instance to answer.
+    replay: Mutex<Option<Vec<u8>>>,
 }
 
 impl Activity {
@@ -65,6 +67,7 @@ impl Activity {
             stalls: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             crosses: AtomicBool::new(false),
+            replay: Mutex::default(),
         }
     }
 
@@ -184,6 +187,23 @@ impl Activity {
     /// Whether no more is read here: what comes next is for another instance.
     pub(super) fn is_leaving(&self) -> bool {
         self.crosses() && self.phase() != Phase::Busy && !self.body_unread()
+    }
+
+    /// The request under way is for another instance to answer: it comes before what else was read.
+    pub(super) fn set_replay(&self, request: Vec<u8>) {
+        *self.replay() = Some(request);
+    }
+
+    pub(super) fn has_replay(&self) -> bool {
+        self.crosses() && self.replay().is_some()
+    }
+
+    pub(super) fn take_replay(&self) -> Option<Vec<u8>> {
+        self.replay().take()
+    }
+
+    fn replay(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the next response is the last one.

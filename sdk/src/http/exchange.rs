@@ -108,6 +108,7 @@ pub(super) struct Ending {
     /// Bytes of the body handed to the engine, and in all.
     produced: u64,
     expected: Option<u64>,
+    elsewhere: bool,
 }
 
 /// Logged for a client that left before there was a response; nginx's number for it.
@@ -122,6 +123,7 @@ impl Ending {
             header_len: 0,
             produced: 0,
             expected: Some(0),
+            elsewhere: false,
         }
     }
 
@@ -138,6 +140,11 @@ impl Ending {
 
     pub(super) fn add_produced(&mut self, bytes: usize) {
         self.produced += bytes as u64;
+    }
+
+    /// There is nothing to log: the request goes on elsewhere.
+    pub(super) fn go_elsewhere(&mut self) {
+        self.elsewhere = true;
     }
 
     /// The body came to its end.
@@ -161,7 +168,9 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(line) = &self.exchange.line {
+        if let Some(line) = &self.exchange.line
+            && !self.elsewhere
+        {
             access_log::write(&access_log::Line {
                 peer: self.exchange.peer(),
                 user: self.exchange.user.get().map(String::as_str),

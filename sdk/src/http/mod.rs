@@ -15,6 +15,7 @@ mod engine;
 mod exchange;
 mod file_body;
 mod problem;
+mod replay;
 mod request;
 mod response;
 mod settings;

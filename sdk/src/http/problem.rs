@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use ::http::header::{HeaderName, IntoHeaderName};
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::replay::Replay;
 use super::request::accept_weight;
 use super::{Body, Response};
 use crate::files;
@@ -26,6 +27,8 @@ pub struct Problem {
     detail: Option<Cow<'static, str>>,
     /// Boxed, because a `Result` is as large as its larger side.
     headers: Box<HeaderMap>,
+    elsewhere: bool,
+    replay: Option<Box<Replay>>,
 }
 
 impl Problem {
@@ -36,6 +39,8 @@ impl Problem {
             status,
             detail: None,
             headers: Box::default(),
+            elsewhere: false,
+            replay: None,
         }
     }
 
@@ -99,6 +104,28 @@ impl Problem {
     #[must_use]
     pub fn closing(self) -> Self {
         self.header(header::CONNECTION, "close")
+    }
+
+    /// Whether it is [`Problem::elsewhere`].
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    pub(super) fn marked_elsewhere(self) -> Self {
+        Self {
+            elsewhere: true,
+            ..self
+        }
+    }
+
+    pub(super) fn replaying(mut self, replay: Replay) -> Self {
+        self.replay = Some(Box::new(replay));
+        self
+    }
+
+    pub(super) fn take_replay(&mut self) -> Option<Box<Replay>> {
+        self.replay.take()
     }
 
     /// The status.

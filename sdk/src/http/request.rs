@@ -183,6 +183,8 @@ pub struct RequestBody {
     declared: Option<u64>,
     limit: Option<u64>,
     read: u64,
+    /// All of it, once it was read at once.
+    whole: Option<Bytes>,
 }
 
 impl RequestBody {
@@ -194,6 +196,7 @@ impl RequestBody {
             declared: Some(0),
             limit: None,
             read: 0,
+            whole: None,
         }
     }
 
@@ -203,6 +206,7 @@ impl RequestBody {
             declared,
             limit,
             read: 0,
+            whole: None,
         }
     }
 
@@ -245,6 +249,21 @@ impl RequestBody {
     /// # Errors
     /// As [`next`](Self::next).
     pub async fn read_all(&mut self) -> Result<Bytes, Problem> {
+        let all = self.read_rest().await?;
+        self.whole = Some(all.clone());
+        Ok(all)
+    }
+
+    /// The whole body, also if it was read by [`RequestBody::read_all`] before; none if a part was taken out.
+    pub(super) async fn take_whole(&mut self) -> Result<Option<Bytes>, Problem> {
+        match self.whole.take() {
+            Some(whole) => Ok(Some(whole)),
+            None if self.read > 0 => Ok(None),
+            None => self.read_rest().await.map(Some),
+        }
+    }
+
+    async fn read_rest(&mut self) -> Result<Bytes, Problem> {
         let Some(first) = self.next().await.transpose()? else {
             return Ok(Bytes::new());
         };

@@ -168,3 +168,25 @@ fn workspace() -> PathBuf {
     let root = here.ancestors().find(|dir| dir.join("Cargo.lock").exists());
     root.unwrap_or(&here).to_path_buf()
 }
+
+/// A plugin's library as if it had been built in another version: the manifest says so, and the bytes differ.
+///
+/// # Panics
+/// If it is not the library of the plugin with this name.
+#[must_use]
+pub fn in_next_version(library: &[u8], plugin: &str) -> Vec<u8> {
+    let manifest = format!("{{\"name\":\"{plugin}\",\"version\":\"");
+    let begin = library
+        .windows(manifest.len())
+        .position(|window| window == manifest.as_bytes());
+    let version = begin.expect("a manifest with this name") + manifest.len();
+    let length = library[version..].iter().position(|byte| *byte == b'"');
+    let last = version + length.expect("a version") - 1;
+    let mut next = library.to_vec();
+    next[last] = if next[last] == b'9' {
+        b'0'
+    } else {
+        next[last] + 1
+    };
+    next
+}

@@ -20,7 +20,7 @@ mod relay;
 mod trace;
 pub mod transcript;
 
-pub use artifacts::{clients_venv, library, library_of, program, target_dir};
+pub use artifacts::{clients_venv, in_next_version, library, library_of, program, target_dir};
 pub use builder::{Builder, PASSWORD, STANDARD, Standard, USER};
 pub use client::{Client, Running};
 pub use host::Host;

@@ -30,7 +30,7 @@ pub async fn delete(
         body: None,
         conditions,
     };
-    let outcome = api.store.write(write).await;
+    let outcome = api.store().await?.write(write).await;
     match outcome.map_err(|error| problem::of_store(&error, &api.context))? {
         Outcome::Removed => Ok(Response::new(StatusCode::NO_CONTENT)),
         Outcome::Refused { current: None, .. } => Err(problem::no_document()),

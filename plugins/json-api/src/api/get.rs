@@ -19,7 +19,8 @@ pub async fn get(
     let variant = variant(request)?;
     let preconditions = Preconditions::read(request)?;
     let document = api
-        .store
+        .store()
+        .await?
         .get(&name.collection, &name.id)
         .map_err(|error| problem::of_store(&error, &api.context))?
         .ok_or_else(problem::no_document)?;

@@ -54,7 +54,8 @@ async fn visible(
     loop {
         // One more than asked for tells whether there are more.
         let batch = api
-            .store
+            .store()
+            .await?
             .collections(after, paging.limit + 1)
             .await
             .map_err(|error| problem::of_store(&error, &api.context))?;

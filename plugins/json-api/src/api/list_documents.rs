@@ -42,7 +42,8 @@ pub async fn list(
     };
     let with_bodies = range.bodies;
     let listing = api
-        .store
+        .store()
+        .await?
         .list(name.0.clone(), range, visible(caller, &path))
         .await
         .map_err(|error| problem::of_store(&error, &api.context))?

@@ -29,7 +29,10 @@ use std::sync::Arc;
 use polyport_sdk::Context;
 use polyport_sdk::http::{Caller, Handler, Method, Problem, Request, Response, header};
 
+use tokio::sync::RwLockReadGuard;
+
 use crate::config::Config;
+use crate::keeper::Keeper;
 use crate::store::Store;
 use cors::Cors;
 use patch::Turns;
@@ -40,7 +43,7 @@ pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Answers requests about one store.
 pub struct Api {
-    store: Arc<Store>,
+    keeper: Arc<Keeper>,
     config: Config,
     context: Context,
     turns: Arc<Turns>,
@@ -48,9 +51,9 @@ pub struct Api {
 
 impl Api {
     /// The API of a store.
-    pub fn new(store: Store, config: Config, context: Context) -> Self {
+    pub fn new(keeper: Arc<Keeper>, config: Config, context: Context) -> Self {
         Self {
-            store: Arc::new(store),
+            keeper,
             config,
             context,
             turns: Arc::default(),
@@ -60,7 +63,7 @@ impl Api {
     /// The same with other settings.
     pub fn with(&self, config: Config) -> Self {
         Self {
-            store: Arc::clone(&self.store),
+            keeper: Arc::clone(&self.keeper),
             config,
             context: self.context.clone(),
             turns: Arc::clone(&self.turns),
@@ -72,9 +75,10 @@ impl Api {
         &self.config
     }
 
-    /// Closes the store; changes that were acknowledged are in it.
-    pub async fn close(&self) {
-        self.store.close().await;
+    /// The store, for one read or change.
+    async fn store(&self) -> Result<RwLockReadGuard<'_, Store>, Problem> {
+        let store = self.keeper.store().await;
+        store.map_err(|error| problem::of_store(&error, &self.context))
     }
 
     async fn answer(&self, request: &mut Request, cors: &Cors) -> Result<Response, Problem> {
@@ -123,6 +127,11 @@ impl Handler for Api {
                 }))
             }
             Err(problem) => {
+                let problem = if problem.is_elsewhere() {
+                    problem.with_request(request).await
+                } else {
+                    problem
+                };
                 let problem = problem.header(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
                 Err(fields.fold(problem, |problem, (name, value)| {
                     problem.header_text(name, &value)

@@ -64,7 +64,8 @@ pub async fn patch(
     let _turn = api.turns.of(name).await;
     for _ in 0..ATTEMPTS {
         let document = api
-            .store
+            .store()
+            .await?
             .get(&name.collection, &name.id)
             .map_err(|error| problem::of_store(&error, &api.context))?
             .ok_or_else(problem::no_document)?;
@@ -86,7 +87,7 @@ pub async fn patch(
             body: Some(body.clone()),
             conditions: vec![Condition::IsOneOf(vec![document.revision])],
         };
-        let outcome = api.store.write(write).await;
+        let outcome = api.store().await?.write(write).await;
         match outcome.map_err(|error| problem::of_store(&error, &api.context))? {
             Outcome::Stored { revision, .. } => {
                 let document = Document { revision, body };

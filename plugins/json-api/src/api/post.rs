@@ -29,7 +29,7 @@ pub async fn post(
         body: Some(body.clone()),
         conditions: vec![Condition::Absent],
     };
-    let outcome = api.store.write(write).await;
+    let outcome = api.store().await?.write(write).await;
     match outcome.map_err(|error| problem::of_store(&error, &api.context))? {
         Outcome::Stored { revision, .. } => {
             let document = Document { revision, body };

@@ -13,6 +13,7 @@ pub fn of_store(error: &StoreError, context: &Context) -> Problem {
             tracing::error!("{error}");
             Problem::new(StatusCode::INSUFFICIENT_STORAGE).detail(error.to_string())
         }
+        StoreError::Elsewhere => Problem::elsewhere(),
         StoreError::Busy | StoreError::Closed => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail(error.to_string())
             .header(header::RETRY_AFTER, "1"),

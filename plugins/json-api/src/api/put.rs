@@ -48,7 +48,7 @@ pub async fn put(
         body: Some(body.clone()),
         conditions: conditions.clone(),
     };
-    let outcome = api.store.write(write).await;
+    let outcome = api.store().await?.write(write).await;
     match outcome.map_err(|error| problem::of_store(&error, &api.context))? {
         Outcome::Stored { revision, created } => {
             let status = if created {

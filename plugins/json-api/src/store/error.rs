@@ -30,6 +30,9 @@ pub enum StoreError {
     /// Another process writes for longer than the time to wait. Nothing changed.
     #[error("the database is busy")]
     Busy,
+    /// Another instance has the store now. Nothing changed.
+    #[error("the database went to another instance")]
+    Elsewhere,
     /// The store is being closed.
     #[error("the database is closed")]
     Closed,

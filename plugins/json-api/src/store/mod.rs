@@ -183,7 +183,8 @@ pub struct Store {
     /// For lists, which may be long; they must not keep single documents waiting.
     ranges: Arc<Readers>,
     /// As many lists at once as there are connections for them.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
+    readers: u32,
     writer: Writer,
 }
 
@@ -194,16 +195,18 @@ impl Store {
     /// One clear text for a file that is foreign, damaged, of a later version or out of reach.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let connection = open::open(options)?;
+        let readers = u32::try_from(options.readers.max(1)).unwrap_or(u32::MAX);
         let count = options.readers.max(1);
-        let readers = || {
+        let connections = || {
             (0..count)
                 .map(|_| open::reader(options))
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            points: Readers::new(readers()?),
-            ranges: Arc::new(Readers::new(readers()?)),
-            turns: Semaphore::new(count),
+            points: Readers::new(connections()?),
+            ranges: Arc::new(Readers::new(connections()?)),
+            turns: Arc::new(Semaphore::new(count)),
+            readers,
             writer: Writer::start(connection)?,
         })
     }
@@ -245,18 +248,27 @@ impl Store {
         self.writer.write(write).await
     }
 
-    /// Makes the changes that were accepted and closes the file. Later changes are refused.
-    pub async fn close(&self) {
+    /// Makes the changes that were accepted and closes the file.
+    pub async fn close(self) {
         self.writer.close().await;
+        // A list whose asker is gone may still be read.
+        drop(self.turns.acquire_many(self.readers).await);
     }
 
     async fn read_aside<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(&self.ranges);
-        match tokio::task::spawn_blocking(move || readers.with(read)).await {
+        let reading = move || {
+            let answer = readers.with(read);
+            drop(readers);
+            drop(turn);
+            answer
+        };
+        match tokio::task::spawn_blocking(reading).await {
             Ok(answer) => answer,
             Err(error) => Err(StoreError::Failed(error.to_string())),
         }

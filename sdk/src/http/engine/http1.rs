@@ -32,7 +32,7 @@ enum End {
     Served(hyper::Result<()>),
     /// The account behind the request was changed or removed.
     Revoked,
-    /// It is between two requests and can go over to another instance.
+    /// It is between two requests, or before one that is to be answered there, and can go over to another instance.
     Crosses,
 }
 
@@ -65,6 +65,9 @@ where
             }
             match connection.poll_without_shutdown(cx) {
                 Poll::Ready(served) => Poll::Ready(End::Served(served)),
+                Poll::Pending if activity.has_replay() && !activity.stalls() => {
+                    Poll::Ready(End::Crosses)
+                }
                 Poll::Pending if activity.phase() == Phase::Busy => match activity.begun() {
                     Some(exchange) => revocation.poll(&exchange, cx).map(|()| End::Revoked),
                     None => Poll::Pending,
@@ -87,7 +90,11 @@ where
             }
             End::Crosses => connection.into_parts(),
         };
-        stream = parts.io.into_inner().with_unread(parts.read_buf);
+        let unread = match activity.take_replay() {
+            Some(request) => [&request, &parts.read_buf[..]].concat().into(),
+            None => parts.read_buf,
+        };
+        stream = parts.io.into_inner().with_unread(unread);
         service = parts.service;
         if let Some(crossing) = crossing.take() {
             stream = match stream.pass(crossing) {

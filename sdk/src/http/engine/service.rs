@@ -119,7 +119,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
             &parts.headers,
         ));
         self.activity.begin_request(&exchange);
-        let ending = Ending::new(Arc::clone(&exchange));
+        let mut ending = Ending::new(Arc::clone(&exchange));
         let accept = parts
             .headers
             .get(header::ACCEPT)
@@ -153,6 +153,20 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
                     Ok(options_of(&*handler))
                 }
                 None => answer(&*handler, request).await,
+            };
+            let answer = match answer {
+                Err(mut problem) => {
+                    if let Some(replay) = problem.take_replay()
+                        && activity.crosses()
+                    {
+                        ending.go_elsewhere();
+                        activity.set_replay(replay.into_bytes(version));
+                        // The engine gives the connection up before it asks again.
+                        return std::future::pending().await;
+                    }
+                    Err(problem)
+                }
+                answer => answer,
             };
             let mut response = answer.unwrap_or_else(|problem| {
                 problem.render(options.errors, accept.as_deref(), &method)
