@@ -17,7 +17,7 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 7] = [
+const TESTS: [Long; 8] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -49,6 +49,14 @@ const TESTS: [Long; 7] = [
         test: "kills::killed_at_any_time_it_starts_with_the_old_or_the_new_state",
         variable: "POLYPORT_RELOAD_KILLS",
         full: "500",
+    },
+    Long {
+        name: "upgrades",
+        package: "polyport",
+        file: "upgrade",
+        test: "crossing::one_upgrade_after_the_other_takes_the_same_connections_along",
+        variable: "POLYPORT_UPGRADES",
+        full: "100",
     },
     Long {
         name: "folder-links",

@@ -24,13 +24,13 @@ impl Host {
         }
         for name in &started.listeners {
             let mut entries = self.entries.iter_mut();
-            if let Some(entry) = entries.find(|entry| entry.service.name == *name) {
-                if let Some(instance) = &mut entry.instance {
-                    instance.follow_listeners(&entry.service.listen, Duration::ZERO);
-                    let known = instance.library.limits();
-                    let rules = limits::rules(&entry.service, known, &instance.places);
-                    instance.side.set_limits(rules);
-                }
+            if let Some(entry) = entries.find(|entry| entry.service.name == *name)
+                && let Some(instance) = &mut entry.instance
+            {
+                instance.follow_listeners(&entry.service.listen, Duration::ZERO);
+                let known = instance.library.limits();
+                let rules = limits::rules(&entry.service, known, &instance.places);
+                instance.side.set_limits(rules);
             }
         }
         for (service, library) in started.displaced {
