@@ -17,7 +17,7 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 8] = [
+const TESTS: [Long; 9] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -41,6 +41,14 @@ const TESTS: [Long; 8] = [
         test: "swaps_under_load_refuse_nobody",
         variable: "POLYPORT_SWAPS",
         full: "100",
+    },
+    Long {
+        name: "reload-1000",
+        package: "polyport",
+        file: "many_reloads",
+        test: "descriptors_threads_and_memory_stay_flat",
+        variable: "POLYPORT_RELOADS",
+        full: "1000",
     },
     Long {
         name: "reload-kills",
