@@ -344,12 +344,15 @@ fn lftp_mirrors_over_swaps() {
     }
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("copy");
-    // one try each, and slow enough for many swaps
-    let commands = format!(
-        "debug 5; set net:max-retries 1; set net:limit-rate 1000000; set cmd:fail-exit yes; \
-         mirror -P 3 tree {0}; mirror -R -P 3 {0} back; bye",
-        copy.display()
-    );
+    // one try each
+    let mut commands = "debug 5; set net:max-retries 1; set cmd:fail-exit yes; ".to_owned();
+    const ROUNDS: usize = 10;
+    for round in 0..ROUNDS {
+        let copy = copy.display();
+        commands +=
+            &format!("mirror -P 3 tree {copy}{round}; mirror -R -P 3 {copy}{round} back{round}; ");
+    }
+    commands += "bye";
     let mut client = Client::new("lftp")
         .args(["--norc", "-u", "xzz,123456", "-e", &commands])
         .arg(format!("ftp://{}", host.addr("ftp")))
@@ -363,7 +366,9 @@ fn lftp_mirrors_over_swaps() {
     );
     for (path, sum) in sums {
         let name = path.strip_prefix(&folder).unwrap();
-        assert_eq!(sha256(&copy.join(name)), sum);
-        assert_eq!(sha256(&files(&host).join("back").join(name)), sum);
+        for round in 0..ROUNDS {
+            let folder = files(&host).join(format!("back{round}"));
+            assert_eq!(sha256(&folder.join(name)), sum, "{round}");
+        }
     }
 }
