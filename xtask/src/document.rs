@@ -15,6 +15,19 @@ pub fn write(name: &str, body: &str) -> Outcome {
     Ok(())
 }
 
+/// What stands there.
+pub fn read(name: &str) -> Outcome<String> {
+    let path = workspace::root().join(FILE);
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{FILE}: {e}"))?;
+    let section = section(&text, name).map(str::to_owned);
+    section.ok_or_else(|| format!("{FILE}: no markers for {name:?}"))
+}
+
+fn section<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(&format!("<!-- begin {name} -->"))?;
+    Some(rest.split_once(&format!("<!-- end {name} -->"))?.0)
+}
+
 fn replace(text: &str, name: &str, body: &str) -> Option<String> {
     let (begin, end) = (
         format!("<!-- begin {name} -->"),
@@ -36,5 +49,6 @@ mod tests {
         assert_eq!(new, "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb\n");
         assert_eq!(replace(&new, "x", "new").unwrap(), new);
         assert_eq!(replace(text, "y", "new"), None);
+        assert_eq!(section(&new, "x"), Some("\nnew\n"));
     }
 }

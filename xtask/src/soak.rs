@@ -101,16 +101,27 @@ pub fn soak(args: &[String]) -> Outcome {
         let known: Vec<&str> = TESTS.iter().map(|test| test.name).collect();
         return Err(format!("expected {}, got {unknown:?}", known.join(", ")));
     }
-    let chosen = TESTS
-        .iter()
-        .filter(|test| args.is_empty() || args.iter().any(|arg| arg == test.name));
-    let rows: Vec<String> = chosen.map(run).collect::<Outcome<_>>()?;
+    let last = document::read("soak")?;
+    let chosen = |test: &Long| args.is_empty() || args.iter().any(|arg| arg == test.name);
+    let rows = TESTS.iter().map(|test| match chosen(test) {
+        true => run(test),
+        // What was not run keeps its figures.
+        false => Ok(row_of(&last, test.name)),
+    });
+    let rows: Vec<String> = rows.collect::<Outcome<_>>()?;
     let circumstances = bench::circumstances()?;
     let body = format!(
         "{circumstances}.\n\n| test | length | time | figures |\n|---|---|---|---|\n{}",
         rows.concat()
     );
     document::write("soak", &body)
+}
+
+/// The row of a test in an earlier table; nothing if it has none.
+fn row_of(table: &str, name: &str) -> String {
+    let begin = format!("| {name} |");
+    let row = table.lines().find(|line| line.starts_with(&begin));
+    row.map_or_else(String::new, |row| format!("{row}\n"))
 }
 
 /// Runs one test and gives its row of the table.
