@@ -47,7 +47,15 @@ pub fn load(tally: &Tally, place: &Place) -> Outcome {
         Mutex::new(Arrived::default()),
     ];
     let mut subscriber = start(place, "mosquitto_sub", |sub| {
-        sub.args(["-i", "mosquitto-sub", "-c", "-q", "2", "-F", "message %t %p"]);
+        sub.args([
+            "-i",
+            "mosquitto-sub",
+            "-c",
+            "-q",
+            "2",
+            "-F",
+            "message %t %p",
+        ]);
         sub.args(["-t", "mosquitto/1", "-t", "mosquitto/2"]);
     })?;
     let output = subscriber.stdout.take().ok_or("mosquitto_sub: no output")?;
