@@ -121,6 +121,15 @@ impl Changer<'_> {
         }
     }
 
+    /// How long nobody served the MQTT service in the swap that was just made, as the host tells it.
+    pub fn frozen(&self, case: Case) -> Option<Duration> {
+        let status = self.watch.status().ok().filter(|_| case.swaps())?;
+        let services = status["services"].as_array()?;
+        let service = services.iter().find(|service| service["name"] == "mqtt")?;
+        let milliseconds = service["handover_pause_ms"].as_f64()?;
+        Some(Duration::from_secs_f64(milliseconds / 1000.0))
+    }
+
     /// Whatever the last case left behind.
     pub fn reset(&self) -> Outcome {
         self.write("polyport.toml", &self.changes.config)?;

@@ -149,12 +149,13 @@ fn all(times: usize, changer: &Changer<'_>, tally: &Tally, meter: &Meter) -> Out
         }
         let (before, begun) = (tally.failures(), Instant::now());
         let (mut first, mut last) = (u64::MAX, 0);
-        let (mut times_taken, mut wrong) = (Vec::new(), 0);
+        let (mut times_taken, mut frozen, mut wrong) = (Vec::new(), Vec::new(), 0);
         for round in 0..times {
             let step = meter.open();
             let outcome = changer.step(case, round);
             thread::sleep(PAUSE);
             meter.close();
+            frozen.extend(changer.frozen(case));
             (first, last) = (first.min(step), step);
             match outcome {
                 Ok(took) => times_taken.push(took),
@@ -168,12 +169,14 @@ fn all(times: usize, changer: &Changer<'_>, tally: &Tally, meter: &Meter) -> Out
         }
         thread::sleep(SETTLE);
         times_taken.sort();
+        frozen.sort();
         let row = Row {
             name: case.name(),
             case: Some(case),
             times,
             wrong,
             seen: times_taken,
+            frozen,
             pauses: meter.pauses(first, last),
             failures: between(before, tally.failures()),
         };

@@ -22,6 +22,8 @@ pub struct Row {
     pub wrong: usize,
     /// From the file's close to the new behaviour, or to the refusal; the shortest first.
     pub seen: Vec<Duration>,
+    /// While the MQTT service changed hands, as the host tells it; the shortest first.
+    pub frozen: Vec<Duration>,
     /// Of sessions, each in one change; the shortest first.
     pub pauses: Vec<Duration>,
     pub failures: Counts,
@@ -36,6 +38,7 @@ impl Row {
             times: 0,
             wrong: 0,
             seen: Vec::new(),
+            frozen: Vec::new(),
             pauses: Vec::new(),
             failures,
         }
@@ -64,6 +67,7 @@ impl Row {
             number(self.times),
             number(self.wrong),
             quantiles(&self.seen),
+            quantiles(&self.frozen),
             if swaps {
                 quantiles(&self.pauses)
             } else {
@@ -113,9 +117,9 @@ pub fn markdown(rows: &[Row], loads: &[(&str, u64, u64)]) -> Outcome<String> {
     let words = Kind::ALL.map(Kind::word);
     let mut text = format!("{}.\n\n", circumstances()?);
     text.push_str(&format!(
-        "| change | times | wrong | seen | pause of a session | {} |\n|---{}|\n",
+        "| change | times | wrong | seen | MQTT frozen | pause of a session | {} |\n|---{}|\n",
         words.join(" | "),
-        "|--:".repeat(words.len() + 4)
+        "|--:".repeat(words.len() + 5)
     ));
     for row in rows {
         text.push_str(&format!("| {} |\n", row.cells().join(" | ")));
@@ -166,6 +170,7 @@ mod tests {
             times: 2,
             wrong: 0,
             seen: vec![Duration::from_millis(150); 3],
+            frozen: vec![Duration::from_millis(2); 3],
             pauses: vec![Duration::from_millis(3); 3],
             failures: Counts::default(),
         };
@@ -190,7 +195,7 @@ mod tests {
         }
         assert_eq!(
             good().plain(),
-            "settings swap  2  0  150.0 / 150.0 ms  3.0 / 3.0 ms  0  0  0  0  0  0  0"
+            "settings swap  2  0  150.0 / 150.0 ms  2.0 / 2.0 ms  3.0 / 3.0 ms  0  0  0  0  0  0  0"
         );
     }
 }
