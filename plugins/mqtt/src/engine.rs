@@ -133,17 +133,25 @@ impl Engine {
         done.is_some()
     }
 
-    /// Adds a connection. None while frozen.
+    /// Adds a connection. None while frozen, and none for one that goes to the next engine since that serves.
     pub(crate) fn open(
         &self,
         outbound: &Arc<Outbound>,
         client: Client,
         limits: Limits,
     ) -> Option<ConnectionId> {
-        self.batch(|inner, now| {
-            let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
-            inner.keep(id, outbound, client);
-            id
+        let inner = self.lock();
+        let opens = match self.standing() {
+            Standing::Serving => true,
+            Standing::Frozen => false,
+            Standing::Retired => !client.crosses,
+        };
+        opens.then(|| {
+            self.run(inner, |inner, now| {
+                let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
+                inner.keep(id, outbound, client);
+                id
+            })
         })
     }
 

@@ -232,3 +232,32 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use polyport_mqtt_core::Limits;
+    use polyport_sdk::net::Peer;
+
+    use super::*;
+
+    #[test]
+    fn only_who_cannot_go_on_is_opened_where_the_next_one_serves() {
+        let engine = Arc::new(Engine::new(Settings::default(), None));
+        let open = |crosses| {
+            let client = Client {
+                peer: Peer::Unix,
+                listener: 0,
+                crosses,
+            };
+            let outbound = Arc::new(Outbound::default());
+            engine.open(&outbound, client, Limits::default()).is_some()
+        };
+        assert!(open(true) && open(false));
+        engine.freeze_now(0).unwrap();
+        assert!(!open(true) && !open(false), "nobody while frozen");
+        engine.retire();
+        // A number that it was given here would be unknown there.
+        assert!(!open(true));
+        assert!(open(false), "it is told to go");
+    }
+}
