@@ -63,7 +63,7 @@ impl Holdings {
     }
 }
 
-/// Clients of HTTP, FTP and MQTT, one request after the other on a new connection each.
+/// Clients of each service, one request after the other on a new connection each.
 struct Clients {
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<u64>>,
@@ -88,7 +88,7 @@ impl Clients {
                         exchange().unwrap_or_else(|e| panic!("{name}, client {served}: {e}"));
                     assert_eq!(String::from_utf8_lossy(&begin), answer, "{name}");
                     served += 1;
-                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    std::thread::sleep(std::time::Duration::from_millis(3));
                 }
                 served
             })
@@ -98,6 +98,16 @@ impl Clients {
                 "files",
                 b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
                 "HTTP/1.1 200 OK",
+            ),
+            client(
+                "json",
+                b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                "HTTP/1.1 200 OK",
+            ),
+            client(
+                "tcp-files",
+                b"{\"cmd\": \"get\", \"file\": \"a.txt\"}",
+                "%\0\0\0{\"filename\": ",
             ),
             client("ftp", b"QUIT\r\n", "220 "),
             client(
