@@ -130,6 +130,7 @@ impl Writer {
     }
 
     pub(super) fn close(&self) -> io::Result<()> {
+        self.given_up.store(true, Ordering::Relaxed);
         self.lock().stop = true;
         self.changed.notify_one();
         let thread = self
@@ -155,9 +156,8 @@ impl Writer {
         loop {
             let mut pending = self.lock();
             while pending.bytes.is_empty()
-                && !pending.stop
                 && pending.compacted.is_none()
-                && (!pending.settling || compacting)
+                && (!(pending.stop || pending.settling) || compacting)
             {
                 let left = pending.flush_interval.saturating_sub(flushed.elapsed());
                 if dirty && self.durability == Durability::Interval {
@@ -204,7 +204,8 @@ impl Writer {
             bytes.clear();
             bytes.shrink_to(1 << 20);
             self.commit(sequence);
-            if stop {
+            // Whoever opens the folder next must not find files removed beneath it.
+            if stop && !compacting {
                 self.settled.notify_all();
                 return Ok(());
             }
@@ -213,7 +214,7 @@ impl Writer {
                 continue;
             }
             let (log, snapshot) = files.sizes();
-            if !compacting && !self.lock().held && log >= compact_bytes.max(snapshot) {
+            if !compacting && !stop && !self.lock().held && log >= compact_bytes.max(snapshot) {
                 match self.start_compaction(&mut files) {
                     Ok(()) => compacting = true,
                     Err(problem) => error!("store was not compacted: {problem}"),
