@@ -158,12 +158,13 @@ impl Running {
         ended.is_none()
     }
 
-    /// Waits for its end and gives the exit code, `None` after a signal.
+    /// Waits for its end and all of its output, and gives the exit code, `None` after a signal.
     #[track_caller]
     pub fn wait_exit(&mut self) -> Option<i32> {
         let status = wait_limited(&mut self.child, self.limit);
         let status = status
             .unwrap_or_else(|| panic!("`{}` still runs:\n{}", self.what, self.lines().join("\n")));
+        self.log.wait(self.log.len(), self.limit, |_| false);
         status.code()
     }
 }
