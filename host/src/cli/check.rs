@@ -70,16 +70,16 @@ fn settings(config: &Config, accounts: Option<&AccountList>) -> io::Result<Diagn
     // The running host's copies are not touched. The state folder is on a disk from which libraries
     // load; it may be missing, or another user's.
     let scratch = tempfile::tempdir_in(&config.host.state).or_else(|_| tempfile::tempdir())?;
-    let mut loader = Loader::new(scratch.path());
+    let loader = Loader::new(scratch.path());
     let mut found = Diagnostics::new();
-    for service in &config.services {
+    for examined in examine(&loader, config, accounts, &Libraries::Folder) {
         let Examined {
             error,
             problems,
             tls,
             warnings,
             ..
-        } = examine(&mut loader, config, service, accounts, &Libraries::Folder);
+        } = examined;
         found.extend(error.into_iter().collect());
         found.extend(problems);
         found.extend(tls.err().unwrap_or_default());

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyport_abi::client::ClientV1;
 use polyport_abi::handover::{Described, HandoverV1};
@@ -41,17 +41,21 @@ pub struct Library {
     live: Option<Vec<String>>,
 }
 
-/// The libraries that this process has loaded, by hash.
+/// The libraries that this process has loaded. Several may be loaded at once.
 #[derive(Debug)]
 pub struct Loader {
     copies: PathBuf,
-    loaded: HashMap<String, Arc<Library>>,
+    /// By hash. A place is locked while its library is loaded.
+    loaded: Mutex<HashMap<String, Arc<Place>>>,
     /// What a file was when it was loaded, so that an untouched one is not read again.
-    seen: HashMap<PathBuf, Seen>,
+    seen: Mutex<HashMap<PathBuf, Seen>>,
 }
 
+/// Where one library is, once it is loaded.
+type Place = Mutex<Option<Arc<Library>>>;
+
 /// A library that was let in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seen {
     stamp: Stamp,
     signature: Option<Stamp>,
@@ -82,8 +86,8 @@ impl Loader {
     pub fn new(state: &Path) -> Self {
         Self {
             copies: state.join("lib"),
-            loaded: HashMap::new(),
-            seen: HashMap::new(),
+            loaded: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -91,18 +95,19 @@ impl Loader {
     ///
     /// # Errors
     /// One line that names the file and what is wrong with it.
-    pub fn load(&mut self, path: &Path, terms: Terms<'_>) -> Result<Arc<Library>, String> {
+    pub fn load(&self, path: &Path, terms: Terms<'_>) -> Result<Arc<Library>, String> {
         let named = |error: String| format!("library {}: {error}", path.display());
         let unread = |error| named(format!("cannot be read: {error}"));
         let stamp = Stamp::of(path).map_err(unread)?;
         let signature = Stamp::of(&signature_file(path)).ok();
         terms.check_place(path).map_err(named)?;
-        if let Some(seen) = self.seen.get(path)
+        let seen = lock(&self.seen).get(path).cloned();
+        if let Some(seen) = seen
             && (seen.stamp, seen.signature) == (stamp, signature)
             && seen.intake == *terms.intake
             && terms.pin.is_none_or(|pin| pin == seen.library.hash)
         {
-            return Ok(Arc::clone(&seen.library));
+            return Ok(seen.library);
         }
         let bytes = fs::read(path).map_err(unread)?;
         let hash = hex(&Sha256::digest(&bytes));
@@ -114,7 +119,7 @@ impl Loader {
             intake: terms.intake.clone(),
             library: Arc::clone(&library),
         };
-        self.seen.insert(path.to_owned(), seen);
+        lock(&self.seen).insert(path.to_owned(), seen);
         Ok(library)
     }
 
@@ -122,8 +127,8 @@ impl Loader {
     ///
     /// # Errors
     /// One line, when it is not there any more or was touched.
-    pub fn load_copy(&mut self, hash: &str) -> Result<Arc<Library>, String> {
-        if let Some(library) = self.loaded.get(hash) {
+    pub fn load_copy(&self, hash: &str) -> Result<Arc<Library>, String> {
+        if let Some(library) = &*lock(&self.place(hash)) {
             return Ok(Arc::clone(library));
         }
         let path = self.copy_of(hash);
@@ -138,8 +143,14 @@ impl Loader {
         self.load_bytes(&bytes, got).map_err(named)
     }
 
-    fn load_bytes(&mut self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
-        if let Some(library) = self.loaded.get(&hash) {
+    fn place(&self, hash: &str) -> Arc<Place> {
+        Arc::clone(lock(&self.loaded).entry(hash.to_owned()).or_default())
+    }
+
+    fn load_bytes(&self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
+        let place = self.place(&hash);
+        let mut place = lock(&place);
+        if let Some(library) = &*place {
             return Ok(Arc::clone(library));
         }
         let manifest = manifest::read(bytes)?;
@@ -154,7 +165,7 @@ impl Loader {
         let listeners = optional(&manifest, find(offered(ListenersV1::ID)));
         let library = Arc::new(Library {
             manifest,
-            hash: hash.clone(),
+            hash,
             lifecycle,
             summary,
             handover,
@@ -164,7 +175,7 @@ impl Loader {
             live: live(&description),
             description,
         });
-        self.loaded.insert(hash, Arc::clone(&library));
+        *place = Some(Arc::clone(&library));
         Ok(library)
     }
 
@@ -186,7 +197,8 @@ impl Loader {
 
     /// How many libraries are mapped.
     pub fn mapped(&self) -> usize {
-        self.loaded.len()
+        let places: Vec<Arc<Place>> = lock(&self.loaded).values().cloned().collect();
+        places.iter().filter(|place| lock(place).is_some()).count()
     }
 
     /// Removes copies that earlier processes left, but for those with a hash to be kept. To be called before the first
@@ -295,6 +307,10 @@ impl Library {
             }]
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hands_over(description: &serde_json::Value) -> Described {

@@ -1,6 +1,9 @@
 //! Everything about a change that can be checked without starting anything.
 
+use std::panic;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::SystemTime;
 
 use tracing::warn;
@@ -28,10 +31,49 @@ pub struct Examined {
     pub warnings: Diagnostics,
 }
 
-/// Finds and loads a service's library, lets it check the settings, and reads its certificates. `accounts` are
-/// those that would be in force, if they could be read.
+/// Examines all services of `config`, as many at once as there are cores: reading, hashing and probing libraries is
+/// most of the time that a swap of them takes. `accounts` are those that would be in force, if they could be read.
 pub fn examine(
-    loader: &mut Loader,
+    loader: &Loader,
+    config: &Config,
+    accounts: Option<&AccountList>,
+    libraries: &Libraries,
+) -> Vec<Examined> {
+    let services = &config.services;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(service) = services.get(index) else {
+                return done;
+            };
+            let examined = examine_one(loader, config, service, accounts, libraries);
+            done.push((index, examined));
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut all = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(services.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut all = work();
+        for other in others {
+            all.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|cause| panic::resume_unwind(cause)),
+            );
+        }
+        all
+    });
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, examined)| examined).collect()
+}
+
+/// Finds and loads a service's library, lets it check the settings, and reads its certificates.
+fn examine_one(
+    loader: &Loader,
     config: &Config,
     service: &Service,
     accounts: Option<&AccountList>,
@@ -125,7 +167,8 @@ impl Host {
         let mut refused = Vec::new();
         let mut kept = Vec::new();
         let mut services = Vec::new();
-        for service in &config.services {
+        let examined = examine(&self.loader, &config, Some(&accounts), &libraries);
+        for (service, examined) in config.services.iter().zip(examined) {
             let entry = self
                 .entries
                 .iter()
@@ -162,13 +205,7 @@ impl Host {
                 problems: found,
                 tls,
                 warnings,
-            } = examine(
-                &mut self.loader,
-                &config,
-                service,
-                Some(&accounts),
-                &libraries,
-            );
+            } = examined;
             problems.extend(found);
             if let Some(error) = &error
                 && blocks
