@@ -111,6 +111,11 @@ impl Counts {
         self.admission(listener, source)
     }
 
+    /// How many are let in now.
+    pub fn open(&self) -> u64 {
+        self.lock().open
+    }
+
     fn admission(self: &Arc<Self>, listener: &str, source: Option<Source>) -> Admission {
         Admission {
             counts: Arc::clone(self),

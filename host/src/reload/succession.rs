@@ -118,67 +118,63 @@ impl Host {
         Ok(())
     }
 
+    /// One after the other, the one with the most connections last: who is frozen waits for all that follow.
     async fn freeze_all(&self, next: &Next, started: &mut Started) -> Result<(), Failed> {
         let limit = next.config.host.handover_timeout;
-        let deadline = tokio::time::Instant::now() + limit;
-        let mut estates = Vec::new();
-        for service in &started.successors {
-            let failed = |reason| Failed {
+        let deadline = Instant::now() + limit;
+        let mut services = started.successors.clone();
+        services.sort_by_cached_key(|service| self.lasting.service(service).counts.open());
+        for service in &services {
+            let outcome = self.freeze(service, started, deadline, limit).await;
+            outcome.map_err(|reason| Failed {
                 service: service.clone(),
                 reason,
-            };
-            if let Some(State::Failed(reason)) = state_of(started, service) {
-                return Err(failed(reason));
-            }
-            let old = self.instance(service);
-            let gone = || failed("expected an instance that hands over, got none".to_owned());
-            started.frozen.insert(service.clone(), Instant::now());
-            if let Some(estate) = self.estate_before(service) {
-                let estate = estate.map_err(failed)?;
-                if let Some(new) = started.instances.get(service) {
-                    new.inherit(estate);
-                }
-                continue;
-            }
-            let estate = old.and_then(|old| old.freeze()).ok_or_else(gone)?;
-            estates.push((service, estate));
+            })?;
         }
-        for (service, estate) in estates {
-            let failed = |reason| Failed {
-                service: service.clone(),
-                reason,
-            };
-            let estate = match timeout_at(deadline, estate).await {
-                Ok(Ok(Ok(estate))) => estate,
-                Ok(Ok(Err(reason))) => return Err(failed(format!("its freeze failed: {reason}"))),
-                Ok(Err(_)) => return Err(failed("its freeze was given up".to_owned())),
-                Err(_) => {
-                    return Err(failed(format!(
-                        "expected it to be frozen within {limit:?}, got no answer"
-                    )));
-                }
-            };
-            fault::point("frozen");
-            if let Some(new) = started.instances.get(service) {
-                new.inherit(estate);
-            }
-        }
-        for service in &started.successors {
-            let Some(new) = started.instances.get(service) else {
-                continue;
-            };
-            let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
-            if let Err(reason) = new.ready(rest).await {
-                return Err(Failed {
-                    service: service.clone(),
-                    reason: format!("its successor: {reason}"),
-                });
-            }
-        }
-        if !started.successors.is_empty() {
+        if !services.is_empty() {
             fault::point("inherited");
         }
         Ok(())
+    }
+
+    /// Until the next instance of the service is ready.
+    async fn freeze(
+        &self,
+        service: &str,
+        started: &mut Started,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<(), String> {
+        if let Some(State::Failed(reason)) = state_of(started, service) {
+            return Err(reason);
+        }
+        started.frozen.insert(service.to_owned(), Instant::now());
+        let estate = match self.estate_before(service) {
+            Some(estate) => estate?,
+            None => {
+                let old = self.instance(service).and_then(|old| old.freeze());
+                let estate = old.ok_or("expected an instance that hands over, got none")?;
+                let estate = match timeout_at(deadline.into(), estate).await {
+                    Ok(Ok(Ok(estate))) => estate,
+                    Ok(Ok(Err(reason))) => return Err(format!("its freeze failed: {reason}")),
+                    Ok(Err(_)) => return Err("its freeze was given up".to_owned()),
+                    Err(_) => {
+                        return Err(format!(
+                            "expected it to be frozen within {limit:?}, got no answer"
+                        ));
+                    }
+                };
+                fault::point("frozen");
+                estate
+            }
+        };
+        let Some(new) = started.instances.get(service) else {
+            return Ok(());
+        };
+        new.inherit(estate);
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let ready = new.ready(rest).await;
+        ready.map_err(|reason| format!("its successor: {reason}"))
     }
 
     /// Ends the successors, and lets those go on that were frozen for them.
