@@ -1,14 +1,17 @@
 //! The keys beneath `[services.NAME.settings]`, their defaults and bounds.
 
+mod load;
+
 use std::time::Duration;
 
 use polyport_mqtt_core::codec::QoS;
-use polyport_mqtt_core::{Limits, Settings};
+use polyport_mqtt_core::{Limits, Settings, settings};
 use polyport_sdk::config::Problem;
 use polyport_sdk::limits::{self, Known};
 use serde::{Deserialize, Serialize};
 
 use crate::store;
+pub use load::SlowConsumer;
 
 /// Settings of one broker, in the words of the standard and of mosquitto.conf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub max_queued_messages: usize,
     /// Bytes of them.
     pub max_queued_bytes: usize,
+    /// What becomes of a message for a session that has as much waiting.
+    pub slow_consumer: SlowConsumer,
     /// Bytes waiting for a slow reader before QoS 0 messages to it are dropped.
     pub max_outbound_bytes: usize,
     /// Seconds of the longest keep alive given to a 5.0 client; 0 leaves it to the client.
@@ -97,6 +102,7 @@ pub(crate) const LIVE: &[&str] = &[
     "max_inflight_messages",
     "max_queued_messages",
     "max_queued_bytes",
+    "slow_consumer",
     "max_outbound_bytes",
     "max_keepalive",
     "max_session_expiry_interval",
@@ -123,6 +129,7 @@ impl Default for Config {
             max_inflight_messages: core.max_inflight_messages,
             max_queued_messages: core.max_queued_messages,
             max_queued_bytes: core.max_queued_bytes,
+            slow_consumer: SlowConsumer::DropNewest,
             max_outbound_bytes: core.max_outbound_bytes,
             max_keepalive: core.max_keepalive,
             max_session_expiry_interval: core.max_session_expiry,
@@ -234,6 +241,10 @@ impl Config {
             allow_zero_length_clientid: self.allow_zero_length_clientid,
             max_subscriptions: self.max_subscriptions,
             max_topic_levels: self.max_topic_levels,
+            load: settings::Load {
+                slow_consumer: self.slow_consumer.into(),
+                ..settings::Load::default()
+            },
         }
     }
 

@@ -7,6 +7,8 @@ mod client;
 mod config;
 mod engine;
 mod estate;
+#[doc(hidden)]
+pub mod fuzzing;
 mod login;
 mod luggage;
 mod outbound;
@@ -18,6 +20,7 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use polyport_mqtt_core::broker::DropCause;
 use polyport_sdk::client::Failure;
 use polyport_sdk::config::Problem;
 use polyport_sdk::handover::{Estate, Handover};
@@ -28,7 +31,7 @@ use polyport_sdk::summary::Summary;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
 use tracing::{info, warn};
 
-pub use config::{Config, Durability};
+pub use config::{Config, Durability, SlowConsumer};
 use engine::Engine;
 use store::DiskStore;
 
@@ -198,6 +201,16 @@ async fn publish_metrics(engine: Arc<Engine>, context: Context) {
     let received = metrics.counter("messages_received");
     let sent = metrics.counter("messages_sent");
     let dropped = metrics.counter("messages_dropped");
+    let dropped_for = DropCause::ALL.map(|cause| {
+        metrics.counter(match cause {
+            DropCause::QueueFull => "dropped_queue_full",
+            DropCause::SocketFull => "dropped_socket_full",
+            DropCause::TooLarge => "dropped_too_large",
+            DropCause::Overload => "dropped_overload",
+            DropCause::RetainedFull => "dropped_retained_full",
+        })
+    });
+    let mut dropped_before = [0; DropCause::ALL.len()];
     let sessions = metrics.gauge("sessions");
     let subscriptions = metrics.gauge("subscriptions");
     let retained = metrics.gauge("retained_messages");
@@ -214,6 +227,14 @@ async fn publish_metrics(engine: Arc<Engine>, context: Context) {
         raise(received, &mut before[0], counters.messages_received);
         raise(sent, &mut before[1], counters.messages_sent);
         raise(dropped, &mut before[2], counters.messages_dropped);
+        for cause in DropCause::ALL {
+            let at = cause as usize;
+            raise(
+                dropped_for[at],
+                &mut dropped_before[at],
+                counters.dropped[at],
+            );
+        }
         let sizes = engine.sizes();
         sessions.set(sizes.sessions as u64);
         subscriptions.set(sizes.subscriptions as u64);

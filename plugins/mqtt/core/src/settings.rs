@@ -1,6 +1,10 @@
 //! What an operator decides about the engine.
 
+mod load;
+
 use crate::codec::QoS;
+
+pub use load::{Load, Redirect, SlowConsumer};
 
 /// Limits and offers of the broker. All sizes in bytes, all times in seconds.
 #[derive(Clone, Debug)]
@@ -37,6 +41,8 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// Levels of a topic name or filter.
     pub max_topic_levels: usize,
+    /// Clients that are too slow, too fast, or too many.
+    pub load: Load,
 }
 
 /// What a client may rely on from its CONNECT to the end of its connection, whatever is changed meanwhile: it was
@@ -100,6 +106,7 @@ impl Default for Settings {
             allow_zero_length_clientid: true,
             max_subscriptions: 100_000,
             max_topic_levels: 200,
+            load: Load::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::codec::QoS;
+use polyport_mqtt_core::settings::SlowConsumer;
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
     Authorizer, Broker, ConnectionId, Extent, Limits, LoginRefusal, LoginRequest, Settings, Time,
@@ -262,6 +263,15 @@ fn settings(text: &str) -> Settings {
             "topic_alias_maximum" => settings.topic_alias_maximum = number() as u16,
             "max_inflight_messages" => settings.max_inflight_messages = number() as u16,
             "max_queued_messages" => settings.max_queued_messages = number() as usize,
+            "max_queued_bytes" => settings.max_queued_bytes = number() as usize,
+            "slow_consumer" => {
+                settings.load.slow_consumer = match value {
+                    "\"drop-newest\"" => SlowConsumer::DropNewest,
+                    "\"drop-oldest\"" => SlowConsumer::DropOldest,
+                    "\"disconnect\"" => SlowConsumer::Disconnect,
+                    _ => panic!("unknown policy: {line}"),
+                }
+            }
             "max_keepalive" => settings.max_keepalive = number() as u16,
             "max_session_expiry_interval" => settings.max_session_expiry = number(),
             "max_subscriptions" => settings.max_subscriptions = number() as usize,

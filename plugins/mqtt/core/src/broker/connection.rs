@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::authenticate::Exchange;
 use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{Authorizer, Nobody};
@@ -158,6 +159,8 @@ pub(super) struct Connection {
     pub phase: Phase,
     pub version: Version,
     pub login: Option<LoginRequest>,
+    /// Of a client that named an authentication method.
+    pub exchange: Option<Box<Exchange>>,
     pub authorizer: Arc<dyn Authorizer>,
     pub limits: Limits,
     pub offer: Offer,
@@ -180,6 +183,12 @@ pub(super) struct Connection {
     /// Retained messages of new subscriptions that wait for room.
     pub retained: std::collections::VecDeque<super::retained::PendingRetained>,
     pub arriving: Option<Box<Arriving>>,
+    /// Its queue was full, and it is to be closed for that.
+    pub too_slow: bool,
+    /// The client is another broker's bridge.
+    pub bridge: bool,
+    /// It comes from within the program: see [`Broker::open_local`](super::Broker::open_local).
+    pub local: bool,
 }
 
 impl Connection {
@@ -195,6 +204,7 @@ impl Connection {
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             login: None,
+            exchange: None,
             authorizer: Arc::new(Nobody),
             limits,
             offer,
@@ -213,11 +223,20 @@ impl Connection {
             last_route: None,
             retained: std::collections::VecDeque::new(),
             arriving: None,
+            too_slow: false,
+            bridge: false,
+            local: false,
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected(_))
+    }
+
+    /// Whether AUTH of its client is to come next in an exchange.
+    pub(super) fn awaits_auth(&self) -> bool {
+        let exchange = self.exchange.as_deref();
+        exchange.is_some_and(Exchange::awaits_client)
     }
 
     /// Whether its socket is there.
@@ -228,6 +247,16 @@ impl Connection {
     /// QoS 1 and 2 messages that may be unacknowledged towards the client.
     pub(super) fn window(&self) -> usize {
         if self.is_here() { self.full_window } else { 0 }
+    }
+
+    /// Whether a QoS 1 or 2 message more may be sent when `outstanding` are unacknowledged. Acknowledgements make
+    /// room in the window; an emptied socket, which the engine is then told of, among the bytes.
+    pub(super) fn has_room(&self, outstanding: usize, max_outbound_bytes: usize) -> bool {
+        outstanding < self.window()
+            && (self.unsent() <= max_outbound_bytes || {
+                self.meter.ask_for_drain();
+                self.unsent() <= max_outbound_bytes
+            })
     }
 
     pub(super) fn touch(&mut self, id: ConnectionId, touched: &mut Vec<ConnectionId>) {
@@ -252,6 +281,7 @@ impl Connection {
         self.output.close = true;
         // The account is let go at once: it may count its connections.
         self.authorizer = Arc::new(Nobody);
+        self.exchange = None;
         self.topic_aliases_in = Vec::new();
         self.topic_aliases_out = HashMap::new();
         self.last_route = None;

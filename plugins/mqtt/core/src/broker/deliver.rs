@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::connection::Connection;
 use super::send::{Sending, send};
 use super::session::{Awaiting, Delivery, InFlight, Session, SessionId};
 use super::topic_checks::may_receive;
-use super::{Broker, ConnectionId};
+use super::{Broker, ConnectionId, DropCause};
 use crate::codec::{PacketType, QoS, ReasonCode, ack};
 use crate::message::{Message, MessageView};
 use crate::store::Record;
@@ -91,7 +90,7 @@ impl Broker {
             {
                 let message = kept.get_or_insert_with(|| Arc::new(view.to_message(0)));
                 if arriving.held_bytes + message.size() > self.settings.max_outbound_bytes {
-                    self.counters.messages_dropped += 1;
+                    self.counters.dropped(DropCause::SocketFull);
                     return;
                 }
                 arriving.held_bytes += message.size();
@@ -105,7 +104,7 @@ impl Broker {
                 return;
             }
             if connection.unsent() > self.settings.max_outbound_bytes {
-                self.counters.messages_dropped += 1;
+                self.counters.dropped(DropCause::SocketFull);
                 return;
             }
             send(
@@ -124,7 +123,9 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if session.queue.is_empty() && session.outstanding < connection.window() {
+            if session.queue.is_empty()
+                && connection.has_room(session.outstanding, self.settings.max_outbound_bytes)
+            {
                 sending.packet_identifier = session.next_packet_identifier();
                 if send(
                     connection,
@@ -186,19 +187,18 @@ impl Broker {
             return;
         };
         let connection = session.connection.and_then(|id| self.connections.get(id));
-        let window = connection.map_or(0, Connection::window);
-        // What comes while a connection is on its way here waits, and is sent when it has arrived.
-        let arriving = connection.is_some_and(|connection| !connection.is_here());
         let direct = session.queue.is_empty()
             && session.outstanding == session.in_flight.len()
-            && session.outstanding < window;
-        if !direct
-            && (session.queue.len() >= self.settings.max_queued_messages && !arriving
-                || session.queue_bytes + message.size() > self.settings.max_queued_bytes)
-        {
-            self.counters.messages_dropped += 1;
+            && connection.is_some_and(|connection| {
+                connection.has_room(session.outstanding, self.settings.max_outbound_bytes)
+            });
+        if !direct && !self.make_room(key, message.size()) {
+            self.counters.dropped(DropCause::QueueFull);
             return;
         }
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let packet_identifier = if direct {
             session.next_packet_identifier()
         } else {
@@ -286,7 +286,7 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if session.outstanding >= connection.window() {
+            if !connection.has_room(session.outstanding, self.settings.max_outbound_bytes) {
                 return;
             }
             if session.outstanding < session.in_flight.len() {

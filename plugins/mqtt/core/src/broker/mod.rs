@@ -5,17 +5,20 @@
 //! log. One file for each packet, in the standard's words.
 
 mod acknowledge;
+mod authenticate;
 mod connect;
 mod connection;
 mod deliver;
 mod disconnect;
 mod handover;
+mod local;
 mod publish;
 mod report;
 mod restore;
 mod retained;
 mod send;
 mod session;
+mod slow;
 mod subscribe;
 mod timers;
 mod topic_checks;
@@ -27,7 +30,7 @@ use bytes::Bytes;
 
 use crate::authorizer::{Authorizer, LoginRefusal};
 use crate::codec::{
-    Error, FixedHeader, PacketType, ReasonCode, auth, disconnect as codec_disconnect, ping,
+    Error, FixedHeader, PacketType, ReasonCode, disconnect as codec_disconnect, ping,
 };
 use crate::settings::{Limits, Settings};
 use crate::slab::Slab;
@@ -36,9 +39,11 @@ use crate::time::Time;
 use crate::trie::{RetainedTrie, SubscriptionTrie};
 
 pub use crate::slab::Key;
+pub use authenticate::{AuthAnswer, Authentication};
 pub use connection::{ConnectionId, Meter, Output};
 pub use handover::Damaged;
-pub use report::{Counters, Event, Sizes};
+pub use local::LOCAL_CLIENT;
+pub use report::{Counters, DropCause, Event, Sizes};
 
 use connect::PendingConnect;
 use connection::{Connection, Phase};
@@ -73,6 +78,8 @@ pub struct Broker {
     arriving: HashMap<u64, ConnectionId>,
     entropy: Box<dyn FnMut() -> u128 + Send>,
     accepting: bool,
+    /// What it is called on messages that pass bridges; empty for nothing.
+    name: Box<str>,
     now: Time,
 }
 
@@ -81,7 +88,8 @@ pub struct Broker {
 pub struct Received {
     /// Bytes that were used; the rest is to be handed in again with what follows.
     pub consumed: usize,
-    /// A client wants to log in: nothing more is read from it until [`Broker::login_answer`].
+    /// A client wants to log in: nothing more is read from it until [`Broker::login_answer`] or, for a step of an
+    /// enhanced authentication, [`Broker::auth_answer`].
     pub login: Option<LoginRequest>,
 }
 
@@ -94,6 +102,8 @@ pub struct LoginRequest {
     pub username: Option<String>,
     /// Password; in 5.0 also without a user name (MQTT 5.0, 3.1.2.9).
     pub password: Option<Vec<u8>>,
+    /// A step of an enhanced authentication (4.12), which decides alone.
+    pub authentication: Option<Authentication>,
 }
 
 impl std::fmt::Debug for LoginRequest {
@@ -131,6 +141,7 @@ impl Broker {
             arriving: HashMap::new(),
             entropy: Box::new(entropy),
             accepting: true,
+            name: Box::default(),
             now,
         }
     }
@@ -181,8 +192,8 @@ impl Broker {
                         login: None,
                     };
                 }
-                Phase::Authenticating(_) => break,
-                Phase::AwaitingConnect | Phase::Connected(_) => {}
+                Phase::Authenticating(_) if !connection.awaits_auth() => break,
+                Phase::AwaitingConnect | Phase::Authenticating(_) | Phase::Connected(_) => {}
             }
             let rest = &bytes[consumed..];
             let result = match FixedHeader::read(rest) {
@@ -343,6 +354,7 @@ impl Broker {
     fn check_header(&self, id: ConnectionId, header: FixedHeader) -> Result<PacketType, Error> {
         let connection = self.connections.get(id);
         let connected = connection.is_some_and(|connection| connection.is_connected());
+        let exchanging = connection.is_some_and(|connection| connection.awaits_auth()) && !connected;
         let max_packet = connection.map_or(0, |connection| connection.limits.max_packet);
         let kind = PacketType::from_first_byte(header.first)
             .ok_or(Error::Malformed("reserved packet type 0"))?;
@@ -353,11 +365,18 @@ impl Broker {
             return Err(Error::Malformed("fixed header flags"));
         }
         match kind {
-            PacketType::Connect if connected => return Err(Error::Protocol("second CONNECT")),
+            PacketType::Connect if connected || exchanging => return Err(Error::Protocol("second CONNECT")),
             PacketType::Connect if header.frame() > CONNECT_MAX => {
                 return Err(Error::Malformed("CONNECT too long"));
             }
             PacketType::Connect => {}
+            PacketType::Auth | PacketType::Disconnect if exchanging => {
+                if header.frame() > CONNECT_MAX {
+                    return Err(Error::Malformed("AUTH too long"));
+                }
+            }
+            // MQTT-3.1.2-30.
+            _ if exchanging => return Err(Error::Protocol("packet other than AUTH before CONNACK")),
             _ if !connected => return Err(Error::Protocol("first packet is not CONNECT")),
             PacketType::Connack
             | PacketType::Suback
@@ -390,9 +409,16 @@ impl Broker {
         };
         connection.last_packet = now;
         let version = connection.version;
-        let Phase::Connected(session) = connection.phase else {
-            self.handle_connect(id, body);
-            return Ok(());
+        let session = match connection.phase {
+            Phase::Connected(session) => session,
+            Phase::Authenticating(_) if kind == PacketType::Auth => {
+                return self.handle_auth(id, body);
+            }
+            Phase::Authenticating(_) => return self.handle_disconnect(id, version, body),
+            Phase::AwaitingConnect | Phase::Closing => {
+                self.handle_connect(id, body);
+                return Ok(());
+            }
         };
         match kind {
             PacketType::Publish => self.handle_publish(id, session, version, first, body, owner),
@@ -407,10 +433,7 @@ impl Broker {
                 Ok(())
             }
             PacketType::Disconnect => self.handle_disconnect(id, version, body),
-            PacketType::Auth if version.is_v5() => {
-                auth::decode(body)?;
-                Err(Error::Protocol("AUTH without enhanced authentication"))
-            }
+            PacketType::Auth if version.is_v5() => self.handle_auth(id, body),
             _ => Err(Error::Malformed("packet type not allowed in this version")),
         }
     }

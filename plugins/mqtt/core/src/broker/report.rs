@@ -64,8 +64,50 @@ pub struct Counters {
     pub messages_received: u64,
     /// PUBLISH packets sent.
     pub messages_sent: u64,
-    /// Messages dropped: a full queue, a slow reader, a packet too large for the receiver.
+    /// Messages dropped, for whatever cause.
     pub messages_dropped: u64,
+    /// The same for each [`DropCause`], in its order.
+    pub dropped: [u64; DropCause::ALL.len()],
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DropCause {
+    /// The session's queue was full.
+    QueueFull,
+    /// QoS 0, and the reader left too much unread.
+    SocketFull,
+    /// Larger than its receiver takes (MQTT-3.1.2-25).
+    TooLarge,
+    /// The whole service had no room.
+    Overload,
+    /// Delivered, but not retained: as many are as may be.
+    RetainedFull,
+}
+
+impl DropCause {
+    /// All of them, in the order of [`Counters::dropped`].
+    pub const ALL: [DropCause; 5] = [
+        DropCause::QueueFull,
+        DropCause::SocketFull,
+        DropCause::TooLarge,
+        DropCause::Overload,
+        DropCause::RetainedFull,
+    ];
+}
+
+impl Counters {
+    /// Messages dropped for this cause.
+    #[must_use]
+    pub fn dropped_for(&self, cause: DropCause) -> u64 {
+        self.dropped[cause as usize]
+    }
+
+    pub(super) fn dropped(&mut self, cause: DropCause) {
+        self.messages_dropped += 1;
+        self.dropped[cause as usize] += 1;
+    }
 }
 
 /// Numbers of the moment.

@@ -6,7 +6,7 @@ use super::connection::Phase;
 use super::send::{Sending, send};
 use super::session::SessionId;
 use super::topic_checks::may_receive_on;
-use super::{Broker, ConnectionId};
+use super::{Broker, ConnectionId, DropCause};
 use crate::codec::QoS;
 use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use crate::message::{Message, MessageView};
@@ -29,7 +29,7 @@ impl Broker {
             return;
         }
         if existing.is_none() && self.retained.len() >= self.settings.max_retained_messages {
-            self.counters.messages_dropped += 1;
+            self.counters.dropped(DropCause::RetainedFull);
             return;
         }
         let message = Arc::new(view.to_message(0));

@@ -1,7 +1,7 @@
 //! PUBLISH towards a client: one head for all receivers that take the same, aliases, limits.
 
-use super::Counters;
 use super::connection::Connection;
+use super::{Counters, DropCause};
 use crate::codec::QoS;
 use crate::codec::Version;
 use crate::codec::publish::Head;
@@ -94,7 +94,7 @@ pub(super) fn send(
         }
     };
     if bytes.len() + view.payload.len() > connection.maximum_packet_size {
-        counters.messages_dropped += 1;
+        counters.dropped(DropCause::TooLarge);
         return false;
     }
     let mut with_alias = Vec::new();

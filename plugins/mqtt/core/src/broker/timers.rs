@@ -15,6 +15,8 @@ use crate::time::Time;
 enum Timer {
     /// CONNECT timeout, then keep alive.
     Connection(ConnectionId),
+    /// The time for an authentication on a connection that is there.
+    Authentication(ConnectionId),
     /// Will delay and session expiry.
     Session(SessionId),
 }
@@ -64,6 +66,10 @@ impl Timers {
         self.push(at, Timer::Connection(id));
     }
 
+    pub(super) fn authentication(&mut self, at: Time, id: ConnectionId) {
+        self.push(at, Timer::Authentication(id));
+    }
+
     pub(super) fn session(&mut self, at: Time, key: SessionId) {
         self.push(at, Timer::Session(key));
     }
@@ -93,6 +99,7 @@ impl Broker {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Connection(id) => self.connection_due(id),
+                Timer::Authentication(id) => self.authentication_due(id),
                 Timer::Session(key) => self.session_due(key),
             }
         }
@@ -114,6 +121,10 @@ impl Broker {
         };
         let (deadline, what) = match connection.phase {
             Phase::Closing => return,
+            Phase::Connected(_) if connection.too_slow => {
+                self.close(id, ReasonCode::QuotaExceeded, "too slow for its messages");
+                return;
+            }
             Phase::AwaitingConnect | Phase::Authenticating(_) => (
                 connection.opened + connection.limits.login_timeout,
                 "no CONNECT in time",

@@ -57,6 +57,14 @@ impl Broker {
         let Phase::Connected(key) = connection.phase else {
             return Some(id);
         };
+        let exchange = connection.exchange.as_deref();
+        if let Some(exchange) = exchange.filter(|exchange| exchange.is_under_way()) {
+            let at = exchange.since + connection.limits.login_timeout;
+            self.timers.authentication(at, id);
+        }
+        if connection.too_slow {
+            self.timers.connection(now, id);
+        }
         let Some(authorizer) = authorizer else {
             self.close(id, ReasonCode::NotAuthorized, "account changed or removed");
             return Some(id);
@@ -157,4 +165,7 @@ impl Broker {
 fn put_off(connection: &mut Connection, milliseconds: u64) {
     connection.opened = connection.opened + milliseconds;
     connection.last_packet = connection.last_packet + milliseconds;
+    if let Some(exchange) = &mut connection.exchange {
+        exchange.since = exchange.since + milliseconds;
+    }
 }

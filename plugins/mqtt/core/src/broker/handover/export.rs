@@ -16,8 +16,8 @@ use crate::time::Time;
 
 /// What is being written, and the messages it names.
 #[derive(Default)]
-struct Writer<'a> {
-    out: Vec<u8>,
+pub(super) struct Writer<'a> {
+    pub(super) out: Vec<u8>,
     places: HashMap<*const Message, u32, foldhash::fast::RandomState>,
     messages: Vec<&'a Message>,
 }
@@ -51,9 +51,11 @@ impl Broker {
             .filter(|(id, connection)| crosses(*id, connection))
             .collect();
         writer.count(crossing.len());
-        for (_, connection) in crossing {
+        for (_, connection) in &crossing {
             writer.connection(connection, &places, now);
         }
+        let crossing = crossing.into_iter().map(|(_, connection)| connection);
+        self.export_sections(&crossing.collect::<Vec<_>>(), &mut writer);
         let mut out = vec![FORMAT];
         put_u64(&mut out, now.0);
         put_u64(&mut out, self.last_number);
@@ -82,7 +84,7 @@ impl Broker {
 }
 
 impl<'a> Writer<'a> {
-    fn count(&mut self, count: usize) {
+    pub(super) fn count(&mut self, count: usize) {
         put_u32(&mut self.out, count as u32);
     }
 

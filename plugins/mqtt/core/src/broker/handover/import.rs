@@ -25,7 +25,7 @@ const LAST: u64 = 1 << 62;
 /// Packet identifiers in use at once.
 const IN_FLIGHT: u64 = u16::MAX as u64 - 1;
 
-type Result<T> = std::result::Result<T, Damaged>;
+pub(super) type Result<T> = std::result::Result<T, Damaged>;
 
 impl Broker {
     /// A broker that goes on where another was exported, under other settings if need be: what sessions and
@@ -70,7 +70,9 @@ impl Broker {
             let connection = connection(reader, &messages, &sessions, now)?;
             broker.add_connection(connection)
         })?;
-        reader.finish()?;
+        while !reader.is_empty() {
+            broker.import_section(reader)?;
+        }
         for key in left {
             broker.has_left(key)?;
         }
@@ -413,7 +415,7 @@ fn pending(reader: &mut Reader<'_>) -> Result<PendingConnect> {
 }
 
 /// Each element is at least a byte of what is left to read, so that a count cannot lead far.
-fn list<T>(
+pub(super) fn list<T>(
     reader: &mut Reader<'_>,
     mut each: impl FnMut(&mut Reader<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
@@ -443,12 +445,12 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool> {
     }
 }
 
-fn qos(flags: u8) -> Result<QoS> {
+pub(super) fn qos(flags: u8) -> Result<QoS> {
     QoS::from_bits(flags & 3).ok_or(Damaged("QoS 3"))
 }
 
 /// A subscription identifier; 0 for none.
-fn identifier(reader: &mut Reader<'_>) -> Result<u32> {
+pub(super) fn identifier(reader: &mut Reader<'_>) -> Result<u32> {
     let identifier = reader.four_byte_integer()?;
     at_most(identifier.into(), VARIABLE_BYTE_INTEGER_MAX.into())?;
     Ok(identifier)

@@ -13,6 +13,7 @@
 //! sessions: named by their place from here on
 //! shared subscriptions: turn and members
 //! connections that cross
+//! sections: what came later, each with its number and length, left out where it is empty
 //! ```
 //! Integers are big endian, as everywhere in MQTT. Nothing that is read is believed: what does not fit together is
 //! [`Damaged`].
@@ -20,6 +21,7 @@
 mod arrive;
 mod export;
 mod import;
+mod sections;
 mod store;
 
 use super::Broker;
