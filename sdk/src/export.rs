@@ -3,6 +3,7 @@
 
 mod handover;
 mod listeners;
+mod operate;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,7 @@ use crate::summary::{Direction, Summary};
 use crate::{Context, Plugin};
 pub use handover::{activate, adopt, freeze, inherit, start as handover_start, thaw};
 pub use listeners::change as change_listeners;
+pub use operate::{begin as operate_begin, end as operate_end, next as operate_next};
 
 /// Exports a plugin from its library.
 ///
@@ -105,6 +107,12 @@ macro_rules! export_plugin {
                 change: glue::change_listeners::<$plugin>,
             };
 
+            static OPERATE: glue::OperateV1 = glue::OperateV1 {
+                begin: glue::operate_begin::<$plugin>,
+                next: glue::operate_next,
+                end: glue::operate_end,
+            };
+
             static SUMMARY: glue::SummaryV1 = glue::SummaryV1 {
                 open: glue::summary_open::<$plugin>,
                 feed: glue::summary_feed,
@@ -127,6 +135,9 @@ macro_rules! export_plugin {
                     }
                     <glue::ListenersV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&LISTENERS))
+                    }
+                    <glue::OperateV1 as glue::InterfaceTable>::ID => {
+                        glue::ROption::RSome(glue::offer(&OPERATE))
                     }
                     <glue::ClientV1 as glue::InterfaceTable>::ID => {
                         glue::ROption::RSome(glue::offer(&CLIENT))
@@ -176,6 +187,7 @@ pub extern "C" fn describe<P: Plugin>() -> RVec<u8> {
             "limits": P::LIMITS.describe(),
             "live": P::LIVE,
             "handover": P::HANDOVER.describe(),
+            "commands": crate::operate::describe(P::COMMANDS),
         });
         described.to_string().into_bytes().into()
     })

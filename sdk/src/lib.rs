@@ -21,6 +21,7 @@ pub mod live;
 mod logging;
 pub mod metrics;
 pub mod net;
+pub mod operate;
 mod plugin;
 mod proxy;
 pub mod summary;
@@ -37,8 +38,8 @@ pub mod glue {
     //! What `export_plugin!` expands to; not for use by hand.
     pub use crate::export::{
         activate, adopt, change_listeners, client_help, client_run, configure, describe, drain,
-        freeze, handover_start, inherit, reload, start, stop, summary_close, summary_feed,
-        summary_open, thaw,
+        freeze, handover_start, inherit, operate_begin, operate_end, operate_next, reload, start,
+        stop, summary_close, summary_feed, summary_open, thaw,
     };
     pub use polyport_abi::client::ClientV1;
     pub use polyport_abi::export::{
@@ -47,6 +48,7 @@ pub mod glue {
     pub use polyport_abi::handover::HandoverV1;
     pub use polyport_abi::listeners::ListenersV1;
     pub use polyport_abi::manifest::{joined, joined_len};
+    pub use polyport_abi::operate::OperateV1;
     pub use polyport_abi::plugin::PluginV1;
     pub use polyport_abi::summary::SummaryV1;
     pub use polyport_abi::{

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::client::Arguments;
 use crate::config::Problem;
 use crate::handover::{Estate, Handover};
 use crate::limits::{Busy, Known, Refusal};
+use crate::operate::{Answer, Command, Failure};
 use crate::summary::{Summary, Text};
 use crate::{Connection, Context, Error};
 
@@ -91,6 +93,22 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Err(crate::client::Failure::usage(
             "this plugin has no client commands",
         ))
+    }
+
+    /// What an operator may ask of a running instance, by `polyport NAME COMMAND`.
+    const COMMANDS: &'static [Command] = &[];
+
+    /// Does one of [`Plugin::COMMANDS`]: `arguments` are what was typed after it, read by its options. It is dropped when
+    /// nobody reads the answer any more, and when the instance drains.
+    fn operate(
+        self: Arc<Self>,
+        command: &'static Command,
+        arguments: Arguments,
+        answer: Answer,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        let _ = (arguments, answer);
+        let none = Failure::Usage(format!("{:?} is not done", command.name));
+        async move { Err(none) }
     }
 
     /// What reads along with a connection for `polyport trace` and tells what passes in lines. `scheme` is that

@@ -22,6 +22,7 @@ pub mod load;
 pub mod log;
 pub mod manifest;
 pub mod metrics;
+pub mod operate;
 pub mod plugin;
 mod root;
 pub mod summary;

@@ -5,20 +5,12 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::{Arguments, Failure, connect};
-
-/// Where distributions keep the authorities that everybody trusts.
-const SYSTEM: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use crate::tls::Trust;
+use crate::tls::client::client_config;
 
 /// How connections are made. Those made by one take up each other's TLS sessions.
 #[derive(Debug, Clone, Default)]
@@ -43,22 +35,11 @@ impl Transport {
                 None => Ok(Self::default()),
             };
         }
-        let roots = match file {
-            Some(file) => authorities(file)?,
-            None => {
-                let own = std::env::var("SSL_CERT_FILE").ok();
-                let mut files = own.as_deref().into_iter().chain(SYSTEM);
-                let found = files.find(|file| std::path::Path::new(file).exists());
-                authorities(found.ok_or_else(|| {
-                    Failure::failed("this system has no authorities: name some with --cafile")
-                })?)?
-            }
+        let trust = Trust {
+            authorities: file.map(std::path::Path::new),
+            ..Trust::default()
         };
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Failure::Failed(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = client_config(&trust).map_err(Failure::Failed)?;
         Ok(Self {
             tls: Some(Arc::new(config)),
         })
@@ -103,20 +84,6 @@ impl Transport {
         }
         Ok(Link(Inner::Tls(Box::new(stream))))
     }
-}
-
-fn authorities(file: &str) -> Result<RootCertStore, Failure> {
-    let failed = |error: String| Failure::Failed(format!("{file}: {error}"));
-    let text = std::fs::read(file).map_err(Failure::local(file))?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let mut roots = RootCertStore::empty();
-    // A bundle may hold some that are of no use here.
-    let (added, _) =
-        roots.add_parsable_certificates(read.map_err(|error| failed(error.to_string()))?);
-    if added == 0 {
-        return Err(failed("expected certificates in PEM, got none".into()));
-    }
-    Ok(roots)
 }
 
 /// A connection of a client command.

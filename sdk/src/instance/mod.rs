@@ -2,6 +2,7 @@
 
 mod accept;
 mod doors;
+mod operate;
 mod refuse;
 mod succession;
 

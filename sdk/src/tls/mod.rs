@@ -4,6 +4,7 @@
 //! which reads and checks the files; a new one counts from the next handshake on.
 
 mod accept;
+pub(crate) mod client;
 mod config;
 mod session;
 mod socket;
@@ -24,6 +25,7 @@ use tracing::error;
 
 use self::accept::Places;
 pub(crate) use self::accept::{accept, inner_scheme};
+pub use self::client::{ClientTls, Trust};
 use self::config::{Resumption, server_config};
 pub use self::session::TlsSession;
 use self::socket::Handshake;

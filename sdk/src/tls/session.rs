@@ -15,7 +15,7 @@ use rustls::server::{ProducesTickets, StoresServerSessions};
 pub struct TlsSession(u64);
 
 impl TlsSession {
-    fn next() -> Self {
+    pub(super) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -12,7 +12,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig,
+    ServerConnection,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Numbered, TlsSession};
@@ -53,12 +57,13 @@ pub(crate) struct TlsSocket {
 pub(crate) struct Handshake {
     plain: Plain,
     state: State,
-    sessions: Arc<Numbered>,
+    /// Of a server.
+    sessions: Option<Arc<Numbered>>,
 }
 
 #[derive(Debug)]
 struct State {
-    connection: ServerConnection,
+    connection: Connection,
     /// Records that were read and not yet taken, from `taken` on.
     records: Vec<u8>,
     taken: usize,
@@ -81,20 +86,26 @@ impl Handshake {
         let connection = ServerConnection::new(config)?;
         Ok(Self {
             plain,
-            state: State {
-                connection,
-                records: Vec::new(),
-                taken: 0,
-                clear: 0,
-                ended: false,
-                writer: None,
-                closing: false,
-            },
-            sessions,
+            state: State::new(connection.into()),
+            sessions: Some(sessions),
         })
     }
 
-    /// Brings it to its end, however long the client takes.
+    /// With the server `name`.
+    pub(super) fn with_server(
+        plain: Plain,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let connection = ClientConnection::new(config, name)?;
+        Ok(Self {
+            plain,
+            state: State::new(connection.into()),
+            sessions: None,
+        })
+    }
+
+    /// Brings it to its end, however long the other side takes.
     pub(crate) async fn run(mut self) -> io::Result<TlsSocket> {
         let Self {
             plain,
@@ -123,7 +134,7 @@ impl Handshake {
         }
         let connection = &state.connection;
         let resumed = (connection.handshake_kind() == Some(HandshakeKind::Resumed))
-            .then(|| sessions.brought())
+            .then(|| sessions.as_ref()?.brought())
             .flatten();
         let facts = Facts {
             version: match connection.protocol_version() {
@@ -135,7 +146,9 @@ impl Handshake {
                 .peer_certificates()
                 .and_then(|chain| chain.first())
                 .map(|certificate| Arc::from(certificate.as_ref())),
-            session: sessions.own(),
+            session: sessions
+                .as_ref()
+                .map_or_else(TlsSession::next, |sessions| sessions.own()),
             resumed,
         };
         Ok(TlsSocket {
@@ -147,6 +160,18 @@ impl Handshake {
 }
 
 impl State {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            records: Vec::new(),
+            taken: 0,
+            clear: 0,
+            ended: false,
+            writer: None,
+            closing: false,
+        }
+    }
+
     /// Hands the socket what is ready for the client; `WouldBlock` while some of it is left.
     fn flush(&mut self, plain: &Plain) -> io::Result<()> {
         while self.connection.wants_write() {
