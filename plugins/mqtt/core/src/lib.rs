@@ -9,14 +9,18 @@ pub mod authorizer;
 pub mod broker;
 pub mod codec;
 pub mod message;
+mod retained;
 pub mod settings;
 mod slab;
 pub mod store;
 pub mod time;
 pub mod topic;
 mod trie;
+pub mod via;
 
 pub use authorizer::{AllowAll, Authorizer, Extent, LoginRefusal};
-pub use broker::{Broker, ConnectionId, LoginRequest, Output, Received};
+pub use broker::{
+    AuthAnswer, Authentication, Broker, ConnectionId, LoginRequest, Output, Received,
+};
 pub use settings::{Limits, Settings};
 pub use time::Time;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::authenticate::{Authentication, Exchange};
 use super::connection::Phase;
 use super::disconnect::WillFate;
+use super::local::LOCAL_CLIENT;
 use super::session::{PendingWill, Session, SessionId};
 use super::{Broker, ConnectionId, Event, LoginRequest};
 use crate::authorizer::{Authorizer, LoginRefusal};
@@ -15,6 +17,7 @@ use crate::codec::property::Property;
 use crate::codec::{QoS, ReasonCode, Version, connack};
 use crate::message::Message;
 use crate::store::Record;
+use crate::via;
 
 /// A CONNECT that waits for the answer to its login.
 #[derive(Debug)]
@@ -54,6 +57,16 @@ impl Broker {
         };
         if let Some(connection) = self.connections.get_mut(id) {
             connection.version = connect.version;
+            connection.bridge = connect.bridge;
+        }
+        let local = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| connection.local);
+        if connect.client_id.starts_with(LOCAL_CLIENT) && !local {
+            let reason = ReasonCode::ClientIdentifierNotValid;
+            self.refuse(id, connect.client_id.to_owned(), reason, None);
+            return;
         }
         if let Err(reason) = self.check_connect(&connect) {
             self.refuse(id, connect.client_id.to_owned(), reason, None);
@@ -98,9 +111,21 @@ impl Broker {
             client_id,
             username: connect.username.map(str::to_owned),
             password: connect.password.map(<[u8]>::to_vec),
+            authentication: connect.properties.authentication_method.map(|method| {
+                let data = connect.properties.authentication_data;
+                Authentication {
+                    method: method.to_owned(),
+                    data: data.map(<[u8]>::to_vec),
+                    state: None,
+                    again: false,
+                }
+            }),
         };
+        let method = connect.properties.authentication_method;
+        let exchange = method.map(|method| Exchange::begin(method, self.now));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Authenticating(Box::new(pending));
+            connection.exchange = exchange;
             connection.login = Some(request);
         }
     }
@@ -120,9 +145,6 @@ impl Broker {
             if !allowed || !self.settings.allow_zero_length_clientid {
                 return Err(ReasonCode::ClientIdentifierNotValid);
             }
-        }
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
         }
         if let Some(will) = &connect.will {
             if will.qos > self.settings.max_qos {
@@ -150,6 +172,16 @@ impl Broker {
                 return;
             }
         };
+        self.accept_login(id, authorizer, None);
+    }
+
+    /// Goes on with a CONNECT; `data` is the last of its authentication.
+    pub(super) fn accept_login(
+        &mut self,
+        id: ConnectionId,
+        authorizer: Arc<dyn Authorizer>,
+        data: Option<&[u8]>,
+    ) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -161,7 +193,7 @@ impl Broker {
                     return;
                 }
                 connection.authorizer = authorizer;
-                self.establish(id, *pending);
+                self.establish(id, *pending, data);
             }
             other => connection.phase = other,
         }
@@ -221,17 +253,19 @@ impl Broker {
         });
     }
 
-    fn establish(&mut self, id: ConnectionId, pending: PendingConnect) {
-        let Some(version) = self
-            .connections
-            .get(id)
-            .map(|connection| connection.version)
-        else {
+    fn establish(&mut self, id: ConnectionId, pending: PendingConnect, data: Option<&[u8]>) {
+        let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let expiry = pending
-            .requested_expiry
-            .min(self.settings.max_session_expiry);
+        let exchange = connection.exchange.as_deref();
+        let method = exchange.map(|exchange| exchange.method.clone());
+        let (version, local, bridge) = (connection.version, connection.local, connection.bridge);
+        let expiry = match local {
+            true => pending.requested_expiry,
+            false => pending
+                .requested_expiry
+                .min(self.settings.max_session_expiry),
+        };
         let resumed = self.take_over(&pending);
         let session_present = resumed.is_some();
         if let Some(key) = resumed {
@@ -284,10 +318,15 @@ impl Broker {
             }
         }
 
-        let keep_alive = self.keep_alive(version, pending.keep_alive);
+        let keep_alive = match local {
+            true => 0,
+            false => self.keep_alive(version, pending.keep_alive),
+        };
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Connected(key);
-            connection.offer = self.settings.offer();
+            if !local {
+                connection.offer = self.settings.offer();
+            }
             connection.full_window = usize::from(
                 pending
                     .receive_maximum
@@ -313,6 +352,7 @@ impl Broker {
         }
 
         let mut properties = Vec::new();
+        let name = self.name.clone();
         if version.is_v5() {
             let max_packet = self
                 .connections
@@ -327,6 +367,14 @@ impl Broker {
             }
             if keep_alive != pending.keep_alive {
                 properties.push(Property::ServerKeepAlive(keep_alive));
+            }
+            if let Some(method) = &method {
+                // MQTT-4.12.0-5.
+                properties.push(Property::AuthenticationMethod(method));
+                properties.extend(data.map(Property::AuthenticationData));
+            }
+            if bridge && !self.name.is_empty() {
+                properties.push(Property::UserProperty(via::PROPERTY, &name));
             }
         }
         self.write(id, |out| {

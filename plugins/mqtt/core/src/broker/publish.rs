@@ -55,6 +55,12 @@ impl Broker {
             return Ok(());
         }
 
+        if self.came_round(id, publish.properties.raw) {
+            let reason = ReasonCode::NoMatchingSubscribers;
+            self.acknowledge_publish(id, session, version, &publish, reason);
+            return Ok(());
+        }
+
         let last = self
             .connections
             .get_mut(id)

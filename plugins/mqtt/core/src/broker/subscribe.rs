@@ -20,10 +20,19 @@ impl Broker {
     ) -> Result<(), Error> {
         let subscribe = Subscribe::decode(version, body)?;
         let mut parsed = Vec::with_capacity(subscribe.filters.len());
-        for &(text, options) in &subscribe.filters {
+        let bridge = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| connection.bridge && !version.is_v5());
+        for &(text, mut options) in &subscribe.filters {
             let filter = Filter::parse(text).ok_or(Error::Malformed("topic filter"))?;
             if filter.share.is_some() && options.no_local {
                 return Err(Error::Protocol("no local on a shared subscription")); // MQTT-3.8.3-4
+            }
+            if bridge {
+                // What a bridge of 5.0 asks for itself.
+                options.no_local = filter.share.is_none();
+                options.retain_as_published = true;
             }
             parsed.push((text, filter, options));
         }
@@ -39,7 +48,7 @@ impl Broker {
                         session.topic_checks.get_or_insert_default();
                     }
                     let existed = self.subscribe(session, text, filter, options, identifier);
-                    self.collect_retained(filter, options, existed, identifier, &mut retained);
+                    retained.extend(self.search_retained(filter, options, existed, identifier));
                     codes.push(options.qos as u8);
                 }
                 Err(reason) => codes.push(match version {
@@ -53,7 +62,7 @@ impl Broker {
         self.write(id, |out| {
             suback::encode(out, version, subscribe.packet_identifier, &codes)
         });
-        self.queue_retained(id, retained.into_iter());
+        self.queue_retained(id, retained);
         Ok(())
     }
 
@@ -74,6 +83,13 @@ impl Broker {
         let mut reasons = Vec::with_capacity(filters.len());
         for (text, filter) in filters {
             let existed = self.subscriptions.remove(filter, session);
+            if let Some(connection) = self.connections.get_mut(id)
+                && let Some(retained) = &mut connection.retained
+                && filter.share.is_none()
+            {
+                // MQTT-3.10.4-2: what is not on its way yet is not sent.
+                retained.forget(filter.filter);
+            }
             if let Some(session) = self.sessions.get_mut(session).filter(|_| existed) {
                 session.subscriptions.remove(text);
                 if session.durable {

@@ -3,13 +3,16 @@
 use super::primitives::Reader;
 use super::property::{self, Property, read_properties};
 use super::{Error, QoS, ReasonCode, Version};
-use crate::topic;
+use crate::{topic, via};
 
 /// A CONNECT packet as a view over its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect<'a> {
     /// From protocol name and level.
     pub version: Version,
+    /// The client says that it is a bridge: in 3.x by the highest bit of the level, as mosquitto's do, in 5.0 by
+    /// [`ConnectProperties::via`].
+    pub bridge: bool,
     /// Clean start (5.0), clean session (3.x).
     pub clean_start: bool,
     /// Seconds; 0 turns keep alive off.
@@ -41,6 +44,10 @@ pub struct ConnectProperties<'a> {
     pub request_problem_information: bool,
     /// Enhanced authentication (4.12).
     pub authentication_method: Option<&'a str>,
+    /// What its method begins with.
+    pub authentication_data: Option<&'a [u8]>,
+    /// What the broker that a bridge belongs to is called in the user property [`via::PROPERTY`].
+    pub via: Option<&'a str>,
 }
 
 impl Default for ConnectProperties<'_> {
@@ -52,6 +59,8 @@ impl Default for ConnectProperties<'_> {
             topic_alias_maximum: 0,
             request_problem_information: true,
             authentication_method: None,
+            authentication_data: None,
+            via: None,
         }
     }
 }
@@ -94,14 +103,18 @@ impl<'a> Connect<'a> {
     /// Decodes the bytes after the fixed header.
     pub fn decode(body: &'a [u8]) -> Result<Connect<'a>, ConnectError> {
         let mut reader = Reader::new(body);
-        let version = protocol_version(&mut reader)?;
-        Self::decode_fields(version, reader).map_err(|error| ConnectError {
+        let (version, bridge) = protocol_version(&mut reader)?;
+        Self::decode_fields(version, bridge, reader).map_err(|error| ConnectError {
             version: Some(version),
             error,
         })
     }
 
-    fn decode_fields(version: Version, mut reader: Reader<'a>) -> Result<Connect<'a>, Error> {
+    fn decode_fields(
+        version: Version,
+        bridge: bool,
+        mut reader: Reader<'a>,
+    ) -> Result<Connect<'a>, Error> {
         let flags = reader.byte()?;
         let keep_alive = reader.two_byte_integer()?;
         if flags & 0x01 != 0 && version != Version::V31 {
@@ -123,7 +136,6 @@ impl<'a> Connect<'a> {
 
         let mut properties = ConnectProperties::default();
         if version.is_v5() {
-            let mut authentication_data = false;
             read_properties(&mut reader, property::CONNECT, |property| {
                 match property {
                     Property::SessionExpiryInterval(v) => properties.session_expiry_interval = v,
@@ -134,12 +146,15 @@ impl<'a> Connect<'a> {
                         properties.request_problem_information = v
                     }
                     Property::AuthenticationMethod(v) => properties.authentication_method = Some(v),
-                    Property::AuthenticationData(_) => authentication_data = true,
+                    Property::AuthenticationData(v) => properties.authentication_data = Some(v),
+                    Property::UserProperty(via::PROPERTY, v) => properties.via = Some(v),
                     _ => {}
                 }
                 Ok(())
             })?;
-            if authentication_data && properties.authentication_method.is_none() {
+            if properties.authentication_data.is_some()
+                && properties.authentication_method.is_none()
+            {
                 return Err(Error::Protocol(
                     "authentication data without authentication method",
                 ));
@@ -166,6 +181,7 @@ impl<'a> Connect<'a> {
         reader.finish()?;
         Ok(Connect {
             version,
+            bridge: bridge || properties.via.is_some(),
             clean_start: flags & 0x02 != 0,
             keep_alive,
             client_id,
@@ -217,7 +233,8 @@ impl<'a> Will<'a> {
     }
 }
 
-fn protocol_version(reader: &mut Reader<'_>) -> Result<Version, ConnectError> {
+/// The version, and whether its level has the bit of a bridge.
+fn protocol_version(reader: &mut Reader<'_>) -> Result<(Version, bool), ConnectError> {
     let unknown = |error| ConnectError {
         version: None,
         error,
@@ -228,9 +245,9 @@ fn protocol_version(reader: &mut Reader<'_>) -> Result<Version, ConnectError> {
     }
     let level = reader.byte().map_err(unknown)?;
     match (name, level) {
-        (b"MQIsdp", 3) => Ok(Version::V31),
-        (b"MQTT", 4) => Ok(Version::V311),
-        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 3 | 0x83) => Ok((Version::V31, level & 0x80 != 0)),
+        (b"MQTT", 4 | 0x84) => Ok((Version::V311, level & 0x80 != 0)),
+        (b"MQTT", 5) => Ok((Version::V5, false)),
         // A newer client understands the newest answer, an older one the oldest (MQTT-3.1.2-2).
         (b"MQTT", 6..) => Err(ConnectError {
             version: Some(Version::V5),

@@ -16,6 +16,8 @@ mod section {
     pub const TOO_SLOW: u8 = 1;
     /// Authentication methods, and exchanges under way.
     pub const EXCHANGES: u8 = 2;
+    /// Connections of other brokers' bridges.
+    pub const BRIDGES: u8 = 3;
 }
 
 impl Broker {
@@ -26,6 +28,7 @@ impl Broker {
                 put_u64(&mut writer.out, connection.number)
             });
         });
+        Self::export_bridges(crossing, writer);
         writer.section(section::EXCHANGES, |writer| {
             let exchanges = crossing.iter().filter_map(|connection| {
                 let exchange = connection.exchange.as_deref()?;
@@ -34,6 +37,15 @@ impl Broker {
             writer.list(exchanges, |writer, (number, exchange)| {
                 put_u64(&mut writer.out, number);
                 writer.exchange(exchange);
+            });
+        });
+    }
+
+    fn export_bridges(crossing: &[&Connection], writer: &mut Writer<'_>) {
+        writer.section(section::BRIDGES, |writer| {
+            let bridges = crossing.iter().filter(|connection| connection.bridge);
+            writer.list(bridges, |writer, connection| {
+                put_u64(&mut writer.out, connection.number)
             });
         });
     }
@@ -50,6 +62,15 @@ impl Broker {
                     let exchange = exchange(reader)?;
                     if let Some(connection) = self.connections.get_mut(id) {
                         connection.exchange = Some(exchange);
+                    }
+                    Ok(())
+                })?;
+            }
+            section::BRIDGES => {
+                list(body, |reader| {
+                    let id = self.crossing(u64(reader)?)?;
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        connection.bridge = true;
                     }
                     Ok(())
                 })?;
