@@ -1,14 +1,14 @@
 //! Client commands: publish and subscribe, with the option letters of mosquitto_pub and mosquitto_sub.
 
 mod link;
-mod packets;
+pub(crate) mod packets;
 mod publish;
 mod subscribe;
 
 use polyport_mqtt_core::codec::{QoS, Version};
 use polyport_sdk::client::{Arguments, Failure, Transport, password};
 
-use packets::Connect;
+use packets::{Connect, Terms};
 
 /// What `polyport client mqtt --help` prints.
 pub const HELP: &str = "\
@@ -112,13 +112,15 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<(Arguments, Target),
         None => None,
         Some(user) => {
             let password = password(user, options.value("-P"), options.value("--password-file"))?;
-            Some((user.to_owned(), password))
+            Some((user.to_owned(), Some(password)))
         }
     };
     let texts = options.values("-t").chain([client_id.as_str()]);
     let login_texts = login
         .iter()
-        .flat_map(|(user, word)| [user.as_str(), word.as_str()]);
+        .flat_map(|(user, word)| [Some(user), word.as_ref()])
+        .flatten()
+        .map(String::as_str);
     if let Some(long) = texts
         .chain(login_texts)
         .find(|text| text.len() > LONGEST_TEXT)
@@ -139,6 +141,7 @@ fn read(typed: Vec<String>, own: &[&'static str]) -> Result<(Arguments, Target),
             clean,
             keep_alive,
             login,
+            terms: Terms::default(),
         },
     };
     Ok((options, target))

@@ -5,7 +5,9 @@ use polyport_mqtt_core::codec::primitives::{
     Reader, put_binary, put_packet, put_u16, put_variable,
 };
 use polyport_mqtt_core::codec::property::{Property, PropertySet, read_properties};
-use polyport_mqtt_core::codec::{Error, QoS, Version};
+use polyport_mqtt_core::codec::subscribe::{RetainHandling, SubscriptionOptions};
+use polyport_mqtt_core::codec::{Error, PacketType, QoS, Version};
+use polyport_mqtt_core::via;
 
 /// The whole PINGREQ packet.
 pub const PINGREQ: [u8; 2] = [0xc0, 0];
@@ -20,6 +22,8 @@ const CONNACK: PropertySet = PropertySet::of(&[
 ]);
 /// May appear in SUBACK (3.9.2.1).
 const SUBACK: PropertySet = PropertySet::of(&[0x1f, 0x26]);
+/// May appear in a DISCONNECT that a server sends (3.14.2.2).
+const DISCONNECT_FROM_SERVER: PropertySet = PropertySet::of(&[0x1c, 0x1f, 0x26]);
 
 /// What a CONNECT says. Every text is at most 65,535 bytes long.
 #[derive(Debug, Clone)]
@@ -32,8 +36,27 @@ pub struct Connect {
     pub clean: bool,
     /// Keep alive in seconds.
     pub keep_alive: u16,
-    /// User name and password.
-    pub login: Option<(String, String)>,
+    /// User name, and password.
+    pub login: Option<(String, Option<String>)>,
+    /// What a bridge says beside that.
+    pub terms: Terms,
+}
+
+/// What a CONNECT may say beyond the ordinary. Of 3.x: `bridge` and `will`.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Seconds that the session is kept; none is for ever, unless it is a clean one.
+    pub session_expiry: Option<u32>,
+    /// QoS 1 and 2 messages taken unacknowledged.
+    pub receive_maximum: Option<u16>,
+    /// Largest packet taken.
+    pub maximum_packet_size: Option<u32>,
+    /// What the broker that speaks is called ([`via`]).
+    pub via: Option<String>,
+    /// The bit by which mosquitto's bridges tell what they are.
+    pub bridge: bool,
+    /// Topic and payload of a retained will with QoS 1.
+    pub will: Option<(String, Vec<u8>)>,
 }
 
 impl Connect {
@@ -46,21 +69,51 @@ impl Connect {
         };
         let mut body = Vec::new();
         put_binary(&mut body, name);
-        let login = if self.login.is_some() { 0xc0 } else { 0 };
-        body.extend([level, u8::from(self.clean) << 1 | login]);
+        let terms = &self.terms;
+        let login = match &self.login {
+            Some((_, Some(_))) => 0xc0,
+            Some((_, None)) => 0x80,
+            None => 0,
+        };
+        let will = if terms.will.is_some() { 0x2c } else { 0 };
+        let bridge = if terms.bridge && !self.version.is_v5() {
+            0x80
+        } else {
+            0
+        };
+        body.extend([level | bridge, u8::from(self.clean) << 1 | login | will]);
         put_u16(&mut body, self.keep_alive);
         if self.version.is_v5() {
             let mut properties = Vec::new();
-            if !self.clean {
-                Property::SessionExpiryInterval(u32::MAX).write(&mut properties);
+            let forever = (!self.clean).then_some(u32::MAX);
+            if let Some(seconds) = terms.session_expiry.or(forever) {
+                Property::SessionExpiryInterval(seconds).write(&mut properties);
+            }
+            if let Some(maximum) = terms.receive_maximum {
+                Property::ReceiveMaximum(maximum).write(&mut properties);
+            }
+            if let Some(size) = terms.maximum_packet_size {
+                Property::MaximumPacketSize(size).write(&mut properties);
+            }
+            if let Some(name) = &terms.via {
+                Property::UserProperty(via::PROPERTY, name).write(&mut properties);
             }
             put_variable(&mut body, properties.len() as u32);
             body.extend(properties);
         }
         put_binary(&mut body, self.client_id.as_bytes());
+        if let Some((topic, payload)) = &terms.will {
+            if self.version.is_v5() {
+                body.push(0);
+            }
+            put_binary(&mut body, topic.as_bytes());
+            put_binary(&mut body, payload);
+        }
         if let Some((user, password)) = &self.login {
             put_binary(&mut body, user.as_bytes());
-            put_binary(&mut body, password.as_bytes());
+            if let Some(password) = password {
+                put_binary(&mut body, password.as_bytes());
+            }
         }
         put_packet(out, 0x10, &body);
     }
@@ -74,6 +127,45 @@ pub fn subscribe(
     filters: &[String],
     qos: QoS,
 ) {
+    let options = SubscriptionOptions {
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Send,
+    };
+    let filters = filters.iter().map(|filter| (filter.as_str(), options));
+    subscribe_each(out, version, identifier, filters);
+}
+
+/// Appends a SUBSCRIBE of filters with options of their own; 3.x has but the QoS of them.
+pub fn subscribe_each<'a>(
+    out: &mut Vec<u8>,
+    version: Version,
+    identifier: u16,
+    filters: impl Iterator<Item = (&'a str, SubscriptionOptions)>,
+) {
+    let mut body = Vec::new();
+    put_u16(&mut body, identifier);
+    if version.is_v5() {
+        body.push(0);
+    }
+    for (filter, options) in filters {
+        put_binary(&mut body, filter.as_bytes());
+        body.push(match version {
+            Version::V5 => options.encode(),
+            _ => options.qos as u8,
+        });
+    }
+    put_packet(out, 0x82, &body);
+}
+
+/// Appends an UNSUBSCRIBE.
+pub fn unsubscribe<'a>(
+    out: &mut Vec<u8>,
+    version: Version,
+    identifier: u16,
+    filters: impl Iterator<Item = &'a str>,
+) {
     let mut body = Vec::new();
     put_u16(&mut body, identifier);
     if version.is_v5() {
@@ -81,13 +173,28 @@ pub fn subscribe(
     }
     for filter in filters {
         put_binary(&mut body, filter.as_bytes());
-        body.push(qos as u8);
     }
-    put_packet(out, 0x82, &body);
+    put_packet(out, 0xa2, &body);
+}
+
+/// Appends one of the four acknowledgements with a reason code as it came; 3.x has none.
+pub fn acknowledge(
+    out: &mut Vec<u8>,
+    version: Version,
+    kind: PacketType,
+    identifier: u16,
+    reason: u8,
+) {
+    let mut body = Vec::from(identifier.to_be_bytes());
+    if version.is_v5() && reason != 0 {
+        body.push(reason);
+    }
+    let flags = if kind == PacketType::Pubrel { 2 } else { 0 };
+    put_packet(out, (kind as u8) << 4 | flags, &body);
 }
 
 /// What a CONNACK says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connack {
     /// The server has the session.
     pub session_present: bool,
@@ -95,30 +202,50 @@ pub struct Connack {
     pub code: u8,
     /// Replaces the client's, in seconds.
     pub keep_alive: Option<u16>,
+    /// QoS 1 and 2 messages that the server takes unacknowledged; none is 65,535.
+    pub receive_maximum: Option<u16>,
+    /// Highest QoS that the server takes; none is 2.
+    pub maximum_qos: Option<u8>,
+    /// The server takes no retained messages.
+    pub no_retain: bool,
+    /// Largest packet that the server takes.
+    pub maximum_packet_size: Option<u32>,
+    /// Its own words.
+    pub reason_string: Option<String>,
+    /// Where to go instead.
+    pub server_reference: Option<String>,
+    /// What the server is called, if it knows bridges ([`via`]).
+    pub via: Option<String>,
 }
 
 impl Connack {
     /// Decodes the bytes after the fixed header.
     pub fn decode(version: Version, body: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(body);
-        let session_present = reader.byte()? & 1 != 0;
-        let code = reader.byte()?;
-        let mut keep_alive = None;
+        let mut connack = Self {
+            session_present: reader.byte()? & 1 != 0,
+            code: reader.byte()?,
+            ..Self::default()
+        };
         // A server without 5.0 answers with 3.x's two bytes.
         if version.is_v5() && !reader.is_empty() {
             read_properties(&mut reader, CONNACK, |property| {
-                if let Property::ServerKeepAlive(seconds) = property {
-                    keep_alive = Some(seconds);
+                match property {
+                    Property::ServerKeepAlive(v) => connack.keep_alive = Some(v),
+                    Property::ReceiveMaximum(v) => connack.receive_maximum = Some(v),
+                    Property::MaximumQos(v) => connack.maximum_qos = Some(v),
+                    Property::RetainAvailable(v) => connack.no_retain = !v,
+                    Property::MaximumPacketSize(v) => connack.maximum_packet_size = Some(v),
+                    Property::ReasonString(v) => connack.reason_string = Some(v.into()),
+                    Property::ServerReference(v) => connack.server_reference = Some(v.into()),
+                    Property::UserProperty(via::PROPERTY, v) => connack.via = Some(v.into()),
+                    _ => {}
                 }
                 Ok(())
             })?;
         }
         reader.finish()?;
-        Ok(Self {
-            session_present,
-            code,
-            keep_alive,
-        })
+        Ok(connack)
     }
 }
 
@@ -130,6 +257,25 @@ pub fn suback(version: Version, body: &[u8]) -> Result<(u16, &[u8]), Error> {
         read_properties(&mut reader, SUBACK, |_| Ok(()))?;
     }
     Ok((identifier, reader.rest()))
+}
+
+/// What the DISCONNECT of a 5.0 server says: its reason code, and its own words.
+pub fn disconnect(body: &[u8]) -> Result<(u8, Option<String>), Error> {
+    let mut reader = Reader::new(body);
+    let mut words = None;
+    let code = match reader.is_empty() {
+        true => 0,
+        false => reader.byte()?,
+    };
+    if !reader.is_empty() {
+        read_properties(&mut reader, DISCONNECT_FROM_SERVER, |property| {
+            if let Property::ReasonString(text) = property {
+                words = Some(text.into());
+            }
+            Ok(())
+        })?;
+    }
+    Ok((code, words))
 }
 
 /// What a return code (3.x) or reason code (5.0) of the server says.
@@ -174,7 +320,14 @@ mod tests {
                 client_id: "id".into(),
                 clean: false,
                 keep_alive: 7,
-                login: Some(("u".into(), "p".into())),
+                login: Some(("u".into(), Some("p".into()))),
+                terms: Terms {
+                    receive_maximum: Some(9),
+                    via: Some("here".into()),
+                    bridge: true,
+                    will: Some(("w".into(), b"0".into())),
+                    ..Terms::default()
+                },
             };
             let mut out = Vec::new();
             connect.encode(&mut out);
@@ -190,6 +343,14 @@ mod tests {
             );
             let expiry = if version.is_v5() { u32::MAX } else { 0 };
             assert_eq!(decoded.properties.session_expiry_interval, expiry);
+            assert!(decoded.bridge, "{version:?}");
+            let via = version.is_v5().then_some("here");
+            assert_eq!(decoded.properties.via, via);
+            let will = decoded.will.unwrap();
+            assert_eq!(
+                (will.topic, will.payload, will.retain, will.qos),
+                ("w", &b"0"[..], true, QoS::AtLeastOnce)
+            );
             out.clear();
             subscribe(
                 &mut out,
@@ -211,8 +372,7 @@ mod tests {
     fn answers_of_every_version_are_read() {
         let accepted = Connack {
             session_present: true,
-            code: 0,
-            keep_alive: None,
+            ..Connack::default()
         };
         assert_eq!(Connack::decode(Version::V311, &[1, 0]), Ok(accepted));
         assert_eq!(
