@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use polyport_abi::manifest::Manifest;
 
-use super::{library, manifest};
+use super::{copies, manifest};
 
 /// One library of the folder.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ pub fn find(folder: &Path, plugin: &str, pin: Option<&str>) -> Result<PathBuf, S
     if let Some(pin) = pin {
         let mut got = Vec::new();
         for entry in entries.iter().filter(named) {
-            let hash = library::hash_of(&entry.path)?;
+            let hash = copies::hash_of(&entry.path)
+                .map_err(|error| format!("library {}: {error}", entry.path.display()))?;
             if hash == pin {
                 return Ok(entry.path.clone());
             }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use minisign_verify::{PublicKey, Signature};
 use rustix::process::getegid;
 
+use super::copies::{Fresh, in_pieces};
+
 /// What is demanded of every library.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Intake {
@@ -52,15 +54,15 @@ impl Terms<'_> {
         Ok(())
     }
 
-    /// Checks the bytes of the library at `path`, whose hash is `hash`.
+    /// Checks a copy of the library at `path`.
     ///
     /// # Errors
     /// One line: what was demanded, what was found.
-    pub fn check_bytes(&self, path: &Path, bytes: &[u8], hash: &str) -> Result<(), String> {
+    pub fn check_copy(&self, path: &Path, copy: &Fresh) -> Result<(), String> {
         if let Some(pin) = self.pin
-            && pin != hash
+            && pin != copy.hash
         {
-            return Err(format!("expected sha256 {pin}, got {hash}"));
+            return Err(format!("expected sha256 {pin}, got {}", copy.hash));
         }
         if self.intake.keys.is_empty() {
             return Ok(());
@@ -82,17 +84,30 @@ impl Terms<'_> {
         };
         let signature = Signature::decode(&text)
             .map_err(|error| format!("its signature {}: {error}", file.display()))?;
-        // Legacy signatures, which do not hash first, are taken as well: they are no weaker.
-        let right = |key: &PublicKey| key.verify(bytes, &signature, true).is_ok();
-        if self.intake.keys.iter().any(right) {
-            Ok(())
-        } else {
-            Err(format!(
-                "expected a signature of its bytes by one of host.signature_keys, got another in {}",
-                file.display()
-            ))
+        for key in &self.intake.keys {
+            if is_signed(&copy.path, key, &signature)? {
+                return Ok(());
+            }
         }
+        Err(format!(
+            "expected a signature of its bytes by one of host.signature_keys, got another in {}",
+            file.display()
+        ))
     }
+}
+
+fn is_signed(copy: &Path, key: &PublicKey, signature: &Signature) -> Result<bool, String> {
+    let unread = |error| format!("cannot be read: {error}");
+    let Ok(mut verifier) = key.verify_stream(signature) else {
+        // Another key's, or a legacy one, which does not hash first and is no weaker.
+        let bytes = fs::read(copy).map_err(unread)?;
+        return Ok(key.verify(&bytes, signature, true).is_ok());
+    };
+    in_pieces(fs::File::open(copy).map_err(unread)?, |piece| {
+        verifier.update(piece);
+        Ok(())
+    })?;
+    Ok(verifier.finalize().is_ok())
 }
 
 /// Where a library's signature is looked for: beside it, with the ending that minisign gives.
@@ -139,9 +154,13 @@ mod tests {
             pin: Some("aa"),
         };
         let path = Path::new("/nowhere/libx.so");
-        assert_eq!(terms.check_bytes(path, b"x", "aa"), Ok(()));
+        let copy = |hash: &str| Fresh {
+            path: path.to_owned(),
+            hash: hash.to_owned(),
+        };
+        assert_eq!(terms.check_copy(path, &copy("aa")), Ok(()));
         assert_eq!(
-            terms.check_bytes(path, b"x", "bb"),
+            terms.check_copy(path, &copy("bb")),
             Err("expected sha256 aa, got bb".into())
         );
     }

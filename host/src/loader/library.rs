@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,11 +14,12 @@ use polyport_abi::handover::{Described, HandoverV1};
 use polyport_abi::limits::KnownLimits;
 use polyport_abi::listeners::ListenersV1;
 use polyport_abi::manifest::Manifest;
+use polyport_abi::operate::{Command, OperateV1};
 use polyport_abi::plugin::{PluginV1, SettingProblem};
 use polyport_abi::summary::SummaryV1;
 use polyport_abi::{HostQuery, Interface, InterfaceError, InterfaceTable, ROption, find};
-use sha2::{Digest, Sha256};
 
+use super::copies::{self, Fresh};
 use super::intake::{Intake, Terms, signature_file};
 use super::manifest;
 use super::probe::probe;
@@ -35,6 +35,7 @@ pub struct Library {
     summary: Option<&'static SummaryV1>,
     handover: Option<&'static HandoverV1>,
     listeners: Option<&'static ListenersV1>,
+    operate: Option<&'static OperateV1>,
     hands_over: Described,
     description: serde_json::Value,
     limits: Option<KnownLimits>,
@@ -109,10 +110,9 @@ impl Loader {
         {
             return Ok(seen.library);
         }
-        let bytes = fs::read(path).map_err(unread)?;
-        let hash = hex(&Sha256::digest(&bytes));
-        terms.check_bytes(path, &bytes, &hash).map_err(named)?;
-        let library = self.load_bytes(&bytes, hash).map_err(named)?;
+        let fresh = Fresh::copy(path, &self.copies).map_err(named)?;
+        terms.check_copy(path, &fresh).map_err(named)?;
+        let library = self.load_fresh(&fresh).map_err(named)?;
         let seen = Seen {
             stamp,
             signature,
@@ -128,48 +128,58 @@ impl Loader {
     /// # Errors
     /// One line, when it is not there any more or was touched.
     pub fn load_copy(&self, hash: &str) -> Result<Arc<Library>, String> {
-        if let Some(library) = &*lock(&self.place(hash)) {
-            return Ok(Arc::clone(library));
-        }
         let path = self.copy_of(hash);
         let named = |error: String| format!("library {}: {error}", path.display());
-        let bytes = fs::read(&path).map_err(|error| named(format!("cannot be read: {error}")))?;
-        let got = hex(&Sha256::digest(&bytes));
-        if got != hash {
-            return Err(named(format!(
-                "expected the bytes that it is named after, got {got}"
-            )));
-        }
-        self.load_bytes(&bytes, got).map_err(named)
+        self.load_once(hash, || {
+            let got = copies::hash_of(&path)?;
+            if got == hash {
+                fs::canonicalize(&path).map_err(|error| format!("cannot be read: {error}"))
+            } else {
+                Err(format!(
+                    "expected the bytes that it is named after, got {got}"
+                ))
+            }
+        })
+        .map_err(named)
     }
 
-    fn place(&self, hash: &str) -> Arc<Place> {
-        Arc::clone(lock(&self.loaded).entry(hash.to_owned()).or_default())
+    fn load_fresh(&self, fresh: &Fresh) -> Result<Arc<Library>, String> {
+        self.load_once(&fresh.hash, || {
+            // What is no library is not kept.
+            manifest::of_file(&fresh.path)?;
+            let kept = fresh.keep(&self.copy_of(&fresh.hash));
+            kept.map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))
+        })
     }
 
-    fn load_bytes(&self, bytes: &[u8], hash: String) -> Result<Arc<Library>, String> {
-        let place = self.place(&hash);
+    /// Loads the copy that `copy` gives, unless one with this hash is loaded.
+    fn load_once(
+        &self,
+        hash: &str,
+        copy: impl FnOnce() -> Result<PathBuf, String>,
+    ) -> Result<Arc<Library>, String> {
+        let place = Arc::clone(lock(&self.loaded).entry(hash.to_owned()).or_default());
         let mut place = lock(&place);
         if let Some(library) = &*place {
             return Ok(Arc::clone(library));
         }
-        let manifest = manifest::read(bytes)?;
-        let copy = self
-            .copy(&hash, bytes)
-            .map_err(|error| format!("its private copy in {}: {error}", self.copies.display()))?;
+        let copy = copy()?;
+        let manifest = manifest::of_file(&copy)?;
         let description = probe(&copy)?;
         let offered = open(&copy, &manifest)?;
         let lifecycle = find(offered(PluginV1::ID)).map_err(|error| error.to_string())?;
         let summary = optional(&manifest, find(offered(SummaryV1::ID)));
         let handover = optional(&manifest, find(offered(HandoverV1::ID)));
         let listeners = optional(&manifest, find(offered(ListenersV1::ID)));
+        let operate = optional(&manifest, find(offered(OperateV1::ID)));
         let library = Arc::new(Library {
             manifest,
-            hash,
+            hash: hash.to_owned(),
             lifecycle,
             summary,
             handover,
             listeners,
+            operate,
             hands_over: hands_over(&description),
             limits: known_limits(&description),
             live: live(&description),
@@ -214,24 +224,6 @@ impl Loader {
             let _ = fs::remove_file(entry.path());
         }
     }
-
-    fn copy(&self, hash: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
-        fs::create_dir_all(&self.copies)?;
-        let copy = self.copies.join(format!("{hash}.so"));
-        let fresh = self
-            .copies
-            .join(format!("{hash}.{}.new", std::process::id()));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o500)
-            .open(&fresh)?;
-        file.write_all(bytes)?;
-        drop(file);
-        fs::rename(&fresh, &copy)?;
-        fs::canonicalize(copy)
-    }
 }
 
 impl Library {
@@ -264,6 +256,16 @@ impl Library {
     /// How its running instances take listeners and give them back, if they can.
     pub fn listeners(&self) -> Option<&'static ListenersV1> {
         self.listeners
+    }
+
+    /// How its running instances take commands, if they can.
+    pub fn operate(&self) -> Option<&'static OperateV1> {
+        self.operate
+    }
+
+    /// The commands that its running instances take.
+    pub fn commands(&self) -> Vec<Command> {
+        commands(&self.description)
     }
 
     /// What it says that it hands over and takes.
@@ -335,6 +337,14 @@ fn optional<T>(
     }
 }
 
+/// The commands that a plugin describes.
+pub fn commands(description: &serde_json::Value) -> Vec<Command> {
+    let commands = description.get("commands").cloned();
+    commands
+        .and_then(|commands| serde_json::from_value(commands).ok())
+        .unwrap_or_default()
+}
+
 fn live(description: &serde_json::Value) -> Option<Vec<String>> {
     serde_json::from_value(description.get("live")?.clone()).ok()
 }
@@ -351,14 +361,11 @@ fn known_limits(description: &serde_json::Value) -> Option<KnownLimits> {
 /// One line that names the file and what is wrong with it.
 pub fn client(path: &Path) -> Result<Option<&'static ClientV1>, String> {
     let named = |error: String| format!("library {}: {error}", path.display());
-    let bytes = fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
-    let manifest = manifest::read(&bytes[..]).map_err(named)?;
     let folder = tempfile::tempdir()
         .map_err(|error| named(format!("no temporary folder for its copy: {error}")))?;
-    let copy = Loader::new(folder.path())
-        .copy(&hex(&Sha256::digest(&bytes)), &bytes)
-        .map_err(|error| named(format!("its private copy: {error}")))?;
-    match open(&copy, &manifest).map_err(named)?(ClientV1::ID) {
+    let copy = Fresh::copy(path, folder.path()).map_err(named)?;
+    let manifest = manifest::of_file(&copy.path).map_err(named)?;
+    match open(&copy.path, &manifest).map_err(named)?(ClientV1::ID) {
         ROption::RNone => Ok(None),
         offered => find(offered)
             .map(Some)
@@ -406,19 +413,4 @@ extern "C" fn offers_nothing(
     _: polyport_abi::RStr<'_>,
 ) -> ROption<polyport_abi::Interface> {
     ROption::RNone
-}
-
-/// The SHA-256 of a file, as a pin is written.
-///
-/// # Errors
-/// One line that names the file.
-pub fn hash_of(path: &Path) -> Result<String, String> {
-    let unread = |error| format!("library {}: cannot be read: {error}", path.display());
-    let mut sum = Sha256::new();
-    std::io::copy(&mut fs::File::open(path).map_err(unread)?, &mut sum).map_err(unread)?;
-    Ok(hex(&sum.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

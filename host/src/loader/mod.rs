@@ -3,11 +3,13 @@
 //! All of the host's `unsafe` is beneath here, but for the sockets of the service manager. Knows nothing of configuration or generations.
 
 pub mod catalog;
+mod copies;
 pub mod estate;
 mod intake;
 pub mod interfaces;
 pub mod library;
 pub mod manifest;
+pub mod operation;
 pub mod probe;
 
 pub use intake::{Intake, Terms};
