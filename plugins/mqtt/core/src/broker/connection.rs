@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::authenticate::Exchange;
+use super::retained_delivery::RetainedQueue;
 use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{Authorizer, Nobody};
@@ -181,7 +182,7 @@ pub(super) struct Connection {
     pub meter: Arc<Meter>,
     pub last_route: Option<LastRoute>,
     /// Retained messages of new subscriptions that wait for room.
-    pub retained: std::collections::VecDeque<super::retained::PendingRetained>,
+    pub retained: Option<Box<RetainedQueue>>,
     pub arriving: Option<Box<Arriving>>,
     /// Its queue was full, and it is to be closed for that.
     pub too_slow: bool,
@@ -221,7 +222,7 @@ impl Connection {
             touched: false,
             meter,
             last_route: None,
-            retained: std::collections::VecDeque::new(),
+            retained: None,
             arriving: None,
             too_slow: false,
             bridge: false,
@@ -285,7 +286,7 @@ impl Connection {
         self.topic_aliases_in = Vec::new();
         self.topic_aliases_out = HashMap::new();
         self.last_route = None;
-        self.retained.clear();
+        self.retained = None;
         if let Some(arriving) = &mut self.arriving {
             arriving.held.clear();
         }

@@ -16,6 +16,7 @@ mod publish;
 mod report;
 mod restore;
 mod retained;
+mod retained_delivery;
 mod send;
 mod session;
 mod slow;
@@ -32,11 +33,12 @@ use crate::authorizer::{Authorizer, LoginRefusal};
 use crate::codec::{
     Error, FixedHeader, PacketType, ReasonCode, disconnect as codec_disconnect, ping,
 };
+use crate::retained::Retained;
 use crate::settings::{Limits, Settings};
 use crate::slab::Slab;
 use crate::store::Journal;
 use crate::time::Time;
-use crate::trie::{RetainedTrie, SubscriptionTrie};
+use crate::trie::SubscriptionTrie;
 
 pub use crate::slab::Key;
 pub use authenticate::{AuthAnswer, Authentication};
@@ -64,7 +66,7 @@ pub struct Broker {
     sessions: Slab<Session>,
     clients: Clients,
     subscriptions: SubscriptionTrie,
-    retained: RetainedTrie,
+    retained: Retained,
     timers: Timers,
     journal: Journal,
     touched: Vec<ConnectionId>,
@@ -128,7 +130,7 @@ impl Broker {
             sessions: Slab::new(),
             clients: Clients::default(),
             subscriptions: SubscriptionTrie::new(),
-            retained: RetainedTrie::new(),
+            retained: Retained::default(),
             timers: Timers::default(),
             journal: Journal::default(),
             touched: Vec::new(),
@@ -347,6 +349,7 @@ impl Broker {
             sessions: self.sessions.len(),
             subscriptions: self.subscriptions.len(),
             retained: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
         }
     }
 
@@ -354,7 +357,8 @@ impl Broker {
     fn check_header(&self, id: ConnectionId, header: FixedHeader) -> Result<PacketType, Error> {
         let connection = self.connections.get(id);
         let connected = connection.is_some_and(|connection| connection.is_connected());
-        let exchanging = connection.is_some_and(|connection| connection.awaits_auth()) && !connected;
+        let exchanging =
+            connection.is_some_and(|connection| connection.awaits_auth()) && !connected;
         let max_packet = connection.map_or(0, |connection| connection.limits.max_packet);
         let kind = PacketType::from_first_byte(header.first)
             .ok_or(Error::Malformed("reserved packet type 0"))?;
@@ -365,7 +369,9 @@ impl Broker {
             return Err(Error::Malformed("fixed header flags"));
         }
         match kind {
-            PacketType::Connect if connected || exchanging => return Err(Error::Protocol("second CONNECT")),
+            PacketType::Connect if connected || exchanging => {
+                return Err(Error::Protocol("second CONNECT"));
+            }
             PacketType::Connect if header.frame() > CONNECT_MAX => {
                 return Err(Error::Malformed("CONNECT too long"));
             }
@@ -376,7 +382,9 @@ impl Broker {
                 }
             }
             // MQTT-3.1.2-30.
-            _ if exchanging => return Err(Error::Protocol("packet other than AUTH before CONNACK")),
+            _ if exchanging => {
+                return Err(Error::Protocol("packet other than AUTH before CONNACK"));
+            }
             _ if !connected => return Err(Error::Protocol("first packet is not CONNECT")),
             PacketType::Connack
             | PacketType::Suback

@@ -121,4 +121,6 @@ pub struct Sizes {
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
+    /// Bytes of them.
+    pub retained_bytes: usize,
 }

@@ -19,6 +19,8 @@ enum Timer {
     Authentication(ConnectionId),
     /// Will delay and session expiry.
     Session(SessionId),
+    /// Retained messages for new subscriptions.
+    RetainedDelivery(ConnectionId),
 }
 
 #[derive(Debug)]
@@ -74,6 +76,10 @@ impl Timers {
         self.push(at, Timer::Session(key));
     }
 
+    pub(super) fn retained_delivery(&mut self, at: Time, id: ConnectionId) {
+        self.push(at, Timer::RetainedDelivery(id));
+    }
+
     pub(super) fn retained(&mut self, at: Time, topic: &str) {
         self.retained.insert((at, topic.into()));
     }
@@ -101,6 +107,7 @@ impl Broker {
                 Timer::Connection(id) => self.connection_due(id),
                 Timer::Authentication(id) => self.authentication_due(id),
                 Timer::Session(key) => self.session_due(key),
+                Timer::RetainedDelivery(id) => self.retained_delivery_due(id),
             }
         }
         while self

@@ -1,14 +1,12 @@
-//! Topic trees, one node a level: subscriptions by filter and retained messages by name.
+//! Topic trees, one node a level: subscriptions by filter.
 //!
 //! Both are walked level by level with an explicit frontier, never by recursion: a topic of
 //! 32,768 levels is legal.
 
-pub(crate) mod retained;
 pub(crate) mod subscriptions;
 
 use std::collections::HashMap;
 
-pub(crate) use retained::RetainedTrie;
 pub(crate) use subscriptions::{Receiver, Route, SharedGroup, SubscriptionTrie};
 
 type Children = HashMap<Box<str>, u32, foldhash::fast::RandomState>;

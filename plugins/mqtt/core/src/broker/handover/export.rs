@@ -241,12 +241,8 @@ impl<'a> Writer<'a> {
             put_bytes(&mut self.out, topic.as_bytes());
             put_u16(&mut self.out, *alias);
         }
-        self.count(connection.retained.len());
-        for pending in &connection.retained {
-            self.message(&pending.message);
-            self.out.push(pending.qos as u8);
-            put_u32(&mut self.out, pending.identifier);
-        }
+        // Format 1 had retained messages here that wait: they have a section of their own now.
+        self.count(0);
         let held = arriving.map_or(&[][..], |arriving| &arriving.held);
         self.count(held.len());
         for delivery in held {

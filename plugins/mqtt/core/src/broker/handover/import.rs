@@ -8,7 +8,7 @@ use crate::authorizer::Awaited;
 use crate::broker::connect::PendingConnect;
 use crate::broker::connection::{Arriving, Connection, Phase};
 use crate::broker::restore::WILL_GRACE;
-use crate::broker::retained::PendingRetained;
+use crate::broker::retained_delivery::PendingRetained;
 use crate::broker::session::{Awaiting, Delivery, InFlight, PendingWill, Session, SessionId};
 use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX};
 use crate::codec::subscribe::SubscriptionOptions;
@@ -21,9 +21,12 @@ use crate::time::Time;
 use crate::topic::Filter;
 
 /// Numbers given out are far below, and those to come are too.
-const LAST: u64 = 1 << 62;
+pub(super) const LAST: u64 = 1 << 62;
 /// Packet identifiers in use at once.
 const IN_FLIGHT: u64 = u16::MAX as u64 - 1;
+
+/// A retained message that waits, its QoS and its subscription's identifier.
+type Waiting = ((Arc<Message>, QoS), u32);
 
 pub(super) type Result<T> = std::result::Result<T, Damaged>;
 
@@ -67,7 +70,8 @@ impl Broker {
             return Err(Damaged("shared subscription without its members"));
         }
         list(reader, |reader| {
-            let connection = connection(reader, &messages, &sessions, now)?;
+            let (mut connection, waiting) = connection(reader, &messages, &sessions, now)?;
+            broker.wait_for_retained(&mut connection, waiting);
             broker.add_connection(connection)
         })?;
         while !reader.is_empty() {
@@ -139,6 +143,21 @@ impl Broker {
         sessions
             .map(|(_, session)| session.subscriptions.len())
             .sum()
+    }
+
+    /// Those that were replaced since are not sent.
+    fn wait_for_retained(&self, connection: &mut Connection, waiting: Vec<Waiting>) {
+        for ((message, qos), identifier) in waiting {
+            let current = self.retained.get(&message.topic);
+            if current.is_some_and(|current| Arc::ptr_eq(current, &message)) {
+                let retained = connection.retained.get_or_insert_default();
+                retained.push(PendingRetained {
+                    search: self.retained.search(&message.topic),
+                    qos,
+                    identifier,
+                });
+            }
+        }
     }
 
     fn add_connection(&mut self, connection: Connection) -> Result<()> {
@@ -296,7 +315,7 @@ fn connection(
     messages: &[Arc<Message>],
     sessions: &[SessionId],
     now: Time,
-) -> Result<Connection> {
+) -> Result<(Connection, Vec<Waiting>)> {
     let number = u64(reader)?;
     let version = match reader.byte()? {
         3 => Version::V31,
@@ -365,14 +384,10 @@ fn connection(
         connection.topic_alias_maximum_out.into(),
     )?;
     connection.topic_aliases_out = aliases.into_iter().collect();
-    connection.retained = list(reader, |reader| {
-        Ok(PendingRetained {
-            message: place(reader, messages)?.clone(),
-            qos: qos(reader.byte()?)?,
-            identifier: identifier(reader)?,
-        })
-    })?
-    .into();
+    let retained = list(reader, |reader| {
+        let pending = (place(reader, messages)?.clone(), qos(reader.byte()?)?);
+        Ok((pending, identifier(reader)?))
+    })?;
     let held = list(reader, |reader| delivery(reader, messages, QoS::AtMostOnce))?;
     connection.arriving = Some(Box::new(Arriving {
         since: Time(since).min(now),
@@ -381,7 +396,7 @@ fn connection(
     }));
     let output = bytes(reader)?;
     connection.output.small().extend_from_slice(output);
-    Ok(connection)
+    Ok((connection, retained))
 }
 
 fn pending(reader: &mut Reader<'_>) -> Result<PendingConnect> {
@@ -456,7 +471,7 @@ pub(super) fn identifier(reader: &mut Reader<'_>) -> Result<u32> {
     Ok(identifier)
 }
 
-fn at_most(number: u64, most: u64) -> Result<u64> {
+pub(super) fn at_most(number: u64, most: u64) -> Result<u64> {
     if number <= most {
         Ok(number)
     } else {

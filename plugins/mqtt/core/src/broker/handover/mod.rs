@@ -23,6 +23,7 @@ mod export;
 mod import;
 mod sections;
 mod store;
+mod waiting;
 
 use super::Broker;
 use crate::codec;

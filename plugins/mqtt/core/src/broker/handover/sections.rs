@@ -14,6 +14,8 @@ use crate::time::Time;
 mod section {
     /// Connections that are to be closed because they are too slow.
     pub const TOO_SLOW: u8 = 1;
+    /// Retained messages that connections wait for, and since when each is retained.
+    pub const RETAINED: u8 = 10;
     /// Authentication methods, and exchanges under way.
     pub const EXCHANGES: u8 = 2;
     /// Connections of other brokers' bridges.
@@ -29,6 +31,9 @@ impl Broker {
             });
         });
         Self::export_bridges(crossing, writer);
+        writer.section(section::RETAINED, |writer| {
+            self.export_waiting(crossing, writer)
+        });
         writer.section(section::EXCHANGES, |writer| {
             let exchanges = crossing.iter().filter_map(|connection| {
                 let exchange = connection.exchange.as_deref()?;
@@ -84,13 +89,14 @@ impl Broker {
                     Ok(())
                 })?;
             }
+            section::RETAINED => self.import_waiting(body)?,
             _ => return Err(Damaged("a section of another version")),
         }
         Ok(body.finish()?)
     }
 
     /// The connection of a number, on its way here.
-    fn crossing(&self, number: u64) -> Result<ConnectionId> {
+    pub(super) fn crossing(&self, number: u64) -> Result<ConnectionId> {
         let id = self.arriving.get(&number);
         id.copied().ok_or(Damaged("no connection has this number"))
     }
@@ -124,7 +130,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A section, unless nothing is written into it but a count of nothing.
-    fn section(&mut self, number: u8, write: impl FnOnce(&mut Writer<'a>)) {
+    pub(super) fn section(&mut self, number: u8, write: impl FnOnce(&mut Writer<'a>)) {
         let start = self.out.len();
         self.out.push(number);
         put_u32(&mut self.out, 0);
@@ -138,7 +144,11 @@ impl<'a> Writer<'a> {
         self.out[start + 1..body].copy_from_slice(&length.to_be_bytes());
     }
 
-    fn list<T>(&mut self, all: impl Iterator<Item = T>, each: impl Fn(&mut Writer<'a>, T)) {
+    pub(super) fn list<T>(
+        &mut self,
+        all: impl Iterator<Item = T>,
+        each: impl Fn(&mut Writer<'a>, T),
+    ) {
         let at = self.out.len();
         self.count(0);
         let mut count = 0u32;

@@ -1,0 +1,367 @@
+//! Retained messages by topic name (3.3.1.3), in the order of their levels: a lookup by wildcard skips what cannot
+//! match, and can stop anywhere and go on later, whatever has changed meanwhile.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::message::Message;
+
+/// Smaller than every character of a topic name but `/`, which this order puts first: what is beneath a topic
+/// follows right after it.
+const PAST: char = '\u{1}';
+
+/// The retained messages.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    messages: BTreeSet<Kept>,
+    bytes: usize,
+    last: u64,
+}
+
+/// A retained message, and how many were retained before it.
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    number: u64,
+}
+
+/// Something that is found by a topic name.
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for Kept {
+    fn name(&self) -> &str {
+        &self.message.topic
+    }
+}
+
+impl Named for &str {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+impl<'a> Borrow<dyn Named + 'a> for Kept {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+impl PartialOrd for dyn Named + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Named + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        by_levels(self.name(), other.name())
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Kept {}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Kept {
+    fn cmp(&self, other: &Self) -> Ordering {
+        by_levels(self.name(), other.name())
+    }
+}
+
+fn by_levels(a: &str, b: &str) -> Ordering {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+    match a.iter().zip(b).find(|(a, b)| a != b) {
+        Some((&a, &b)) => rank(a).cmp(&rank(b)),
+        None => a.len().cmp(&b.len()),
+    }
+}
+
+/// Where a lookup stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub filter: Box<str>,
+    /// No topic before this one is left.
+    pub from: Box<str>,
+    /// Messages that were retained after the search began are not found.
+    pub until: u64,
+}
+
+/// What a topic is to a filter.
+enum Verdict {
+    Matches,
+    /// Nothing from here to there matches.
+    Skip(String),
+    /// Nothing behind it matches.
+    End,
+}
+
+impl Retained {
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Topics, payloads and properties.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+        let kept = self.messages.get(&topic as &dyn Named);
+        kept.map(|kept| &kept.message)
+    }
+
+    pub(crate) fn insert(&mut self, message: Arc<Message>) {
+        self.last += 1;
+        let number = self.last;
+        self.bytes += message.size();
+        if let Some(before) = self.messages.replace(Kept { message, number }) {
+            self.bytes -= before.message.size();
+        }
+    }
+
+    /// The numbers that another broker gave to the same messages, in their order.
+    pub(crate) fn renumber(&mut self, numbers: &[u64], last: u64) {
+        let messages = std::mem::take(&mut self.messages);
+        self.messages = messages
+            .into_iter()
+            .zip(numbers)
+            .map(|(kept, &number)| Kept { number, ..kept })
+            .collect();
+        self.last = last;
+    }
+
+    /// How many were retained so far.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Removes the message of a topic; false when there was none.
+    pub(crate) fn remove(&mut self, topic: &str) -> bool {
+        let removed = self.messages.take(&topic as &dyn Named);
+        self.bytes -= removed.as_ref().map_or(0, |kept| kept.message.size());
+        removed.is_some()
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.iter().map(|kept| &kept.message)
+    }
+
+    /// Their numbers, in the same order.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.messages.iter().map(|kept| kept.number)
+    }
+
+    /// A search for what is retained now and matches a filter.
+    pub(crate) fn search(&self, filter: &str) -> Search {
+        let fixed = filter.find(['+', '#']).unwrap_or(filter.len());
+        Search {
+            filter: filter.into(),
+            from: filter[..fixed].trim_end_matches('/').into(),
+            until: self.last,
+        }
+    }
+
+    /// Adds what matches to `found`, until there are `wanted` or `looks` at topics were taken. False when there is
+    /// no more; else the search stands behind the last one.
+    pub(crate) fn find(
+        &self,
+        search: &mut Search,
+        wanted: usize,
+        mut looks: usize,
+        found: &mut Vec<Arc<Message>>,
+    ) -> bool {
+        let mut from = String::from(&*search.from);
+        loop {
+            let start = &&*from as &dyn Named;
+            let range = (Bound::Included(start), Bound::Unbounded);
+            let mut skip = None;
+            for kept in self.messages.range::<dyn Named, _>(range) {
+                if looks == 0 || found.len() >= wanted {
+                    search.from = kept.name().into();
+                    return true;
+                }
+                looks -= 1;
+                match judge(&search.filter, kept.name()) {
+                    Verdict::Matches => {
+                        if kept.number <= search.until {
+                            found.push(Arc::clone(&kept.message));
+                        }
+                    }
+                    Verdict::Skip(to) => {
+                        skip = Some(to);
+                        break;
+                    }
+                    Verdict::End => break,
+                }
+            }
+            match skip {
+                Some(to) => from = to,
+                None => return false,
+            }
+        }
+    }
+}
+
+/// Section 4.7; topics that begin with `$` are not matched by a wildcard at the first level (MQTT-4.7.2-1).
+fn judge(filter: &str, topic: &str) -> Verdict {
+    let past = |end: Option<usize>| match end {
+        Some(end) => Verdict::Skip(format!("{}{PAST}", &topic[..end])),
+        None => Verdict::End,
+    };
+    // Where the level ends that the last `+` stands for: the next one of these is all that may still match.
+    let mut plus = None;
+    let mut start = 0;
+    let mut rest = Some(topic);
+    for level in filter.split('/') {
+        let wild = matches!(level, "+" | "#");
+        if wild && start == 0 && topic.starts_with('$') {
+            return Verdict::Skip("%".into());
+        }
+        if level == "#" {
+            return Verdict::Matches;
+        }
+        let Some(left) = rest else {
+            let level = if wild { "" } else { level };
+            return Verdict::Skip(format!("{topic}/{level}"));
+        };
+        let (here, after) = match left.split_once('/') {
+            Some((here, after)) => (here, Some(after)),
+            None => (left, None),
+        };
+        if wild {
+            plus = Some(start + here.len());
+        } else {
+            match level.cmp(here) {
+                Ordering::Equal => {}
+                Ordering::Greater => return Verdict::Skip(format!("{}{level}", &topic[..start])),
+                Ordering::Less => return past(plus),
+            }
+        }
+        start += here.len() + 1;
+        rest = after;
+    }
+    match rest {
+        None => Verdict::Matches,
+        Some(_) => past(plus),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::QoS;
+    use crate::topic;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn message(topic: &str) -> Arc<Message> {
+        Arc::new(Message {
+            stored: 0,
+            topic: topic.into(),
+            payload: Bytes::from_static(b"x"),
+            properties: Box::default(),
+            expires: None,
+            qos: QoS::AtMostOnce,
+            retain: true,
+        })
+    }
+
+    fn retained<'a>(topics: impl IntoIterator<Item = &'a str>) -> Retained {
+        let mut retained = Retained::default();
+        for topic in topics {
+            retained.insert(message(topic));
+        }
+        retained
+    }
+
+    #[test]
+    fn replacing_and_removing_keep_count() {
+        let mut retained = retained(["a/b", "a/b", "a"]);
+        assert_eq!((retained.len(), retained.bytes()), (2, 4 + 2));
+        assert!(retained.remove("a/b") && !retained.remove("a/b") && retained.get("a").is_some());
+        assert!(retained.remove("a"));
+        assert_eq!((retained.len(), retained.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_retained_after_a_search_began_is_not_found() {
+        let mut retained = retained(["a/1", "a/2", "a/3"]);
+        let mut search = retained.search("a/+");
+        let mut found = Vec::new();
+        assert!(retained.find(&mut search, 1, 100, &mut found));
+        retained.insert(message("a/2"));
+        retained.insert(message("a/4"));
+        assert!(!retained.find(&mut search, 100, 100, &mut found));
+        let found: Vec<_> = found.iter().map(|message| &*message.topic).collect();
+        assert_eq!(found, ["a/1", "a/3"]);
+    }
+
+    #[test]
+    fn a_wildcard_skips_what_cannot_match() {
+        let topics: Vec<_> = (0..10_000)
+            .map(|number| format!("room/{}/{}/temperature", number / 100, number % 100))
+            .collect();
+        let retained = retained(topics.iter().map(|topic| &**topic));
+        let mut found = Vec::new();
+        let mut search = retained.search("room/+/7/temperature");
+        assert!(
+            !retained.find(&mut search, 1000, 301, &mut found),
+            "three looks at each of a hundred"
+        );
+        assert_eq!(found.len(), 100);
+        assert!(!retained.find(&mut retained.search("room/7/#"), 1000, 101, &mut found));
+        assert_eq!(found.len(), 200);
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_agrees_with_the_definition_wherever_it_stops(
+            topics in prop::collection::btree_set("(a|b| |a-|\\$s|)(/(a|b|a |)){0,3}", 0..14),
+            filter in "(a|b|\\+|\\$s|)(/(a|b|\\+|)){0,3}(/#)?|#",
+            (wanted, looks) in (1usize..4, 1usize..6),
+        ) {
+            let topics: Vec<_> = topics.into_iter().filter(|topic| topic::is_name(topic)).collect();
+            let retained = retained(topics.iter().map(|topic| &**topic));
+            let mut search = retained.search(&filter);
+            let mut all = Vec::new();
+            for turn in 0.. {
+                let mut found = Vec::new();
+                let more = retained.find(&mut search, wanted, looks, &mut found);
+                prop_assert!(found.len() <= wanted && turn <= topics.len() * 8);
+                all.extend(found);
+                if !more {
+                    break;
+                }
+            }
+            let mut all: Vec<_> = all.iter().map(|message| message.topic.to_string()).collect();
+            all.sort();
+            let expected: Vec<_> = topics.into_iter().filter(|topic| topic::matches(&filter, topic)).collect();
+            prop_assert_eq!(all, expected, "filter {:?}", filter);
+        }
+    }
+}

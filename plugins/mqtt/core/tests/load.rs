@@ -1,0 +1,331 @@
+//! Clients that are too slow, too fast or too many: what they cost, and that others do not wait for them.
+
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use polyport_mqtt_core::broker::Meter;
+use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Limits, Settings, Time};
+
+struct Client {
+    id: ConnectionId,
+    meter: Arc<Meter>,
+    /// Handed out and not taken.
+    unsent: VecDeque<u8>,
+    /// Taken.
+    taken: Vec<u8>,
+    closed: bool,
+}
+
+struct World {
+    settings: Settings,
+    broker: Broker,
+    now: Time,
+    clients: BTreeMap<&'static str, Client>,
+    /// The most bytes that one turn gave to one client.
+    most: usize,
+}
+
+impl World {
+    fn new(settings: Settings) -> World {
+        World {
+            broker: Broker::new(settings.clone(), || 0, Time(1_000_000)),
+            settings,
+            now: Time(1_000_000),
+            clients: BTreeMap::new(),
+            most: 0,
+        }
+    }
+
+    /// What a host does after a turn: nobody has taken anything yet.
+    fn finish(&mut self) {
+        self.broker.journal().clear();
+        while let Some(id) = self.broker.next_touched() {
+            let Some(output) = self.broker.output(id) else {
+                continue;
+            };
+            let (closes, bytes) = (output.closes(), output.pieces().concat());
+            self.most = self.most.max(bytes.len());
+            let client = self.clients.values_mut().find(|client| client.id == id);
+            if let Some(client) = client {
+                client.closed |= closes;
+                client.unsent.extend(bytes);
+            }
+        }
+    }
+
+    fn connect(&mut self, name: &'static str, clean: bool) {
+        let meter = Arc::new(Meter::default());
+        let id = self.broker.open(meter.clone(), Limits::default(), self.now);
+        let client = Client {
+            id,
+            meter,
+            unsent: VecDeque::new(),
+            taken: Vec::new(),
+            closed: false,
+        };
+        self.clients.insert(name, client);
+        let mut body = b"\x00\x04MQTT\x04".to_vec();
+        body.extend([u8::from(clean) << 1, 0, 0, 0, name.len() as u8]);
+        body.extend(name.as_bytes());
+        let packet = [&[0x10, body.len() as u8], &body[..]].concat();
+        self.broker.receive(id, &packet, None, self.now);
+        self.broker
+            .login_answer(id, Ok(Arc::new(AllowAll)), self.now);
+        self.finish();
+    }
+
+    fn send(&mut self, name: &str, packet: &[u8]) {
+        let id = self.clients[name].id;
+        let received = self.broker.receive(id, packet, None, self.now);
+        assert_eq!(received.consumed, packet.len());
+        self.finish();
+    }
+
+    fn subscribe(&mut self, name: &str, filter: &str, qos: u8) {
+        let mut body = vec![0, 9, 0, filter.len() as u8];
+        body.extend(filter.as_bytes());
+        body.push(qos);
+        self.send(name, &[&[0x82, body.len() as u8], &body[..]].concat());
+    }
+
+    /// Turns that are due now.
+    fn tick(&mut self) -> usize {
+        let mut turns = 0;
+        while self.broker.next_deadline().is_some_and(|at| at <= self.now) {
+            self.broker.tick(self.now);
+            self.finish();
+            turns += 1;
+            assert!(turns < 100_000, "the broker never comes to rest");
+        }
+        turns
+    }
+
+    /// A client takes so many bytes; false when there is nothing.
+    fn take(&mut self, name: &str, bytes: usize) -> bool {
+        let client = self.clients.get_mut(name).unwrap();
+        let bytes = bytes.min(client.unsent.len());
+        client.taken.extend(client.unsent.drain(..bytes));
+        if bytes > 0 && client.meter.sent(bytes) {
+            let id = client.id;
+            self.broker.drained(id, self.now);
+            self.finish();
+        }
+        bytes > 0
+    }
+
+    fn take_all(&mut self, name: &str) {
+        loop {
+            let turns = self.tick();
+            if !self.take(name, usize::MAX) && turns == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Another broker takes over.
+    fn cross(&mut self) {
+        let exported = self.broker.export(self.now, |_| true);
+        let numbers: Vec<_> = self
+            .clients
+            .values()
+            .map(|client| self.broker.connection_number(client.id).unwrap())
+            .collect();
+        self.broker = Broker::import(self.settings.clone(), || 0, &exported, self.now).unwrap();
+        for (client, number) in self.clients.values_mut().zip(numbers) {
+            client.meter = Arc::default();
+            let (meter, unsent) = (client.meter.clone(), client.unsent.len());
+            let rights: Option<Arc<dyn polyport_mqtt_core::Authorizer>> = Some(Arc::new(AllowAll));
+            let id = self.broker.attach(number, rights, meter, unsent, self.now);
+            client.id = id.unwrap();
+        }
+        self.finish();
+    }
+
+    /// The PUBLISH packets that a client has taken: first byte, topic, packet identifier, payload.
+    fn publishes(&mut self, name: &str) -> Vec<(u8, String, u16, Vec<u8>)> {
+        let taken = std::mem::take(&mut self.clients.get_mut(name).unwrap().taken);
+        let mut found = Vec::new();
+        let mut rest = &taken[..];
+        while !rest.is_empty() {
+            let (mut length, mut at) = (0, 1);
+            loop {
+                length |= usize::from(rest[at] & 0x7f) << (7 * (at - 1));
+                at += 1;
+                if rest[at - 1] < 0x80 {
+                    break;
+                }
+            }
+            let (first, body) = (rest[0], &rest[at..at + length]);
+            rest = &rest[at + length..];
+            if first >> 4 == 3 {
+                let (topic, after) =
+                    body[2..].split_at(usize::from(body[0]) << 8 | usize::from(body[1]));
+                let (identifier, payload) = match first & 6 {
+                    0 => (0, after),
+                    _ => (u16::from_be_bytes([after[0], after[1]]), &after[2..]),
+                };
+                let topic = String::from_utf8(topic.to_vec()).unwrap();
+                found.push((first, topic, identifier, payload.to_vec()));
+            }
+        }
+        found
+    }
+}
+
+fn publish(first: u8, topic: &str, identifier: u16, payload: &[u8]) -> Vec<u8> {
+    let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+    body.extend(topic.as_bytes());
+    if first & 6 > 0 {
+        body.extend(identifier.to_be_bytes());
+    }
+    body.extend(payload);
+    let mut packet = vec![first];
+    let mut length = body.len();
+    loop {
+        let byte = (length & 0x7f) as u8;
+        length >>= 7;
+        packet.push(if length > 0 { byte | 0x80 } else { byte });
+        if length == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    packet
+}
+
+/// 100,000 retained messages of 100 bytes.
+const MANY: usize = 100_000;
+
+fn with_retained() -> World {
+    let mut world = World::new(Settings {
+        persistence: false,
+        ..Settings::default()
+    });
+    world.connect("source", true);
+    for number in 0..MANY {
+        let topic = format!("room/{}/{}", number / 100, number % 100);
+        world.send("source", &publish(0x31, &topic, 0, &[b'x'; 100]));
+    }
+    world
+}
+
+#[test]
+fn a_subscription_to_100_000_retained_messages_is_served_as_its_reader_takes_them() {
+    let mut world = with_retained();
+    world.connect("slow", true);
+    world.connect("other", true);
+    world.subscribe("other", "news", 0);
+    world.subscribe("slow", "#", 0);
+    world.tick();
+    let unsent = |world: &World| world.clients["slow"].unsent.len();
+    assert!(
+        unsent(&world) > 60_000 && unsent(&world) < 80_000,
+        "{}",
+        unsent(&world)
+    );
+
+    // Of what is to come one is replaced, one removed and one added.
+    world.send("source", &publish(0x31, "room/999/1", 0, b"new"));
+    world.send("source", &publish(0x31, "room/999/2", 0, b""));
+    world.send("source", &publish(0x31, "room/999/a", 0, b"added"));
+    let mut steps = 0;
+    while world.take("slow", 10_000) {
+        world.tick();
+        assert!(unsent(&world) < 80_000, "{}", unsent(&world));
+        steps += 1;
+        if steps % 100 == 0 {
+            world.cross();
+            world.send("source", &publish(0x30, "news", 0, b"n"));
+        }
+    }
+    assert!(world.most < 80_000, "one turn gave {}", world.most);
+    let got = world.publishes("slow");
+    let news = got.iter().filter(|(_, topic, ..)| topic == "news").count();
+    assert_eq!(
+        news,
+        steps / 100,
+        "what is published meanwhile is not held up"
+    );
+    let mut retained: Vec<_> = got.iter().filter(|(first, ..)| *first == 0x31).collect();
+    assert!(retained.iter().all(|(.., payload)| *payload == [b'x'; 100]));
+    assert_eq!(
+        retained.len(),
+        MANY - 2,
+        "each once, but for those that went out as they were published"
+    );
+    retained.dedup_by(|a, b| a.1 == b.1);
+    assert_eq!(retained.len(), MANY - 2);
+    let live: Vec<_> = got
+        .iter()
+        .filter(|(first, topic, ..)| *first == 0x30 && topic != "news")
+        .map(|(_, topic, _, payload)| (topic.as_str(), payload.as_slice()))
+        .collect();
+    let expected: [(&str, &[u8]); 3] = [
+        ("room/999/1", b"new"),
+        ("room/999/2", b""),
+        ("room/999/a", b"added"),
+    ];
+    assert_eq!(live, expected);
+    world.take_all("other");
+    assert_eq!(world.publishes("other").len(), steps / 100);
+}
+
+#[test]
+fn retained_messages_with_qos_1_follow_the_window_and_fill_no_queue() {
+    let mut world = World::new(Settings {
+        max_queued_messages: 1,
+        max_inflight_messages: 10,
+        ..Settings::default()
+    });
+    world.connect("source", true);
+    for number in 0..5_000 {
+        world.send("source", &publish(0x33, &format!("t/{number:05}"), 1, b"x"));
+    }
+    world.connect("slow", false);
+    world.subscribe("slow", "t/+", 1);
+    let mut got = Vec::new();
+    loop {
+        world.take_all("slow");
+        let new = world.publishes("slow");
+        assert!(new.len() <= 10);
+        if new.is_empty() {
+            break;
+        }
+        for (first, topic, identifier, _) in new {
+            assert_eq!(first, 0x33);
+            got.push(topic);
+            let [high, low] = identifier.to_be_bytes();
+            world.send("slow", &[0x40, 2, high, low]);
+        }
+        if got.len() == 2_500 {
+            world.cross();
+        }
+    }
+    let expected: Vec<_> = (0..5_000).map(|number| format!("t/{number:05}")).collect();
+    assert!(got == expected, "{} came", got.len());
+    assert_eq!(world.broker.counters().messages_dropped, 0);
+}
+
+#[test]
+fn a_filter_that_is_unsubscribed_gets_no_more_retained_messages() {
+    let mut world = with_retained();
+    world.connect("slow", true);
+    world.subscribe("slow", "room/#", 0);
+    world.send("slow", b"\xa2\x0a\x00\x07\x00\x06room/#");
+    world.take_all("slow");
+    assert!(world.publishes("slow").len() < 1_000);
+}
+
+#[test]
+fn one_look_at_a_hundred_thousand_topics_is_many_turns() {
+    let mut world = with_retained();
+    world.connect("seeker", true);
+    world.subscribe("seeker", "+/+/+/none", 0);
+    let turns = world.tick();
+    assert!(turns > 0 && turns < 1_000, "{turns}");
+    world.subscribe("seeker", "room/+/7", 0);
+    world.take_all("seeker");
+    assert_eq!(world.publishes("seeker").len(), 1_000);
+}
