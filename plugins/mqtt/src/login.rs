@@ -54,6 +54,9 @@ pub(crate) async fn login(
     origin: Origin,
     request: LoginRequest,
 ) -> Result<Account, Unanswered> {
+    if request.authentication.is_some() {
+        return Err(Unanswered::Refused(LoginRefusal::BadAuthenticationMethod));
+    }
     let accounts = context.accounts();
     let client_id = Some(request.client_id.as_str());
     if request.username.is_none() && request.password.is_none() {

@@ -3,7 +3,7 @@
 use polyport_mqtt_core::codec::Error;
 use polyport_mqtt_core::codec::primitives::Reader;
 use polyport_mqtt_core::store::record::{bytes, put_bytes, put_u64, text, u64};
-use polyport_mqtt_core::{LoginRefusal, LoginRequest};
+use polyport_mqtt_core::{Authentication, LoginRefusal, LoginRequest};
 
 /// A connection that passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +30,13 @@ pub(crate) enum Login {
     Refused(LoginRefusal),
 }
 
-const REFUSALS: [LoginRefusal; 5] = [
+const REFUSALS: [LoginRefusal; 6] = [
     LoginRefusal::BadUserNameOrPassword,
     LoginRefusal::NotAuthorized,
     LoginRefusal::Insecure,
     LoginRefusal::QuotaExceeded,
     LoginRefusal::Busy,
+    LoginRefusal::BadAuthenticationMethod,
 ];
 
 impl Passed {
@@ -59,8 +60,13 @@ impl Passed {
                 put_bytes(&mut out, request.client_id.as_bytes());
                 let username = request.username.as_ref().map(String::as_bytes);
                 for part in [username, request.password.as_deref()] {
-                    out.push(part.is_some().into());
-                    put_bytes(&mut out, part.unwrap_or_default());
+                    put_part(&mut out, part);
+                }
+                if let Some(step) = &request.authentication {
+                    put_bytes(&mut out, step.method.as_bytes());
+                    out.push(step.again.into());
+                    put_part(&mut out, step.data.as_deref());
+                    put_part(&mut out, step.state.as_deref());
                 }
             }
         }
@@ -95,9 +101,23 @@ fn login(reader: &mut Reader<'_>) -> Result<Login, Error> {
             client_id: text(reader)?.to_owned(),
             username: part(reader, text)?.map(str::to_owned),
             password: part(reader, bytes)?.map(<[u8]>::to_vec),
+            authentication: match reader.is_empty() {
+                true => None,
+                false => Some(Authentication {
+                    method: text(reader)?.to_owned(),
+                    again: reader.byte()? != 0,
+                    data: part(reader, bytes)?.map(<[u8]>::to_vec),
+                    state: part(reader, bytes)?.map(<[u8]>::to_vec),
+                }),
+            },
         }),
         _ => return Err(Error::Malformed("unknown login")),
     })
+}
+
+fn put_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
+    out.push(part.is_some().into());
+    put_bytes(out, part.unwrap_or_default());
 }
 
 fn part<'a, T>(
@@ -121,6 +141,7 @@ mod tests {
                 client_id: "c".into(),
                 username: username.map(str::to_owned),
                 password: password.map(<[u8]>::to_vec),
+                authentication: None,
             })
         };
         let mut all = vec![
@@ -130,6 +151,24 @@ mod tests {
             open(Some(asked(None, Some(b"")))),
             open(Some(asked(Some(""), None))),
         ];
+        for (data, state, again) in [
+            (None, None, false),
+            (Some(b"n,,n=a,r=b".to_vec()), None, true),
+            (Some(b"c=biws".to_vec()), Some(b"{}".to_vec()), false),
+        ] {
+            let authentication = Some(Authentication {
+                method: "SCRAM-SHA-256".into(),
+                data,
+                state,
+                again,
+            });
+            all.push(open(Some(Login::Asked(LoginRequest {
+                client_id: "c".into(),
+                username: None,
+                password: None,
+                authentication,
+            }))));
+        }
         all.extend(REFUSALS.map(|refusal| open(Some(Login::Refused(refusal)))));
         for passed in all {
             let encoded = passed.encode();

@@ -97,6 +97,8 @@ pub enum LoginRefusal {
     QuotaExceeded,
     /// It cannot be decided now (0x89, return code 3).
     Busy,
+    /// An authentication method that is not offered (0x8C).
+    BadAuthenticationMethod,
 }
 
 impl LoginRefusal {
@@ -108,6 +110,7 @@ impl LoginRefusal {
             LoginRefusal::NotAuthorized | LoginRefusal::Insecure => ReasonCode::NotAuthorized,
             LoginRefusal::QuotaExceeded => ReasonCode::QuotaExceeded,
             LoginRefusal::Busy => ReasonCode::ServerBusy,
+            LoginRefusal::BadAuthenticationMethod => ReasonCode::BadAuthenticationMethod,
         }
     }
 

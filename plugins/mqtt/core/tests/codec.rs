@@ -100,7 +100,7 @@ proptest! {
         let _ = Subscribe::decode(version, &body);
         let _ = Unsubscribe::decode(version, &body);
         let _ = Disconnect::decode(version, &body);
-        let _ = auth::decode(&body);
+        let _ = auth::Auth::decode(&body);
         for kind in [PacketType::Puback, PacketType::Pubrec, PacketType::Pubrel, PacketType::Pubcomp] {
             let _ = Ack::decode(version, kind, &body);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
-    AllowAll, Authorizer, Broker, ConnectionId, Extent, Limits, Settings, Time,
+    AllowAll, AuthAnswer, Authorizer, Broker, ConnectionId, Extent, Limits, Settings, Time,
 };
 use proptest::prelude::*;
 
@@ -367,6 +367,32 @@ fn rich() -> World {
     let connect = b"\x10\x15\x00\x04MQTT\x05\x06\x00\x05\x00\x00\x01z\x00\x00\x01w\x00\x01x";
     assert!(world.broker.receive(id, connect, None, NOW).login.is_some());
     world.clients.insert("login", id);
+    // One has to go on with its authentication, one was let in by it and does so again.
+    for client in ["exchange", "again"] {
+        let id = world.broker.open(Arc::default(), Limits::default(), NOW);
+        let connect = [
+            b"\x10\x16\x00\x04MQTT\x05\x02\x00\x05\x07\x15\x00\x01m\x16\x00\x00\x00\x02",
+            &client.as_bytes()[..2],
+        ];
+        let go_on = || AuthAnswer::Continue {
+            data: Some(b"x".to_vec()),
+            state: b"y".to_vec(),
+        };
+        let mut send = |packet: &[u8], answer| {
+            let login = world.broker.receive(id, packet, None, NOW).login;
+            assert!(login.unwrap().authentication.is_some());
+            world.broker.auth_answer(id, answer, NOW);
+        };
+        send(&connect.concat(), go_on());
+        if client == "again" {
+            let authorizer: Option<Arc<dyn Authorizer>> = Some(Arc::new(AllowAll));
+            let data = Some(Vec::new());
+            let proved = AuthAnswer::Success { authorizer, data };
+            send(b"\xf0\x06\x18\x04\x15\x00\x01m", proved);
+            send(b"\xf0\x06\x19\x04\x15\x00\x01m", go_on());
+        }
+        world.clients.insert(client, id);
+    }
     world.store();
     world
 }
@@ -476,11 +502,13 @@ proptest! {
             bytes.truncate(at.index(bytes.len()));
         }
         if let Ok(mut broker) = Broker::import(Settings::default(), || 0, &bytes, NOW) {
-            for number in 0..8 {
+            for number in 0..10 {
                 let id = broker.attach(number, Some(Arc::new(Partly)), Arc::default(), 0, NOW);
                 let Some(id) = id else { continue };
                 broker.login_answer(id, Ok(Arc::new(AllowAll)), NOW);
-                for packet in [&publish("a/b", 2, 7)[..], b"\x62\x02\x00\x07", b"\x40\x02\x00\x02", b"\xe0\x00"] {
+                let proved = AuthAnswer::Success { authorizer: None, data: None };
+                broker.auth_answer(id, proved, NOW);
+                for packet in [&publish("a/b", 2, 7)[..], b"\x62\x02\x00\x07", b"\x40\x02\x00\x02", b"\xf0\x06\x18\x04\x15\x00\x01m", b"\xe0\x00"] {
                     broker.receive(id, packet, None, NOW);
                 }
             }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use polyport_mqtt_core::broker::Meter;
-use polyport_mqtt_core::{AllowAll, Broker, Limits, Settings, Time};
+use polyport_mqtt_core::{AllowAll, Authorizer, Broker, Limits, LoginRefusal, Settings, Time};
 
 const MALFORMED: End = End::Told(0x81);
 const PROTOCOL: End = End::Told(0x82);
@@ -56,8 +56,12 @@ fn send(connected: Option<Version>, bytes: &[u8]) -> End {
     let mut give = |bytes: &[u8]| {
         let mut answer = Vec::new();
         let received = broker.receive(id, bytes, None, Time(1));
-        if received.login.is_some() {
-            broker.login_answer(id, Ok(Arc::new(AllowAll)), Time(1));
+        if let Some(login) = received.login {
+            let answer: Result<Arc<dyn Authorizer>, _> = match login.authentication {
+                Some(_) => Err(LoginRefusal::BadAuthenticationMethod),
+                None => Ok(Arc::new(AllowAll)),
+            };
+            broker.login_answer(id, answer, Time(1));
         }
         while let Some(touched) = broker.next_touched() {
             if let Some(output) = broker.output(touched) {

@@ -15,7 +15,8 @@ use polyport_mqtt_core::codec::QoS;
 use polyport_mqtt_core::settings::SlowConsumer;
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
-    Authorizer, Broker, ConnectionId, Extent, Limits, LoginRefusal, LoginRequest, Settings, Time,
+    AuthAnswer, Authentication, Authorizer, Broker, ConnectionId, Extent, Limits, LoginRefusal,
+    LoginRequest, Settings, Time,
 };
 
 /// Everything but topics beneath `denied/`, and for clients without a name beneath `private/`. The
@@ -56,6 +57,27 @@ fn login(request: &LoginRequest) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
         (Some("too many"), _) => Err(LoginRefusal::QuotaExceeded),
         (Some("busy"), _) => Err(LoginRefusal::Busy),
         _ => Err(LoginRefusal::BadUserNameOrPassword),
+    }
+}
+
+/// Three steps of a method that nobody has: `first`, `challenge`; `proof`, `verified`.
+fn authenticate(step: &Authentication) -> AuthAnswer {
+    if step.method != "TOY" {
+        return AuthAnswer::Refused(LoginRefusal::BadAuthenticationMethod);
+    }
+    let go_on = |data: Option<&[u8]>, state: &[u8]| AuthAnswer::Continue {
+        data: data.map(<[u8]>::to_vec),
+        state: state.to_vec(),
+    };
+    match (step.data.as_deref(), step.state.as_deref()) {
+        (None, None) => go_on(None, b"begun"),
+        (Some(b"first"), None | Some(b"begun")) => go_on(Some(b"challenge"), b"asked"),
+        (Some(b"proof"), Some(b"asked")) => AuthAnswer::Success {
+            authorizer: (!step.again).then(|| Arc::new(Rights { named: true }) as _),
+            data: Some(b"verified".to_vec()),
+        },
+        (Some(b"busy"), _) => AuthAnswer::Refused(LoginRefusal::Busy),
+        _ => AuthAnswer::Refused(LoginRefusal::BadUserNameOrPassword),
     }
 }
 
@@ -194,8 +216,23 @@ impl transcript::Broker for Engine {
             if let Some(request) = received.login {
                 self.finish();
                 self.cross();
-                let answer = login(&request);
                 let state = self.clients.get_mut(client).unwrap();
+                if let Some(step) = &request.authentication {
+                    let answer = authenticate(step);
+                    if let AuthAnswer::Success {
+                        authorizer: Some(rights),
+                        ..
+                    } = &answer
+                    {
+                        state.rights = Some(Arc::clone(rights));
+                    }
+                    if let Some(id) = state.id {
+                        self.broker.auth_answer(id, answer, self.now);
+                    }
+                    self.finish();
+                    continue;
+                }
+                let answer = login(&request);
                 state.rights = answer.as_ref().ok().cloned();
                 if let Some(id) = state.id {
                     self.broker.login_answer(id, answer, self.now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::authenticate::{Authentication, Exchange};
+use super::authenticate::{Authentication, Exchange, Turn};
 use super::connection::Phase;
 use super::disconnect::WillFate;
 use super::local::LOCAL_CLIENT;
@@ -193,6 +193,9 @@ impl Broker {
                     return;
                 }
                 connection.authorizer = authorizer;
+                if let Some(exchange) = &mut connection.exchange {
+                    exchange.turn = Turn::Nobody;
+                }
                 self.establish(id, *pending, data);
             }
             other => connection.phase = other,

@@ -30,12 +30,21 @@ impl Broker {
         body: &[u8],
     ) -> Result<(), Error> {
         let disconnect = Disconnect::decode(version, body)?;
-        let Some(Phase::Connected(key)) =
-            self.connections.get(id).map(|connection| &connection.phase)
-        else {
-            return Ok(());
+        let key = match self.connections.get(id).map(|connection| &connection.phase) {
+            Some(Phase::Connected(key)) => *key,
+            Some(Phase::Authenticating(pending)) => {
+                // In the middle of an exchange (4.12): there is neither a session nor a will yet.
+                let client_id = pending.client_id.as_str().into();
+                self.events.push(Event::Disconnected {
+                    connection: id,
+                    client_id,
+                });
+                self.leave(id, WillFate::Discard);
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
-        let Some(session) = self.sessions.get_mut(*key) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return Ok(());
         };
         if let Some(interval) = disconnect.session_expiry_interval {
