@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::generations::Meta;
 use crate::handover::Reception;
 use crate::loader::interfaces::{HostSide, State};
+use crate::operate::Operator;
 
 /// The state shown, shared between the host and its control socket.
 #[derive(Debug, Clone)]
@@ -54,10 +55,23 @@ pub struct ShownService {
     pub pause: Option<Duration>,
     /// Where its instance takes connections over.
     pub reception: Option<Arc<Reception>>,
+    /// Where its instance takes the operator's commands.
+    pub operator: Option<Arc<Operator>>,
     /// Whether it is enabled.
     pub enabled: bool,
     /// Why it has no instance, though enabled.
     pub error: Option<String>,
+}
+
+/// Whether a service takes the operator's commands.
+#[derive(Debug, Clone)]
+pub enum Commands {
+    /// It does not run.
+    Stopped,
+    /// Its plugin takes none.
+    None,
+    /// Here.
+    Taken(Arc<Operator>),
 }
 
 impl Board {
@@ -88,6 +102,20 @@ impl Board {
         let services = shown.services.iter();
         services
             .map(|service| (service.name.clone(), service.side))
+            .collect()
+    }
+
+    /// Each service's name and plugin, and where its instance takes commands.
+    pub fn operators(&self) -> Vec<(String, String, Commands)> {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let commands = |service: &ShownService| match (&service.side, &service.operator) {
+            (None, _) => Commands::Stopped,
+            (Some(_), None) => Commands::None,
+            (Some(_), Some(operator)) => Commands::Taken(Arc::clone(operator)),
+        };
+        let services = shown.services.iter();
+        services
+            .map(|service| (service.name.clone(), service.plugin.clone(), commands(service)))
             .collect()
     }
 

@@ -17,6 +17,7 @@ use crate::listeners::{Lent, Places};
 use crate::loader::Library;
 use crate::loader::estate::{self, Estate};
 use crate::loader::interfaces::{HostSide, State};
+use crate::operate::Operator;
 
 /// What a plugin's `stop` may take beyond its drain deadline: its own limits for stopping and shutting down.
 const STOP_GRACE: Duration = Duration::from_secs(11);
@@ -43,6 +44,8 @@ pub struct Instance {
     pub places: Places,
     /// Where it takes connections over, if its plugin can.
     pub reception: Option<Arc<Reception>>,
+    /// Where it takes the operator's commands, if its plugin does.
+    pub operator: Option<Arc<Operator>>,
     /// How long nobody served while it took another's place; none if somebody served all the time.
     pub pause: Option<Duration>,
     handle: InstanceHandle,
@@ -89,6 +92,7 @@ impl Instance {
         match start(side.query(), request.as_slice().into()) {
             RResult::ROk(handle) => Ok(Self {
                 reception: Reception::new(&library, side, handle),
+                operator: Operator::new(&library, handle),
                 pause: None,
                 library,
                 side,
@@ -194,6 +198,9 @@ impl Instance {
         if let Some(reception) = &self.reception {
             // What it takes over now would end with it.
             reception.close();
+        }
+        if let Some(operator) = &self.operator {
+            operator.close();
         }
         let mut state = self.side.state();
         let serves = !matches!(*state.borrow(), State::Failed(_) | State::Stopped);

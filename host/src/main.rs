@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod loader;
 mod logging;
+mod operate;
 mod privileges;
 mod reload;
 mod run;

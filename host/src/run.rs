@@ -225,9 +225,11 @@ async fn obey(host: &mut Host, command: Command, reply: oneshot::Sender<Answer>)
         Command::Bans => Ok(json!({ "bans": bans(host) })),
         Command::Lift { subject } if host.accounts().lift(&subject) => Ok(json!({})),
         Command::Lift { subject } => Err(format!("{subject:?} is not banned")),
-        Command::Status | Command::Trace { .. } | Command::Stop | Command::Upgrade { .. } => {
-            Err("expected a command for the loop".into())
-        }
+        Command::Status
+        | Command::Trace { .. }
+        | Command::Operate { .. }
+        | Command::Stop
+        | Command::Upgrade { .. } => Err("expected a command for the loop".into()),
     };
     // The client may have gone.
     let _ = reply.send(outcome.map_or_else(Answer::Failed, Answer::Done));

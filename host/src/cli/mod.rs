@@ -9,6 +9,7 @@ mod client;
 mod diff;
 mod generations;
 mod import;
+mod operate;
 mod plugin;
 mod reload;
 mod restart;
@@ -44,7 +45,8 @@ const DEFAULT_CONFIG: [&str; 2] = ["config/polyport.toml", "/etc/polyport/polypo
     version,
     about,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "polyport NAME COMMAND gives a command to the running service of the plugin NAME; polyport NAME --help lists them."
 )]
 struct CommandLine {
     #[command(flatten)]
@@ -110,6 +112,9 @@ enum Command {
     Plugin(plugin::Command),
     /// Talk to a server with a plugin's client commands; without a plugin: list them
     Client(client::Command),
+    /// A plugin's name, and a command to its running service
+    #[command(external_subcommand)]
+    Operate(Vec<String>),
 }
 
 impl Options {
@@ -179,6 +184,10 @@ pub fn main() -> ExitCode {
         Command::Tls(command) => command.run(),
         Command::Plugin(command) => command.run(&options),
         Command::Client(command) => match command.run(&options) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Operate(words) => match operate::run(words, &options) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },

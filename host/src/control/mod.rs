@@ -1,10 +1,12 @@
 //! The control socket: commands from `polyport` at the command line to the running host, one JSON object a
-//! line each way, and for [`Command::Trace`] further lines. Its mode is 0600: who may write to it may stop the host.
+//! line each way, and for [`Command::Trace`] and [`Command::Operate`] further lines. Its mode is 0600: who may write to it may stop the host.
 
 pub mod client;
+mod operate;
 pub mod server;
 mod trace;
 
+use polyport_abi::operate::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -49,6 +51,16 @@ pub enum Command {
         connection: Option<String>,
         /// With the bytes.
         bytes: bool,
+    },
+    /// A command to a running instance: after the answer one [`Said`](polyport_abi::operate::Said) a line, the last of
+    /// them its end. Words that cannot be a command are answered by that end alone.
+    Operate {
+        /// Its plugin.
+        plugin: String,
+        /// Its service, if the plugin has several.
+        service: Option<String>,
+        /// The command's name and arguments.
+        request: Request,
     },
     /// Start the program anew and let it take this process's place.
     Upgrade {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::trace::{self, Wanted};
-use super::{Answer, Command};
+use super::{Answer, Command, operate};
 use crate::board::Board;
 
 /// The longest command, in bytes.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A command for the host, and where its answer goes.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked; never [`Command::Status`] or [`Command::Trace`].
+    /// What is asked; never [`Command::Status`], [`Command::Trace`] or [`Command::Operate`].
     pub command: Command,
     /// Takes the answer.
     pub reply: oneshot::Sender<Answer>,
@@ -172,6 +172,18 @@ async fn answer(
                 bytes,
             };
             return trace::stream(wanted, board, read.into_inner().into_inner(), write).await;
+        }
+        Ok(Command::Operate {
+            plugin,
+            service,
+            request,
+        }) => {
+            let wanted = operate::Wanted {
+                plugin,
+                service,
+                request,
+            };
+            return operate::stream(wanted, board, read.into_inner().into_inner(), write).await;
         }
         Ok(command) => pass_on(command, requests).await,
         Err(error) => Answer::Failed(format!(

@@ -180,6 +180,9 @@ impl Host {
             reception: instance
                 .as_ref()
                 .and_then(|instance| instance.reception.clone()),
+            operator: instance
+                .as_ref()
+                .and_then(|instance| instance.operator.clone()),
             enabled: service.enabled,
             error: error.clone(),
         }

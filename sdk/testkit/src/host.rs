@@ -211,11 +211,13 @@ impl Host {
 
     /// `polyport client ARGS`, to be run to its end or beside the test.
     pub fn client(&self, args: &[&str]) -> Client {
-        let client = Client::new(&self.program)
-            .arg("-c")
-            .arg(self.config())
-            .arg("client");
-        client.args(args).current_dir(self.path())
+        self.beside(&["client"]).args(args)
+    }
+
+    /// A `polyport` command with the same `-c`, to be run to its end or beside the test.
+    pub fn beside(&self, args: &[&str]) -> Client {
+        let command = Client::new(&self.program).arg("-c").arg(self.config());
+        command.args(args).current_dir(self.path())
     }
 
     /// `status --json` of the running host.
@@ -323,10 +325,11 @@ impl Host {
                 command
             }
         };
+        // Before the command: what follows a plugin's name is the plugin's.
         command
-            .args(args)
             .arg("-c")
             .arg(self.config())
+            .args(args)
             .current_dir(self.path());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
