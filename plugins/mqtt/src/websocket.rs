@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream as _};
-use polyport_sdk::net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
@@ -21,11 +20,11 @@ const MESSAGE: usize = 1 << 20;
 
 /// Performs the opening handshake. `max_packet` is the largest MQTT packet: many clients put each
 /// into one message.
-pub(crate) async fn accept(
-    stream: Stream,
+pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     paths: &[String],
     max_packet: usize,
-) -> Result<WebSocket, Error> {
+) -> Result<WebSocket<S>, Error> {
     let largest = max_packet.saturating_add(MESSAGE);
     let config = WebSocketConfig::default()
         .max_message_size(Some(largest))
@@ -81,12 +80,12 @@ fn answer(
 }
 
 /// A WebSocket as a stream of bytes.
-pub(crate) struct WebSocket {
-    stream: WebSocketStream<Stream>,
+pub(crate) struct WebSocket<S> {
+    stream: WebSocketStream<S>,
     unread: Bytes,
 }
 
-impl AsyncRead for WebSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -114,7 +113,7 @@ impl AsyncRead for WebSocket {
     }
 }
 
-impl AsyncWrite for WebSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
