@@ -196,6 +196,35 @@ fn passwd_changes_one_line() {
 }
 
 #[test]
+fn scram_writes_verifiers_of_what_all_clients_write_alike() {
+    let folder = Folder::new(Some(&format!("{TUTORIAL}[c]\npassword = \"plain one\"\n")));
+    let said = folder.done(&["passwd", "xzz", "--scram"], "new\n");
+    assert_eq!(said, "changed the password of xzz\n");
+    let text = folder.accounts();
+    assert!(text.contains("password = SCRAM-SHA-256$4096:"), "{text}");
+    folder.done(&["add", "d", "--no-home", "--scram=5000"], "new\n");
+    assert!(folder.accounts().contains("SCRAM-SHA-256$5000:"));
+    folder.done(&["hash", "c", "--scram"], "");
+    let text = folder.accounts();
+    assert_eq!(text.matches("SCRAM-SHA-256$").count(), 3, "{text}");
+    let list = folder.done(&["list"], "");
+    assert_eq!(list.matches("scram-sha-256").count(), 3, "{list}");
+    let printed = folder.done(&["hash", "--scram"], "new");
+    assert!(printed.starts_with("SCRAM-SHA-256$4096:"), "{printed}");
+
+    let said = folder.failed(&["passwd", "xzz", "--scram"], "p\u{e4}ss\n", 1);
+    assert!(said.contains("printable ASCII"), "{said}");
+    let said = folder.failed(&["passwd", "xzz", "--scram=4095"], "x\n", 2);
+    assert!(said.contains("expected 4096 to 2000000 rounds"), "{said}");
+    assert_eq!(folder.accounts(), text);
+    let said = folder.done(&["passwd", "xzz"], "new\n");
+    assert!(
+        said.contains("it had a SCRAM verifier, and has none now"),
+        "{said}"
+    );
+}
+
+#[test]
 fn hash_replaces_plain_passwords_by_name_or_all() {
     let folder = Folder::new(Some(&format!("{TUTORIAL}[c]\npassword = \"plain one\"\n")));
     assert_eq!(

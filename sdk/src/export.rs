@@ -14,13 +14,14 @@ use polyport_abi::accounts::AccountHandle;
 use polyport_abi::control::ControlV1;
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::{InstanceHandle, SettingProblem, StartListener, StartRequest};
+use polyport_abi::scram::Proven;
 use polyport_abi::summary::{DIRECTION_RECEIVED, SummaryHandle};
 use polyport_abi::{
     HostQuery, InterfaceError, InterfaceTable, RResult, RSlice, RStr, RString, RVec, find,
 };
 use tokio::sync::watch;
 
-use crate::accounts::PendingLogin;
+use crate::accounts::{PendingLogin, PendingProof};
 use crate::handover::{Passage, Succession};
 use crate::instance::{Instance, Listener, ListenerSocket, panic_text};
 use crate::limits::Gate;
@@ -400,6 +401,18 @@ pub(crate) extern "C" fn login_done(user_data: *mut (), answer: RResult<AccountH
         || {
             // SAFETY: `user_data` is the box made for this login, and the host answers once.
             let pending = unsafe { Box::from_raw(user_data.cast::<PendingLogin>()) };
+            pending.answer(answer);
+        },
+    );
+}
+
+/// The host's answer to a proof.
+pub(crate) extern "C" fn proof_done(user_data: *mut (), answer: RResult<Proven, u32>) {
+    guard(
+        || (),
+        || {
+            // SAFETY: `user_data` is the box made for this proof, and the host answers once.
+            let pending = unsafe { Box::from_raw(user_data.cast::<PendingProof>()) };
             pending.answer(answer);
         },
     );

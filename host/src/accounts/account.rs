@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -83,6 +84,7 @@ pub struct Account {
     /// Equal for two accounts that differ in nothing.
     pub fingerprint: [u8; 32],
     proven: Mutex<Option<Tag>>,
+    scram_proven: AtomicBool,
     usage: OnceLock<Arc<Usage>>,
 }
 
@@ -122,6 +124,7 @@ impl Account {
             origins: Vec::new(),
             fingerprint: [0; 32],
             proven: Mutex::new(None),
+            scram_proven: AtomicBool::new(false),
             usage: OnceLock::new(),
         };
         let mut own = Entitlement::default();
@@ -302,6 +305,16 @@ impl Account {
     pub fn prove(&self, key: &[u8], password: &[u8]) {
         let tag = Tag::new(key, &self.fingerprint, password);
         *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(tag);
+    }
+
+    /// Whether somebody proved by SCRAM that he knows its password.
+    pub fn was_proven(&self) -> bool {
+        self.scram_proven.load(Ordering::Relaxed)
+    }
+
+    /// Somebody did.
+    pub fn note_proven(&self) {
+        self.scram_proven.store(true, Ordering::Relaxed);
     }
 
     /// What its sessions use up.

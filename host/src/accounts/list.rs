@@ -12,7 +12,7 @@ use self::reading::Reading;
 use super::account::{ANONYMOUS, Account};
 use super::certificate::CertificateName;
 use super::ini::Document;
-use super::password::Dummy;
+use super::password::{Dummy, Form};
 use super::token::Token;
 use crate::config::{Diagnostic, Diagnostics, Place, did_you_mean, shown, utf8};
 
@@ -27,6 +27,7 @@ pub struct AccountList {
     groups: HashSet<String>,
     services_named: Vec<(Place, String, String)>,
     dummy: Dummy,
+    scram_form: Form,
     warnings: Diagnostics,
 }
 
@@ -58,6 +59,7 @@ impl AccountList {
             groups: HashSet::new(),
             services_named: Vec::new(),
             dummy: Dummy::for_all([]),
+            scram_form: Form::of_all([]),
             warnings: Diagnostics::new(),
         }
     }
@@ -190,6 +192,11 @@ impl AccountList {
     /// The computation for a login without one of its own.
     pub(super) fn dummy(&self) -> &Dummy {
         &self.dummy
+    }
+
+    /// How the verifiers of SCRAM are here.
+    pub(super) fn scram_form(&self) -> Form {
+        self.scram_form
     }
 
     /// Whether this very account is in the list, not one that replaced it.

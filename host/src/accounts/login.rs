@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use super::account::Account;
 use super::list::AccountList;
 use super::rights::{self, Cause, Decision};
+use super::scram::{self, Proof};
 use super::session::{Client, Entrance, Session};
 use super::token::Token;
 use super::verify::{self, Source};
@@ -55,9 +56,9 @@ impl Login {
 }
 
 /// Why a client may not use an account here, and what it is told.
-struct Refusal {
-    reason: String,
-    denied: Denied,
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) denied: Denied,
 }
 
 impl Accounts {
@@ -133,13 +134,9 @@ impl Accounts {
             tracing::debug!(user, %banned, "login refused");
             return done(Err(Denied::Refused));
         }
-        let check = Check {
-            login,
-            accounts: Arc::clone(self),
-            done,
-        };
+        let check = Check::Password(login, Arc::clone(self), done);
         if let Some(left) = self.pool.submit(Source::of(client.address), check) {
-            (left.done)(Err(Denied::Busy));
+            left.turn_away();
         }
     }
 
@@ -247,7 +244,7 @@ impl Accounts {
     }
 
     /// Logs and counts a login that failed.
-    fn failed(
+    pub(super) fn failed(
         &self,
         user: Option<&str>,
         entrance: &Entrance,
@@ -272,7 +269,7 @@ fn log_refused(user: Option<&str>, entrance: &Entrance, peer: Option<IpAddr>, re
 }
 
 /// Why a client at `peer` may not use `account` in `service`, if so.
-fn refusal(account: &Account, service: &str, peer: Option<IpAddr>) -> Option<Refusal> {
+pub(super) fn refusal(account: &Account, service: &str, peer: Option<IpAddr>) -> Option<Refusal> {
     let (reason, denied) = match rights::decide_service(account, service, SystemTime::now()) {
         Decision::Denied(cause @ Cause::Disabled) => (cause.to_string(), Denied::Refused),
         Decision::Denied(cause) => (cause.to_string(), Denied::NotHere),
@@ -286,14 +283,28 @@ fn refusal(account: &Account, service: &str, peer: Option<IpAddr>) -> Option<Ref
 }
 
 /// One job of the pool.
-pub(super) struct Check {
-    login: Login,
-    accounts: Arc<Accounts>,
-    done: Done,
+pub(super) enum Check {
+    /// A password.
+    Password(Login, Arc<Accounts>, Done),
+    /// A proof that somebody knows one.
+    Proof(Box<Proof>, Arc<Accounts>, scram::Done),
+}
+
+impl Check {
+    /// There is no room for it.
+    pub(super) fn turn_away(self) {
+        match self {
+            Self::Password(.., done) => done(Err(Denied::Busy)),
+            Self::Proof(.., done) => done(Err(Denied::Busy)),
+        }
+    }
 }
 
 impl verify::Job for Check {
     fn run(self) {
-        (self.done)(self.accounts.check(&self.login));
+        match self {
+            Self::Password(login, accounts, done) => done(accounts.check(&login)),
+            Self::Proof(proof, accounts, done) => done(accounts.check_proof(&proof)),
+        }
     }
 }

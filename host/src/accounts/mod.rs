@@ -15,9 +15,11 @@ mod ini;
 mod list;
 mod login;
 mod measure;
+mod named;
 mod network;
 mod password;
 mod rights;
+mod scram;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -44,9 +46,12 @@ pub use login::Denied;
 use measure::Measurer;
 pub use network::{Network, admits};
 pub use password::{
-    MAX_LENGTH as MAX_PASSWORD, Secret, hash as hash_password, is_hash as is_password_hash,
+    MAX_LENGTH as MAX_PASSWORD, ROUNDS as SCRAM_ROUNDS, Secret, hash as hash_password,
+    is_hash as is_password_hash, verifier as scram_verifier,
 };
 pub use rights::{Action, Decision, Question, allows_some, decide};
+pub use scram::Proven;
+use scram::StandIn;
 pub use session::{Client, Direction, Entrance, Session, SessionTold};
 pub use token::{KEY as TOKEN_KEY, Token};
 use usage::Usage;
@@ -66,6 +71,8 @@ pub struct Accounts {
     measurer: Measurer,
     /// Keys the tags of accepted passwords; never leaves the process.
     key: [u8; 32],
+    /// For those who cannot log in by SCRAM.
+    stand_in: StandIn,
 }
 
 impl Accounts {
@@ -74,8 +81,9 @@ impl Accounts {
     /// # Errors
     /// When the system gives no random bytes or no threads.
     pub fn start(list: Parsed) -> io::Result<Arc<Self>> {
-        let mut key = [0; 32];
+        let (mut key, mut stand_in) = ([0; 32], [0; 32]);
         getrandom::fill(&mut key)?;
+        getrandom::fill(&mut stand_in)?;
         log_warnings(&list);
         let accounts = Arc::new(Self {
             current: RwLock::new(list),
@@ -85,6 +93,7 @@ impl Accounts {
             banned: Banned::default(),
             measurer: Measurer::start()?,
             key,
+            stand_in: StandIn::new(stand_in),
         });
         accounts.measure_homes(&accounts.list());
         Ok(accounts)

@@ -1,5 +1,6 @@
 //! Accounts as a whole: a file in, logins and rights out.
 
+mod scram;
 mod sessions;
 
 use std::fs;

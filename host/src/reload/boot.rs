@@ -94,6 +94,7 @@ impl Host {
     ) -> Result<Self, String> {
         let accounts = Accounts::start(Arc::new(AccountList::empty()))
             .map_err(|error| format!("accounts: {error}"))?;
+        accounts.keep_stand_ins_in(&start.config.host.state);
         let store = Store::new(&start.config.host.state);
         store.sweep();
         let loader = Loader::new(&start.config.host.state);

@@ -1,6 +1,7 @@
 //! Who a client is and what it may do. The host decides; nothing is decided here.
 
 mod account;
+mod scram;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use polyport_abi::accounts::{self as abi, AccountHandle, Changed, LoginDone};
+use polyport_abi::named::NamedV1;
+use polyport_abi::scram::ScramV1;
 use polyport_abi::{HostQuery, RResult, accounts2 as abi2};
 use tokio::sync::{oneshot, watch};
 
@@ -16,6 +19,8 @@ use crate::net::Origin;
 
 use self::account::Held;
 pub use self::account::{Account, Pace, Resting};
+pub(crate) use self::scram::PendingProof;
+pub use self::scram::{Challenge, Proof};
 use self::table::Table;
 
 /// Checks logins for this instance's service.
@@ -26,6 +31,8 @@ pub struct Accounts {
 
 struct Inner {
     table: Table,
+    scram: Option<&'static ScramV1>,
+    named: Option<&'static NamedV1>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -156,7 +163,12 @@ impl Accounts {
             },
         );
         Self {
-            inner: Some(Arc::new(Inner { table, changes })),
+            inner: Some(Arc::new(Inner {
+                table,
+                scram: scram::of(host, table),
+                named: crate::export::host_interface(host).ok(),
+                changes,
+            })),
         }
     }
 
@@ -178,6 +190,18 @@ impl Accounts {
             Ok(Err(denied)) => Err(denied),
             Err(_) => Err(Denied::Refused),
         }
+    }
+
+    /// A session of the account with this login, which the service's settings name: nobody proves to be its owner.
+    /// None if there is no such account for this service, if it has as many sessions as it may have, or in an older
+    /// host. Never waits.
+    #[must_use]
+    pub fn named(&self, login: &str) -> Option<Account> {
+        let inner = self.inner.as_ref()?;
+        let named = inner.named?;
+        let handle = (named.account)(named.ctx, login.into()).into_option()?;
+        let table = inner.table;
+        Some(Account::new(Held { table, handle }, inner))
     }
 
     /// Whether there are accounts to [`Accounts::claim`].

@@ -155,7 +155,7 @@ impl Table {
     }
 }
 
-fn client_origin(origin: &Origin) -> ClientOrigin<'_> {
+pub(super) fn client_origin(origin: &Origin) -> ClientOrigin<'_> {
     let address = origin.peer().ip().map(|address| match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),

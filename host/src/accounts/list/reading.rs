@@ -8,7 +8,7 @@ use super::AccountList;
 use crate::accounts::account::{ANONYMOUS, Account, Wrong};
 use crate::accounts::group::{self, Group, Groups};
 use crate::accounts::ini::{Document, Item, Malformed, Section};
-use crate::accounts::password::{Dummy, Secret};
+use crate::accounts::password::{Dummy, Form, Secret};
 use crate::accounts::rights::head;
 use crate::accounts::token::Token;
 use crate::accounts::words;
@@ -101,11 +101,11 @@ impl<'a> Reading<'a> {
             list.accounts.push(account);
         }
         list.groups = groups.into_keys().collect();
-        list.dummy = Dummy::for_all(
-            list.accounts
-                .iter()
-                .filter_map(|account| account.secret.as_ref()),
-        );
+        let secrets = || {
+            let accounts = list.accounts.iter();
+            accounts.filter_map(|account| account.secret.as_ref())
+        };
+        (list.dummy, list.scram_form) = (Dummy::for_all(secrets()), Form::of_all(secrets()));
         list
     }
 

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha512};
 
 use super::Tag;
 use super::md5_crypt::md5_crypt;
+use super::scram::{self, Keys, Verifier};
 
 /// The most memory that a hash in the file may ask for, in KiB: 1 GiB.
 const MAX_MEMORY: u32 = 1024 * 1024;
@@ -74,6 +75,8 @@ pub enum Method {
     Pbkdf2(u32),
     /// `$6$` with a padded Base64 hash: SHA-512 of password and salt, once.
     SaltedSha512,
+    /// `SCRAM-SHA-256$`: what a proof of the password is checked by.
+    Scram(u32),
 }
 
 /// Never prints the hash.
@@ -84,8 +87,17 @@ impl fmt::Debug for Hash {
 }
 
 impl Hash {
-    /// Reads `text`, which begins with `$ID$`; `Err` says what was expected.
+    /// Reads `text`, which begins with `$ID$` or is a verifier of SCRAM; `Err` says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with(scram::PREFIX) {
+            let Verifier { rounds, salt, keys } = Verifier::parse(text)?;
+            return Ok(Self {
+                text: text.to_owned(),
+                method: Method::Scram(rounds),
+                salt,
+                output: keys.to_bytes(),
+            });
+        }
         let mut parts = text.split('$').skip(1);
         let id = parts.next().unwrap_or_default();
         let parts: Vec<&str> = parts.collect();
@@ -100,7 +112,7 @@ impl Hash {
             "7" => pbkdf2_sha512(&parts),
             _ => Err(
                 "an argon2id hash such as \"polyport user hash\" prints, or a hash that begins with \
-                 $6$, $5$, $2b$, $apr1$, $1$ or $7$"
+                 $6$, $5$, $2b$, $apr1$, $1$, $7$ or SCRAM-SHA-256$"
                     .to_owned(),
             ),
         };
@@ -123,6 +135,18 @@ impl Hash {
         &self.method
     }
 
+    /// What proofs of the password are checked by, if it is that.
+    pub fn verifier(&self) -> Option<Verifier> {
+        let Method::Scram(rounds) = self.method else {
+            return None;
+        };
+        Some(Verifier {
+            rounds,
+            salt: self.salt.clone(),
+            keys: Keys::of(&self.output)?,
+        })
+    }
+
     /// Whether it is the hash of `password`; takes the time of one computation.
     pub fn matches(&self, password: &[u8]) -> bool {
         let computed = self.method.compute(password, &self.salt);
@@ -143,6 +167,7 @@ impl Method {
             Self::Md5Crypt(_) => "apr1",
             Self::Pbkdf2(_) => "pbkdf2-sha512",
             Self::SaltedSha512 => "sha512",
+            Self::Scram(_) => "scram-sha-256",
         }
     }
 
@@ -181,6 +206,7 @@ impl Method {
                 let digest = Sha512::new().chain_update(password).chain_update(salt);
                 Some(digest.finalize().to_vec())
             }
+            Self::Scram(rounds) => Some(Keys::compute(password, salt, *rounds).to_bytes()),
         }
     }
 }

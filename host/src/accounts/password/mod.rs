@@ -6,6 +6,7 @@
 
 mod hash;
 mod md5_crypt;
+mod scram;
 
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ use argon2::{Argon2, Params, Version};
 pub use hash::Hash;
 use hash::Method;
 use hmac::{Hmac, Mac};
+pub use scram::{Form, KEY_LENGTH, Keys, ROUNDS, is_prepared, verifier};
 use sha2::Sha256;
 
 /// The longest password, in bytes.
@@ -95,8 +97,11 @@ impl Secret {
     }
 }
 
-/// `$argon2id$…`, `$6$…`: what no plain password may look like, lest a mistyped hash become one.
+/// `$argon2id$…`, `$6$…`, `SCRAM-SHA-256$…`: what no plain password may look like, lest a mistyped hash become one.
 pub fn is_hash(text: &str) -> bool {
+    if text.starts_with(scram::PREFIX) {
+        return true;
+    }
     let Some((id, _)) = text.strip_prefix('$').and_then(|rest| rest.split_once('$')) else {
         return false;
     };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Outcome, change, password};
-use crate::accounts::{ANONYMOUS, AccountList, Document, hash_password, is_expiry};
+use crate::accounts::{ANONYMOUS, AccountList, Document, is_expiry};
 use crate::config::is_name;
 
 /// The mode of a new home: not for everybody on the machine.
@@ -38,6 +38,8 @@ pub struct Command {
     /// Ask for no password: nobody can log in until `user passwd` sets one
     #[arg(long)]
     no_password: bool,
+    #[command(flatten)]
+    form: password::Form,
 }
 
 impl Command {
@@ -48,7 +50,7 @@ impl Command {
         let hash = if self.no_password {
             None
         } else {
-            Some(hash_password(&password::ask()?)?)
+            Some(self.form.write(&password::ask()?)?)
         };
         let home = (!self.no_home).then(|| {
             self.home

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Options, Outcome, accounts_file, change, find, password};
-use crate::accounts::{Secret, hash_password};
+use crate::accounts::Secret;
 
 /// Arguments of `polyport user hash`.
 #[derive(Debug, Args)]
@@ -14,13 +14,15 @@ pub struct Command {
     /// Hash every plain password in the file
     #[arg(long, conflicts_with = "name")]
     all: bool,
+    #[command(flatten)]
+    form: password::Form,
 }
 
 impl Command {
     /// Hashes in the file, or prints.
     pub fn run(self, options: &Options) -> Outcome {
         if self.name.is_none() && !self.all {
-            println!("{}", hash_password(&password::ask()?)?);
+            println!("{}", self.form.write(&password::ask()?)?);
             return Ok(());
         }
         let hashed = change(&accounts_file(options)?, |document, list| {
@@ -38,8 +40,8 @@ impl Command {
                 .filter(|account| meant(&account.name, &account.id))
             {
                 if let Some(Secret::Plain(plain)) = &account.secret {
-                    let hash =
-                        hash_password(plain.as_bytes()).map_err(|error| error.to_string())?;
+                    let hash = self.form.write(plain.as_bytes());
+                    let hash = hash.map_err(|error| format!("{}: {error}", account.name))?;
                     let section = find(document, list, &account.name)?;
                     document.set(section, "password", &hash)?;
                     hashed.push(account.name.clone());

@@ -1,9 +1,48 @@
-//! Asking for a password: twice and without echo on a terminal, else one line of standard input.
+//! Asking for a password, twice and without echo on a terminal, else one line of standard input; and how it is
+//! written down.
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read};
 
-use crate::accounts::MAX_PASSWORD;
+use clap::Args;
+
+use crate::accounts::{MAX_PASSWORD, SCRAM_ROUNDS, hash_password, scram_verifier};
+
+/// How a password is written down.
+#[derive(Debug, Args)]
+pub struct Form {
+    /// Write a SCRAM-SHA-256 verifier instead of an argon2id hash, by which a client can prove that it knows the
+    /// password without sending it; ROUNDS is 4096 unless given
+    #[arg(
+        long,
+        value_name = "ROUNDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "4096",
+        value_parser = rounds
+    )]
+    pub scram: Option<u32>,
+}
+
+impl Form {
+    /// What accounts.ini holds of `password`.
+    pub fn write(&self, password: &[u8]) -> io::Result<String> {
+        match self.scram {
+            Some(rounds) => scram_verifier(password, rounds),
+            None => hash_password(password),
+        }
+    }
+}
+
+fn rounds(text: &str) -> Result<u32, String> {
+    let rounds = text.parse().ok();
+    rounds
+        .filter(|rounds| SCRAM_ROUNDS.contains(rounds))
+        .ok_or_else(|| {
+            let (least, most) = (SCRAM_ROUNDS.start(), SCRAM_ROUNDS.end());
+            format!("expected {least} to {most} rounds")
+        })
+}
 
 /// The password that the user wants.
 pub fn ask() -> Result<Vec<u8>, Box<dyn Error>> {

@@ -44,6 +44,13 @@ pub(super) fn held(handle: &AccountHandle) -> &Session {
     unsafe { &*handle.account.cast::<Session>() }
 }
 
+/// The session behind a handle, held on to.
+pub(super) fn shared(handle: &AccountHandle) -> Arc<Session> {
+    retain(*handle);
+    // SAFETY: takes the count that was just added.
+    unsafe { Arc::from_raw(handle.account.cast::<Session>()) }
+}
+
 /// One more holder of a session, for an instance that takes its place. Dropped, it is none.
 pub struct Share(AccountHandle);
 

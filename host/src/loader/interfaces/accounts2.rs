@@ -95,7 +95,7 @@ extern "C" fn charge(account: AccountHandle, bytes: i64) -> bool {
     guard(false, || held(&account).charge(bytes))
 }
 
-fn client<'a>(origin: &'a ClientOrigin<'_>, id: &'a ROption<RStr<'_>>) -> Client<'a> {
+pub(super) fn client<'a>(origin: &'a ClientOrigin<'_>, id: &'a ROption<RStr<'_>>) -> Client<'a> {
     let address = origin.address.into_option();
     Client {
         address: address.map(|address| IpAddr::V6(Ipv6Addr::from(address)).to_canonical()),

@@ -9,7 +9,9 @@ mod folders;
 mod limits;
 mod log;
 mod metrics;
+mod named;
 mod passage;
+mod scram;
 mod tls;
 mod trace;
 
@@ -26,6 +28,8 @@ use polyport_abi::handover::PassageV1;
 use polyport_abi::limits::LimitsV1;
 use polyport_abi::log::{LevelCell, LogV1};
 use polyport_abi::metrics::MetricsV1;
+use polyport_abi::named::NamedV1;
+use polyport_abi::scram::ScramV1;
 use polyport_abi::summary::SummaryV1;
 use polyport_abi::tls::TlsV1;
 use polyport_abi::trace::TraceV1;
@@ -85,11 +89,13 @@ struct Tables {
     accounts: OnceLock<AccountsV1>,
     accounts2: OnceLock<AccountsV2>,
     metrics: OnceLock<MetricsV1>,
+    named: OnceLock<NamedV1>,
     control: OnceLock<ControlV1>,
     folders: OnceLock<FoldersV1>,
     limits: OnceLock<LimitsV1>,
     tls: OnceLock<TlsV1>,
     passage: OnceLock<PassageV1>,
+    scram: OnceLock<ScramV1>,
     trace: OnceLock<TraceV1>,
 }
 
@@ -132,11 +138,13 @@ impl HostSide {
                 accounts: OnceLock::new(),
                 accounts2: OnceLock::new(),
                 metrics: OnceLock::new(),
+                named: OnceLock::new(),
                 control: OnceLock::new(),
                 folders: OnceLock::new(),
                 limits: OnceLock::new(),
                 tls: OnceLock::new(),
                 passage: OnceLock::new(),
+                scram: OnceLock::new(),
                 trace: OnceLock::new(),
             },
         }));
@@ -276,6 +284,8 @@ extern "C" fn interface(ctx: *const (), id: RStr<'_>) -> ROption<Interface> {
             unwatch: accounts::unwatch,
         })),
         AccountsV2::ID => offer(tables.accounts2.get_or_init(|| accounts2::table(ctx))),
+        ScramV1::ID => offer(tables.scram.get_or_init(|| scram::table(ctx))),
+        NamedV1::ID => offer(tables.named.get_or_init(|| named::table(ctx))),
         MetricsV1::ID => offer(tables.metrics.get_or_init(|| MetricsV1 {
             ctx,
             cell: metrics::cell,
