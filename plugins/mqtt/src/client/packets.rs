@@ -5,6 +5,7 @@ use polyport_mqtt_core::codec::primitives::{
     Reader, put_binary, put_packet, put_u16, put_variable,
 };
 use polyport_mqtt_core::codec::property::{Property, PropertySet, read_properties};
+use polyport_mqtt_core::codec::publish::Head;
 use polyport_mqtt_core::codec::subscribe::{RetainHandling, SubscriptionOptions};
 use polyport_mqtt_core::codec::{Error, PacketType, QoS, Version};
 use polyport_mqtt_core::via;
@@ -14,6 +15,9 @@ pub const PINGREQ: [u8; 2] = [0xc0, 0];
 
 /// The whole DISCONNECT packet of a normal end, in every version.
 pub const DISCONNECT: [u8; 2] = [0xe0, 0];
+
+/// The whole DISCONNECT packet of a normal end in 5.0, with which the session ends: session expiry interval 0.
+pub const DISCONNECT_AND_FORGET: [u8; 9] = [0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0];
 
 /// May appear in CONNACK (3.2.2.3).
 const CONNACK: PropertySet = PropertySet::of(&[
@@ -191,6 +195,24 @@ pub fn acknowledge(
     }
     let flags = if kind == PacketType::Pubrel { 2 } else { 0 };
     put_packet(out, (kind as u8) << 4 | flags, &body);
+}
+
+/// Appends a retained PUBLISH with QoS 0.
+pub fn publish_retained(out: &mut Vec<u8>, version: Version, topic: &str, payload: &[u8]) {
+    let head = Head {
+        version,
+        qos: QoS::AtMostOnce,
+        retain: true,
+        dup: false,
+        topic,
+        topic_alias: 0,
+        message_expiry_interval: None,
+        subscription_identifiers: &[],
+        properties: &[],
+        payload: payload.len(),
+    };
+    head.encode(out);
+    out.extend_from_slice(payload);
 }
 
 /// What a CONNACK says.

@@ -8,7 +8,7 @@ use super::connection::{Connection, Meter};
 use super::{Broker, ConnectionId, Phase};
 use crate::codec::QoS;
 use crate::message::MessageView;
-use crate::settings::{Limits, Offer};
+use crate::settings::{Limits, Offer, Subscribing};
 use crate::store::Record;
 use crate::time::Time;
 use crate::via;
@@ -32,7 +32,9 @@ impl Broker {
             topic_alias_maximum: 0,
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
+            subscribing: Subscribing::ALL,
         };
+        meter.count_in(self.load.unsent());
         let mut connection = Connection::new(self.last_connection, meter, limits, offer, now);
         connection.local = true;
         self.connections.insert(connection)
@@ -83,17 +85,20 @@ impl Broker {
         }
     }
 
-    /// The filters that a client is subscribed to.
+    /// The filters that a client is subscribed to; none if it has no session.
     #[must_use]
-    pub fn subscribed_by(&self, client_id: &str) -> Vec<String> {
-        let session = self.clients.get(client_id);
-        let session = session.and_then(|key| self.sessions.get(*key));
-        let filters = session.map(|session| session.subscriptions.keys());
-        filters
-            .into_iter()
-            .flatten()
-            .map(|filter| filter.to_string())
-            .collect()
+    pub fn subscribed_by(&self, client_id: &str) -> Option<Vec<String>> {
+        let session = self.sessions.get(*self.clients.get(client_id)?)?;
+        let filters = session.subscriptions.keys();
+        Some(filters.map(|filter| filter.to_string()).collect())
+    }
+
+    /// Clients with an identifier of [`LOCAL_CLIENT`] that have a session.
+    #[must_use]
+    pub fn local_clients(&self) -> Vec<String> {
+        let ids = self.clients.keys();
+        let local = ids.filter(|client_id| client_id.starts_with(LOCAL_CLIENT));
+        local.map(|client_id| client_id.to_string()).collect()
     }
 
     /// Publishes a message of the broker's own with QoS 0, also to topics that clients do not publish to.

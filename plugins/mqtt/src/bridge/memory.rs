@@ -1,0 +1,89 @@
+//! What bridges keep beside their sessions: what this broker is called, and what each has subscribed to elsewhere.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The folder of it.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    folder: PathBuf,
+}
+
+impl Memory {
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self {
+            folder: state_dir.join("bridges"),
+        }
+    }
+
+    /// What this broker is called, from the first time on.
+    pub(super) fn name(&self) -> io::Result<String> {
+        let file = self.folder.join(".name");
+        match std::fs::read_to_string(&file) {
+            Ok(name) if !name.is_empty() => return Ok(name),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.write(".name", name.as_bytes())?;
+        Ok(name)
+    }
+
+    /// The filters that a bridge has subscribed to at the other broker; none if it was never there.
+    pub(super) fn filters(&self, bridge: &str) -> Option<Vec<String>> {
+        let text = std::fs::read_to_string(self.folder.join(bridge)).ok()?;
+        let filters = text.split_terminator('\0').map(str::to_owned);
+        Some(filters.collect())
+    }
+
+    /// Keeps them, on the disk.
+    pub(super) fn keep_filters<'a>(
+        &self,
+        bridge: &str,
+        filters: impl Iterator<Item = &'a str>,
+    ) -> io::Result<()> {
+        let text: String = filters.map(|filter| format!("{filter}\0")).collect();
+        self.write(bridge, text.as_bytes())
+    }
+
+    /// Forgets a bridge.
+    pub(super) fn forget(&self, bridge: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.folder.join(bridge)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let (new, file) = (self.folder.join(".new"), self.folder.join(name));
+        let mut opened = std::fs::File::create(&new)?;
+        opened.write_all(bytes)?;
+        opened.sync_all()?;
+        std::fs::rename(&new, &file)?;
+        std::fs::File::open(&self.folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_stays_and_filters_are_those_that_were_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(folder.path());
+        let name = memory.name().unwrap();
+        assert_eq!((name.len(), memory.name().unwrap()), (16, name));
+        assert_eq!(memory.filters("a"), None);
+        memory.keep_filters("a", ["x/#", "y"].into_iter()).unwrap();
+        assert_eq!(memory.filters("a").unwrap(), ["x/#", "y"]);
+        memory.keep_filters("a", [].into_iter()).unwrap();
+        assert_eq!(memory.filters("a"), Some(vec![]));
+        memory.forget("a").unwrap();
+        memory.forget("a").unwrap();
+        assert_eq!(memory.filters("a"), None);
+    }
+}
