@@ -1,7 +1,8 @@
 //! What an instance knows of its host.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use polyport_abi::HostQuery;
 use polyport_abi::control::{ControlV1, STATE_DEGRADED, STATE_READY};
@@ -27,6 +28,8 @@ struct Inner {
     state_dir: PathBuf,
     base_dir: PathBuf,
     listen: Vec<(String, String)>,
+    /// Those that came after the start, by their places.
+    added: RwLock<BTreeMap<u32, (String, String)>>,
     accounts: Accounts,
     folders: Folders,
     metrics: Metrics,
@@ -55,6 +58,7 @@ impl Context {
                     .iter()
                     .map(|l| (l.scheme.clone(), l.address.clone()))
                     .collect(),
+                added: RwLock::default(),
                 accounts: Accounts::new(host),
                 folders: Folders::new(host),
                 metrics: Metrics::new(host),
@@ -85,10 +89,26 @@ impl Context {
         self.inner.base_dir.join(path)
     }
 
-    /// Scheme and bound address of each listener.
+    /// Scheme and bound address of each listener that it was started with.
     #[must_use]
     pub fn listeners(&self) -> &[(String, String)] {
         &self.inner.listen
+    }
+
+    /// Scheme and bound address of the listener of a place ([`Connection::listener`](crate::Connection::listener)).
+    #[must_use]
+    pub fn listener(&self, place: u32) -> Option<(String, String)> {
+        let added = self.inner.added.read();
+        let added = added.unwrap_or_else(PoisonError::into_inner);
+        let known = || self.inner.listen.get(place as usize);
+        added.get(&place).or_else(known).cloned()
+    }
+
+    /// A listener came to this place.
+    pub(crate) fn add_listener(&self, place: u32, scheme: &str, address: &str) {
+        let added = self.inner.added.write();
+        let mut added = added.unwrap_or_else(PoisonError::into_inner);
+        added.insert(place, (scheme.into(), address.into()));
     }
 
     /// The host's accounts.

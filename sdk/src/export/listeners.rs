@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use polyport_abi::RSlice;
 use polyport_abi::listeners::Change;
-use polyport_abi::plugin::InstanceHandle;
+use polyport_abi::plugin::{InstanceHandle, StartListener};
 
 use super::{guard, own, running};
 use crate::Plugin;
@@ -21,6 +21,15 @@ pub extern "C" fn change<P: Plugin>(
             let Ok(Change { add, remove }) = serde_json::from_slice(change.as_slice()) else {
                 return false;
             };
+            let names: Vec<_> = add
+                .iter()
+                .map(|added| {
+                    let StartListener {
+                        scheme, address, ..
+                    } = &added.listener;
+                    (added.place, scheme.clone(), address.clone())
+                })
+                .collect();
             let add = add
                 .iter()
                 // SAFETY: the host duplicated these descriptors for the instance, which owns them from here on.
@@ -28,7 +37,8 @@ pub extern "C" fn change<P: Plugin>(
                 .collect();
             // SAFETY: the host passes what `start` of this plugin gave and has not stopped it.
             let instance = unsafe { running::<P>(instance) };
-            instance.change_listeners(add, &remove, Duration::from_millis(deadline_ms))
+            let deadline = Duration::from_millis(deadline_ms);
+            instance.change_listeners(add, names, &remove, deadline)
         },
     )
 }

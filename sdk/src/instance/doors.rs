@@ -61,11 +61,12 @@ impl<P: Plugin> Shared<P> {
 }
 
 impl<P: Plugin> Instance<P> {
-    /// Adds listeners, each at its place, and removes others, whose connections are dropped at the deadline. False:
+    /// Adds listeners, each at its place and by its scheme and address, and removes others, whose connections are dropped at the deadline. False:
     /// it cannot, and nothing was changed.
     pub(crate) fn change_listeners(
         &self,
         add: Vec<(u32, Listener)>,
+        names: Vec<(u32, String, String)>,
         remove: &[u32],
         deadline: Duration,
     ) -> bool {
@@ -92,6 +93,9 @@ impl<P: Plugin> Instance<P> {
                 return false;
             }
         };
+        for (place, scheme, address) in names {
+            shared.context.add_listener(place, &scheme, &address);
+        }
         for open in opened {
             shared.receive_by(open);
         }
