@@ -72,6 +72,12 @@ impl MessageView<'_> {
         }
     }
 
+    /// Bytes that count against a limit, once it is kept.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.len()
+    }
+
     /// A message that can be kept.
     #[must_use]
     pub fn to_message(&self, stored: u64) -> Message {

@@ -1,10 +1,16 @@
 //! What an operator decides about the engine.
 
 mod load;
+mod rewrite;
+mod rules;
+mod who;
 
 use crate::codec::QoS;
 
 pub use load::{Load, Redirect, SlowConsumer};
+pub use rewrite::{NoTopic, Rewrite, Rewrites};
+pub use rules::{AutoSubscription, Overlapping, Rules};
+pub use who::{Names, Who};
 
 /// Limits and offers of the broker. All sizes in bytes, all times in seconds.
 #[derive(Clone, Debug)]
@@ -43,6 +49,8 @@ pub struct Settings {
     pub max_topic_levels: usize,
     /// Clients that are too slow, too fast, or too many.
     pub load: Load,
+    /// Subscriptions and publishing.
+    pub rules: Rules,
 }
 
 /// What a client may rely on from its CONNECT to the end of its connection, whatever is changed meanwhile: it was
@@ -53,6 +61,23 @@ pub(crate) struct Offer {
     pub topic_alias_maximum: u16,
     pub max_qos: QoS,
     pub retain_available: bool,
+    pub subscribing: Subscribing,
+}
+
+/// Which subscriptions are taken (3.2.2.3.11 to 3.2.2.3.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscribing {
+    pub wildcards: bool,
+    pub identifiers: bool,
+    pub shared: bool,
+}
+
+impl Subscribing {
+    pub(crate) const ALL: Subscribing = Subscribing {
+        wildcards: true,
+        identifiers: true,
+        shared: true,
+    };
 }
 
 impl Settings {
@@ -62,6 +87,11 @@ impl Settings {
             topic_alias_maximum: self.topic_alias_maximum,
             max_qos: self.max_qos,
             retain_available: self.retain_available,
+            subscribing: Subscribing {
+                wildcards: self.rules.wildcard_subscriptions,
+                identifiers: self.rules.subscription_identifiers,
+                shared: self.rules.shared_subscriptions,
+            },
         }
     }
 }
@@ -107,6 +137,7 @@ impl Default for Settings {
             max_subscriptions: 100_000,
             max_topic_levels: 200,
             load: Load::default(),
+            rules: Rules::default(),
         }
     }
 }

@@ -47,6 +47,13 @@ impl<'a> Filter<'a> {
     pub fn has_wildcard(&self) -> bool {
         !is_name(self.filter)
     }
+
+    /// How many levels have one.
+    #[must_use]
+    pub fn wildcards(&self) -> usize {
+        let bytes = self.filter.bytes();
+        bytes.filter(|byte| matches!(byte, b'+' | b'#')).count()
+    }
 }
 
 /// Wildcards stand alone in their level and `#` is last (MQTT-4.7.1-1, -2).

@@ -11,8 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use polyport_mqtt_core::broker::Meter;
-use polyport_mqtt_core::codec::QoS;
-use polyport_mqtt_core::settings::SlowConsumer;
+use polyport_mqtt_core::codec::subscribe::SubscriptionOptions;
+use polyport_mqtt_core::codec::{QoS, Version};
+use polyport_mqtt_core::settings::{
+    AutoSubscription, Overlapping, Redirect, Rewrite, Rules, SlowConsumer, Who,
+};
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
     AuthAnswer, Authentication, Authorizer, Broker, ConnectionId, Extent, Limits, LoginRefusal,
@@ -45,6 +48,9 @@ impl Authorizer for Rights {
     }
     fn may_receive(&self, topic: &str) -> bool {
         self.may_subscribe(topic) == Extent::Every
+    }
+    fn account(&self) -> Option<&str> {
+        Some(if self.named { "alice" } else { "anonymous" })
     }
 }
 
@@ -89,6 +95,8 @@ struct Client {
     unread: Vec<u8>,
     received: Vec<u8>,
     closed: bool,
+    /// Nothing is read from it until then.
+    resume_at: Option<Time>,
 }
 
 struct Engine {
@@ -143,6 +151,29 @@ impl Engine {
             let rights = client.rights.clone();
             client.id = self.broker.attach(number, rights, meter, 0, self.now);
             assert!(client.id.is_some());
+        }
+        self.finish();
+    }
+
+    /// The broker's next deadline, or that of a client that is read from again.
+    fn next_event(&self) -> Option<Time> {
+        let resuming = self.clients.values().filter_map(|client| client.resume_at);
+        self.broker
+            .next_deadline()
+            .into_iter()
+            .chain(resuming)
+            .min()
+    }
+
+    fn resume(&mut self) {
+        for client in self.clients.values_mut() {
+            if let Some(id) = client.id
+                && client.resume_at.is_some_and(|at| at <= self.now)
+            {
+                let received = self.broker.receive(id, &client.unread, None, self.now);
+                client.unread.drain(..received.consumed);
+                client.resume_at = received.resume_at;
+            }
         }
         self.finish();
     }
@@ -213,6 +244,7 @@ impl transcript::Broker for Engine {
             state.unread.push(byte);
             let received = self.broker.receive(id, &state.unread, None, self.now);
             state.unread.drain(..received.consumed);
+            state.resume_at = received.resume_at;
             if let Some(request) = received.login {
                 self.finish();
                 self.cross();
@@ -263,11 +295,12 @@ impl transcript::Broker for Engine {
 
     fn pass(&mut self, time: Duration) {
         let end = self.now + time.as_millis() as u64;
-        while let Some(at) = self.broker.next_deadline().filter(|at| *at <= end) {
+        while let Some(at) = self.next_event().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.cross();
             self.broker.tick(self.now);
             self.finish();
+            self.resume();
         }
         self.now = end;
         self.cross();
@@ -301,6 +334,18 @@ fn settings(text: &str) -> Settings {
             "max_inflight_messages" => settings.max_inflight_messages = number() as u16,
             "max_queued_messages" => settings.max_queued_messages = number() as usize,
             "max_queued_bytes" => settings.max_queued_bytes = number() as usize,
+            "max_memory" => settings.load.max_memory = number() as usize,
+            "max_publish_rate" => settings.load.max_publish_rate = number(),
+            "max_publish_rate_per_user" => settings.load.max_publish_rate_per_user = number(),
+            "server_reference" => settings.load.server_reference = value.trim_matches('"').into(),
+            "redirect" => {
+                settings.load.redirect = match value {
+                    "\"drain\"" => Redirect::Drain,
+                    "\"temporary\"" => Redirect::Temporary,
+                    "\"permanent\"" => Redirect::Permanent,
+                    _ => panic!("unknown redirection: {line}"),
+                }
+            }
             "slow_consumer" => {
                 settings.load.slow_consumer = match value {
                     "\"drop-newest\"" => SlowConsumer::DropNewest,
@@ -315,10 +360,72 @@ fn settings(text: &str) -> Settings {
             "max_qos" => settings.max_qos = QoS::from_bits(number() as u8).unwrap(),
             "retain_available" => settings.retain_available = value == "true",
             "allow_zero_length_clientid" => settings.allow_zero_length_clientid = value == "true",
-            _ => panic!("unknown setting {key}"),
+            _ => rule(&mut settings.rules, key, value),
         }
     }
     settings
+}
+
+/// Settings of [`Rules`], as the file has them.
+fn rule(rules: &mut Rules, key: &str, value: &str) {
+    let value: toml::Table = toml::from_str(&format!("value = {value}")).unwrap();
+    let value = &value["value"];
+    let flag = || value.as_bool().unwrap();
+    let number = || value.as_integer().unwrap() as usize;
+    let tables = || value.as_array().unwrap().iter();
+    let text = |table: &toml::Value, key: &str| table[key].as_str().unwrap().into();
+    let texts = |table: &toml::Value, key: &str| {
+        let all = table.get(key).and_then(toml::Value::as_array);
+        let all = all.into_iter().flatten();
+        all.map(|text| text.as_str().unwrap().into()).collect()
+    };
+    match key {
+        "overlapping_subscriptions" => {
+            rules.overlapping = match value.as_str().unwrap() {
+                "merged" => Overlapping::Merged,
+                "each" => Overlapping::Each,
+                other => panic!("unknown word {other}"),
+            }
+        }
+        "wildcard_subscriptions" => rules.wildcard_subscriptions = flag(),
+        "shared_subscriptions" => rules.shared_subscriptions = flag(),
+        "subscription_identifiers" => rules.subscription_identifiers = flag(),
+        "max_wildcards" => rules.max_wildcards = number(),
+        "max_retained_bytes" => rules.max_retained_bytes = number(),
+        "delayed_publish" => rules.delayed_publish = flag(),
+        "max_delayed_messages" => rules.max_delayed_messages = number(),
+        "max_delayed_bytes" => rules.max_delayed_bytes = number(),
+        "auto_subscribe" => {
+            let options = |table: &toml::Value| {
+                let qos = table.get("qos").map_or(0, |qos| qos.as_integer().unwrap());
+                SubscriptionOptions::decode(Version::V5, qos as u8).unwrap()
+            };
+            let made = tables().map(|table| AutoSubscription {
+                filter: text(table, "filter"),
+                options: options(table),
+                who: Who {
+                    users: texts(table, "users"),
+                    client_ids: texts(table, "client_ids"),
+                },
+            });
+            rules.auto_subscribe = made.collect();
+        }
+        "rewrite" => {
+            let made = tables().map(|table| {
+                let action = table
+                    .get("action")
+                    .map_or("all", |word| word.as_str().unwrap());
+                Rewrite {
+                    publish: action != "subscribe",
+                    subscribe: action != "publish",
+                    filter: text(table, "filter"),
+                    to: text(table, "to"),
+                }
+            });
+            rules.rewrite = made.collect::<Vec<_>>().into();
+        }
+        _ => panic!("unknown setting {key}"),
+    }
 }
 
 #[test]

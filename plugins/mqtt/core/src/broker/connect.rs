@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::authenticate::{Authentication, Exchange, Turn};
 use super::connection::Phase;
+use super::delayed;
 use super::disconnect::WillFate;
 use super::local::LOCAL_CLIENT;
 use super::session::{PendingWill, Session, SessionId};
@@ -16,6 +17,7 @@ use crate::codec::connect::{Connect, ConnectError};
 use crate::codec::property::Property;
 use crate::codec::{QoS, ReasonCode, Version, connack};
 use crate::message::Message;
+use crate::settings::Names;
 use crate::store::Record;
 use crate::via;
 
@@ -43,6 +45,7 @@ impl PendingConnect {
 
 impl Broker {
     pub(super) fn handle_connect(&mut self, id: ConnectionId, body: &[u8]) {
+        self.counters.traffic.connects += 1;
         let connect = match Connect::decode(body) {
             Ok(connect) => connect,
             Err(ConnectError { version, error }) => {
@@ -65,6 +68,14 @@ impl Broker {
             .is_some_and(|connection| connection.local);
         if connect.client_id.starts_with(LOCAL_CLIENT) && !local {
             let reason = ReasonCode::ClientIdentifierNotValid;
+            self.refuse(id, connect.client_id.to_owned(), reason, None);
+            return;
+        }
+        let elsewhere = self.redirects(&connect);
+        let busy = self
+            .is_too_busy_for(connect.client_id, connect.clean_start)
+            .then_some(ReasonCode::ServerBusy);
+        if let Some(reason) = elsewhere.or(busy).filter(|_| !local) {
             self.refuse(id, connect.client_id.to_owned(), reason, None);
             return;
         }
@@ -153,7 +164,9 @@ impl Broker {
             if will.retain && !self.settings.retain_available {
                 return Err(ReasonCode::RetainNotSupported);
             }
-            if self.is_reserved(will.topic) {
+            // One that is delayed: a will has a delay of its own.
+            let delayed = self.settings.rules.delayed_publish && delayed::is_meant(will.topic);
+            if self.is_reserved(will.topic) || delayed {
                 return Err(ReasonCode::TopicNameInvalid);
             }
         }
@@ -186,12 +199,14 @@ impl Broker {
             return;
         };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
-            Phase::Authenticating(pending) => {
-                let will_topic = pending.will.as_ref().map(|(message, ..)| &message.topic);
-                if will_topic.is_some_and(|topic| !authorizer.may_publish(topic)) {
-                    self.refuse(id, pending.client_id, ReasonCode::NotAuthorized, None);
+            Phase::Authenticating(mut pending) => {
+                if let Err(reason) = self.admit_will(id, &mut pending, &*authorizer) {
+                    self.refuse(id, pending.client_id, reason, None);
                     return;
                 }
+                let Some(connection) = self.connections.get_mut(id) else {
+                    return;
+                };
                 connection.authorizer = authorizer;
                 if let Some(exchange) = &mut connection.exchange {
                     exchange.turn = Turn::Nobody;
@@ -199,6 +214,32 @@ impl Broker {
                 self.establish(id, *pending, data);
             }
             other => connection.phase = other,
+        }
+    }
+
+    /// Puts a will where its topic stands for another one, and sees whether it may be published there.
+    fn admit_will(
+        &self,
+        id: ConnectionId,
+        pending: &mut PendingConnect,
+        authorizer: &dyn Authorizer,
+    ) -> Result<(), ReasonCode> {
+        let Some((message, ..)) = &mut pending.will else {
+            return Ok(());
+        };
+        let names = Names {
+            user: authorizer.account(),
+            client_id: &pending.client_id,
+        };
+        if let Some(topic) = self.rewritten_name(id, names, &message.topic)? {
+            message.topic = topic.into();
+            if self.is_reserved(&message.topic) {
+                return Err(ReasonCode::TopicNameInvalid);
+            }
+        }
+        match authorizer.may_publish(&message.topic) {
+            true => Ok(()),
+            false => Err(ReasonCode::NotAuthorized),
         }
     }
 
@@ -236,17 +277,22 @@ impl Broker {
         reason: ReasonCode,
         text: Option<&'static str>,
     ) {
+        let Some(version) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.version)
+        else {
+            return;
+        };
+        let property = text.map(Property::ReasonString);
+        let property = property.or(self.server_reference(reason));
+        let mut packet = Vec::new();
+        connack::encode(&mut packet, version, false, reason, property.as_slice());
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let text = text.map(Property::ReasonString);
-        connack::encode(
-            connection.output.small(),
-            connection.version,
-            false,
-            reason,
-            text.as_slice(),
-        );
+        self.counters.traffic.packets_sent += 1;
+        connection.output.small().extend_from_slice(&packet);
         connection.start_closing();
         connection.touch(id, &mut self.touched);
         self.events.push(Event::Refused {
@@ -396,6 +442,7 @@ impl Broker {
             session_present,
             keep_alive,
         });
+        self.auto_subscribe(id, key);
         self.pump(key);
     }
 
@@ -489,6 +536,15 @@ impl Broker {
         }
         if !settings.retain_available {
             properties.push(Property::RetainAvailable(false));
+        }
+        if !settings.rules.wildcard_subscriptions {
+            properties.push(Property::WildcardSubscriptionAvailable(false));
+        }
+        if !settings.rules.subscription_identifiers {
+            properties.push(Property::SubscriptionIdentifierAvailable(false));
+        }
+        if !settings.rules.shared_subscriptions {
+            properties.push(Property::SharedSubscriptionAvailable(false));
         }
     }
 }

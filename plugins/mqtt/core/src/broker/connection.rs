@@ -1,12 +1,13 @@
 //! A network connection as the engine sees it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::authenticate::Exchange;
+use super::pace::Pace;
 use super::retained_delivery::RetainedQueue;
 use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
@@ -25,6 +26,8 @@ pub type ConnectionId = Key;
 #[derive(Debug, Default)]
 pub struct Meter {
     unsent: AtomicUsize,
+    /// Of all connections together.
+    total: OnceLock<Arc<AtomicUsize>>,
     wants_drain: AtomicBool,
 }
 
@@ -41,16 +44,38 @@ impl Meter {
     pub fn sent(&self, bytes: usize) -> bool {
         // Sequentially consistent against `ask_for_drain`: one of the two sees the other.
         let before = self.unsent.fetch_sub(bytes, Ordering::SeqCst);
+        if let Some(total) = self.total.get() {
+            total.fetch_sub(bytes, Ordering::Relaxed);
+        }
         before == bytes && self.wants_drain.swap(false, Ordering::SeqCst)
     }
 
     pub(super) fn add(&self, bytes: usize) {
         self.unsent.fetch_add(bytes, Ordering::SeqCst);
+        if let Some(total) = self.total.get() {
+            total.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts here as well, from now on to its end.
+    pub(super) fn count_in(&self, total: &Arc<AtomicUsize>) {
+        let unsent = self.unsent();
+        if self.total.set(Arc::clone(total)).is_ok() {
+            total.fetch_add(unsent, Ordering::Relaxed);
+        }
     }
 
     /// Asks to be told when nothing is left; what is unsent has to be looked at again afterwards.
     pub(super) fn ask_for_drain(&self) {
         self.wants_drain.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(total) = self.total.get() {
+            total.fetch_sub(self.unsent(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -141,6 +166,8 @@ pub(super) enum Phase {
 /// Where the last PUBLISH went, for the next one to the same topic.
 pub(super) struct LastRoute {
     pub topic: Box<str>,
+    /// What the topic stands for, if it is another one.
+    pub rewritten: Option<Box<str>>,
     pub epoch: u64,
     pub route: Arc<Route>,
 }
@@ -186,6 +213,10 @@ pub(super) struct Connection {
     pub arriving: Option<Box<Arriving>>,
     /// Its queue was full, and it is to be closed for that.
     pub too_slow: bool,
+    /// Something was refused to it, and the log was told.
+    pub denied: bool,
+    /// It is held to a rate.
+    pub pace: Option<Box<Pace>>,
     /// The client is another broker's bridge.
     pub bridge: bool,
     /// It comes from within the program: see [`Broker::open_local`](super::Broker::open_local).
@@ -225,6 +256,8 @@ impl Connection {
             retained: None,
             arriving: None,
             too_slow: false,
+            denied: false,
+            pace: None,
             bridge: false,
             local: false,
         }

@@ -8,19 +8,28 @@ mod acknowledge;
 mod authenticate;
 mod connect;
 mod connection;
+mod delayed;
 mod deliver;
 mod disconnect;
 mod handover;
+mod inspect;
+mod load;
 mod local;
+mod operate;
+mod pace;
 mod publish;
+mod queue_expiry;
+mod redirect;
 mod report;
 mod restore;
 mod retained;
 mod retained_delivery;
+mod rules;
 mod send;
 mod session;
 mod slow;
 mod subscribe;
+mod sys;
 mod timers;
 mod topic_checks;
 
@@ -30,6 +39,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::authorizer::{Authorizer, LoginRefusal};
+use crate::codec::property::Property;
 use crate::codec::{
     Error, FixedHeader, PacketType, ReasonCode, disconnect as codec_disconnect, ping,
 };
@@ -44,14 +54,22 @@ pub use crate::slab::Key;
 pub use authenticate::{AuthAnswer, Authentication};
 pub use connection::{ConnectionId, Meter, Output};
 pub use handover::Damaged;
+pub use inspect::{ConnectionView, RetainedCursor, RetainedView, SessionView, Totals};
 pub use local::LOCAL_CLIENT;
+pub use operate::{Heard, Kicked};
 pub use report::{Counters, DropCause, Event, Sizes};
+pub use sys::{SysFacts, Traffic};
 
 use connect::PendingConnect;
 use connection::{Connection, Phase};
+use delayed::Delayed;
 use disconnect::WillFate;
+use load::Load;
+use operate::Listeners;
+use pace::Users;
 use send::Heads;
 use session::{Session, SessionId};
+use sys::Sys;
 use timers::Timers;
 
 /// No CONNECT is longer: its five fields of 65,535 bytes and room for properties.
@@ -68,10 +86,13 @@ pub struct Broker {
     subscriptions: SubscriptionTrie,
     retained: Retained,
     timers: Timers,
+    delayed: Delayed,
     journal: Journal,
     touched: Vec<ConnectionId>,
     events: Vec<Event>,
     counters: Counters,
+    sys: Sys,
+    listeners: Listeners,
     heads: Heads,
     scratch: Vec<u8>,
     last_number: u64,
@@ -80,6 +101,12 @@ pub struct Broker {
     arriving: HashMap<u64, ConnectionId>,
     entropy: Box<dyn FnMut() -> u128 + Send>,
     accepting: bool,
+    /// The server ends, and no other instance follows.
+    ending: bool,
+    load: Load,
+    /// PUBLISH packets may have to wait.
+    paces: bool,
+    users: Users,
     /// What it is called on messages that pass bridges; empty for nothing.
     name: Box<str>,
     now: Time,
@@ -90,6 +117,8 @@ pub struct Broker {
 pub struct Received {
     /// Bytes that were used; the rest is to be handed in again with what follows.
     pub consumed: usize,
+    /// The first packet of the rest may be taken at this time: until then nothing more is to be read.
+    pub resume_at: Option<Time>,
     /// A client wants to log in: nothing more is read from it until [`Broker::login_answer`] or, for a step of an
     /// enhanced authentication, [`Broker::auth_answer`].
     pub login: Option<LoginRequest>,
@@ -124,7 +153,8 @@ impl Broker {
         entropy: impl FnMut() -> u128 + Send + 'static,
         now: Time,
     ) -> Broker {
-        Broker {
+        let load = Load::new(&settings);
+        let mut broker = Broker {
             settings,
             connections: Slab::new(),
             sessions: Slab::new(),
@@ -132,10 +162,13 @@ impl Broker {
             subscriptions: SubscriptionTrie::new(),
             retained: Retained::default(),
             timers: Timers::default(),
+            delayed: Delayed::default(),
             journal: Journal::default(),
             touched: Vec::new(),
             events: Vec::new(),
             counters: Counters::default(),
+            sys: Sys::new(now),
+            listeners: Listeners::default(),
             heads: Heads::default(),
             scratch: Vec::new(),
             last_number: 0,
@@ -143,9 +176,16 @@ impl Broker {
             arriving: HashMap::new(),
             entropy: Box::new(entropy),
             accepting: true,
+            ending: false,
+            load,
+            paces: false,
+            users: Users::default(),
             name: Box::default(),
             now,
-        }
+        };
+        broker.pacing();
+        broker.apply_rules();
+        broker
     }
 
     /// Other settings from now on: what connections were told at their CONNECT still holds for them, and what sessions
@@ -156,6 +196,10 @@ impl Broker {
             persistence,
             ..settings
         };
+        self.load.reconfigure(&self.settings);
+        self.apply_rules();
+        self.pacing();
+        self.look_at_load();
     }
 
     /// A network connection was accepted. `meter` tells how much of its output is not yet sent.
@@ -163,6 +207,8 @@ impl Broker {
         self.now = now;
         self.last_connection += 1;
         let number = self.last_connection;
+        self.counters.traffic.sockets += 1;
+        meter.count_in(self.load.unsent());
         let connection = Connection::new(number, meter, limits, self.settings.offer(), now);
         let id = self.connections.insert(connection);
         self.timers.connection(now + limits.login_timeout, id);
@@ -180,18 +226,19 @@ impl Broker {
     ) -> Received {
         self.now = now;
         let mut consumed = 0;
+        let mut resume_at = None;
         loop {
             let Some(connection) = self.connections.get_mut(id) else {
                 return Received {
                     consumed: bytes.len(),
-                    login: None,
+                    ..Received::default()
                 };
             };
             match connection.phase {
                 Phase::Closing => {
                     return Received {
                         consumed: bytes.len(),
-                        login: None,
+                        ..Received::default()
                     };
                 }
                 Phase::Authenticating(_) if !connection.awaits_auth() => break,
@@ -205,6 +252,12 @@ impl Broker {
                         let Some(frame) = rest.get(..header.frame()) else {
                             break;
                         };
+                        if self.paces && kind == PacketType::Publish {
+                            resume_at = self.held_back(id, header.first);
+                            if resume_at.is_some() {
+                                break;
+                            }
+                        }
                         consumed += frame.len();
                         self.packet(id, kind, header.first, &frame[header.length..], owner)
                     }
@@ -216,11 +269,16 @@ impl Broker {
                 self.fail(id, error);
             }
         }
+        self.counters.traffic.bytes_received += consumed as u64;
         let login = self
             .connections
             .get_mut(id)
             .and_then(|connection| connection.login.take());
-        Received { consumed, login }
+        Received {
+            consumed,
+            resume_at,
+            login,
+        }
     }
 
     /// Answers a [`LoginRequest`].
@@ -293,6 +351,7 @@ impl Broker {
     /// Ends all connections: 5.0 clients are told that the server is shutting down (0x8B), wills
     /// wait for the next start (3.1.2.5). New clients are refused from now on.
     pub fn shut_down(&mut self, now: Time) {
+        self.ending = true;
         self.retire(now, |_| false);
     }
 
@@ -300,12 +359,17 @@ impl Broker {
     pub fn tick(&mut self, now: Time) {
         self.now = now;
         self.fire_timers();
+        self.publish_delayed();
     }
 
     /// When [`tick`](Broker::tick) is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.timers.next()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.delayed.next())
+            .min()
     }
 
     /// Records of this batch, sealed as one frame. The host stores them and clears the journal.
@@ -327,7 +391,11 @@ impl Broker {
     pub fn output(&mut self, id: ConnectionId) -> Option<&mut Output> {
         let connection = self.connections.get_mut(id)?;
         connection.meter.add(connection.output.len());
-        Some(&mut connection.output)
+        self.counters.traffic.bytes_sent += connection.output.len() as u64;
+        self.look_at_load();
+        self.connections
+            .get_mut(id)
+            .map(|connection| &mut connection.output)
     }
 
     /// Events since the last call.
@@ -350,6 +418,7 @@ impl Broker {
             subscriptions: self.subscriptions.len(),
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
+            delayed: self.delayed.len(),
         }
     }
 
@@ -416,6 +485,7 @@ impl Broker {
             return Ok(());
         };
         connection.last_packet = now;
+        self.counters.traffic.packets_received += 1;
         let version = connection.version;
         let session = match connection.phase {
             Phase::Connected(session) => session,
@@ -476,10 +546,16 @@ impl Broker {
                     // What the client did wrong its code says; what the server decided is explained.
                     let explained = matches!(
                         reason,
-                        ReasonCode::ServerShuttingDown | ReasonCode::NotAuthorized
+                        ReasonCode::ServerShuttingDown
+                            | ReasonCode::NotAuthorized
+                            | ReasonCode::AdministrativeAction
                     );
                     let text = Some(what).filter(|_| explained && connection.may_explain());
-                    self.write(id, |out| codec_disconnect::encode(out, reason, text));
+                    let mut packet = Vec::new();
+                    let property = text.map(Property::ReasonString);
+                    let property = property.or(self.server_reference(reason));
+                    codec_disconnect::encode(&mut packet, reason, property);
+                    self.write(id, |out| out.extend_from_slice(&packet));
                 }
                 let session = self.sessions.get(session);
                 session
@@ -504,6 +580,7 @@ impl Broker {
     /// Appends to the output of a connection.
     fn write(&mut self, id: ConnectionId, encode: impl FnOnce(&mut Vec<u8>)) {
         if let Some(connection) = self.connections.get_mut(id) {
+            self.counters.traffic.packets_sent += 1;
             encode(connection.output.small());
             connection.touch(id, &mut self.touched);
         }

@@ -25,6 +25,7 @@ impl Broker {
     ) -> Result<(), Error> {
         let publish = Publish::decode(version, first, body)?;
         self.counters.messages_received += 1;
+        self.counters.traffic.payload_received += publish.payload.len() as u64;
         let Some(offer) = self.connections.get(id).map(|connection| connection.offer) else {
             return Ok(());
         };
@@ -55,6 +56,15 @@ impl Broker {
             return Ok(());
         }
 
+        if self.load.overloaded
+            && let Some(answer) = self.shed(id, publish.qos)
+        {
+            if let Some(reason) = answer {
+                self.acknowledge_publish(id, session, version, &publish, reason);
+            }
+            return Ok(());
+        }
+
         if self.came_round(id, publish.properties.raw) {
             let reason = ReasonCode::NoMatchingSubscribers;
             self.acknowledge_publish(id, session, version, &publish, reason);
@@ -65,18 +75,31 @@ impl Broker {
             .connections
             .get_mut(id)
             .and_then(|connection| connection.last_route.take());
+        let mut delay = None;
         let last = match last {
             Some(last) if last.epoch == self.subscriptions.epoch() && *last.topic == *topic => last,
             _ => {
-                if let Err(reason) = self.check_topic(id, topic) {
-                    self.acknowledge_publish(id, session, version, &publish, reason);
-                    return Ok(());
-                }
-                let epoch = self.subscriptions.epoch();
+                let rewritten = match self.target(id, session, topic) {
+                    Ok((seconds, rewritten)) => {
+                        delay = seconds;
+                        rewritten
+                    }
+                    Err(reason) => {
+                        self.deny(id, reason, topic, "PUBLISH");
+                        self.acknowledge_publish(id, session, version, &publish, reason);
+                        return Ok(());
+                    }
+                };
+                let to = rewritten.as_deref().unwrap_or(topic);
+                let route = match delay {
+                    None => self.subscriptions.route(to),
+                    Some(_) => Route::default(),
+                };
                 LastRoute {
+                    route: Arc::new(route),
                     topic: topic.into(),
-                    epoch,
-                    route: Arc::new(self.subscriptions.route(topic)),
+                    rewritten,
+                    epoch: self.subscriptions.epoch(),
                 }
             }
         };
@@ -88,7 +111,7 @@ impl Broker {
             &[]
         };
         let view = MessageView {
-            topic: &last.topic,
+            topic: last.rewritten.as_deref().unwrap_or(&last.topic),
             payload: publish.payload,
             owner,
             properties,
@@ -96,6 +119,16 @@ impl Broker {
             qos: publish.qos,
             retain: publish.retain,
         };
+        if let Some(seconds) = delay {
+            let delayed = self.delay(seconds, session, &view, &publish.properties);
+            let reason = delayed.err().unwrap_or(ReasonCode::Success);
+            if reason.is_error() {
+                self.deny(id, reason, topic, "PUBLISH");
+            }
+            self.scratch = scratch;
+            self.acknowledge_publish(id, session, version, &publish, reason);
+            return Ok(());
+        }
         let reached = self.accept(&view, &last.route, Some(session));
         self.scratch = scratch;
         if let Some(connection) = self.connections.get_mut(id) {
@@ -121,6 +154,9 @@ impl Broker {
         if view.retain && self.settings.retain_available {
             self.retain(view);
         }
+        if !self.listeners.is_empty() {
+            self.tell_listeners(view, from);
+        }
         if route.is_empty() {
             return false;
         }
@@ -144,6 +180,22 @@ impl Broker {
     /// Topics that clients do not publish to.
     pub(super) fn is_reserved(&self, topic: &str) -> bool {
         topic.starts_with("$SYS/") || topic.starts_with("$share/")
+    }
+
+    /// By how many seconds a topic is delayed, and what it stands for, if that is another one: what the client may
+    /// publish to.
+    fn target(
+        &self,
+        id: ConnectionId,
+        session: SessionId,
+        topic: &str,
+    ) -> Result<(Option<u32>, Option<Box<str>>), ReasonCode> {
+        let (delay, topic) = self.split_delay(topic)?;
+        let rewritten = self.with_names(id, session, |names| self.rewritten_name(id, names, topic));
+        let rewritten = rewritten.ok_or(ReasonCode::NotAuthorized)??;
+        self.check_topic(id, rewritten.as_deref().unwrap_or(topic))?;
+        let rewritten = rewritten.map(String::into_boxed_str);
+        Ok((delay, rewritten.or_else(|| delay.map(|_| topic.into()))))
     }
 
     fn check_topic(&self, id: ConnectionId, topic: &str) -> Result<(), ReasonCode> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ConnectionId;
+use super::sys::Traffic;
 use crate::codec::{ReasonCode, Version};
 
 /// Something for the host's log.
@@ -48,6 +49,35 @@ pub enum Event {
         /// Client identifier.
         client_id: Arc<str>,
     },
+    /// Something was refused to a client that is connected.
+    Denied {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Client identifier.
+        client_id: Arc<str>,
+        /// The code a 5.0 client gets.
+        reason: ReasonCode,
+        /// Topic name or filter.
+        topic: Box<str>,
+        /// What it wanted.
+        what: &'static str,
+        /// Not the first refusal of this connection.
+        again: bool,
+    },
+    /// The whole service holds as many bytes for its clients as it may, or more.
+    Overloaded {
+        /// How many.
+        held: usize,
+        /// How many it may.
+        max: usize,
+    },
+    /// It has room again.
+    Relieved {
+        /// How many bytes it holds.
+        held: usize,
+        /// How many it may.
+        max: usize,
+    },
     /// The network connection was lost.
     Lost {
         /// Which connection.
@@ -68,6 +98,8 @@ pub struct Counters {
     pub messages_dropped: u64,
     /// The same for each [`DropCause`], in its order.
     pub dropped: [u64; DropCause::ALL.len()],
+    /// What passed connections.
+    pub traffic: Traffic,
 }
 
 /// Why a message was dropped.
@@ -84,16 +116,19 @@ pub enum DropCause {
     Overload,
     /// Delivered, but not retained: as many are as may be.
     RetainedFull,
+    /// Not kept for later: as many are as may be.
+    DelayedFull,
 }
 
 impl DropCause {
     /// All of them, in the order of [`Counters::dropped`].
-    pub const ALL: [DropCause; 5] = [
+    pub const ALL: [DropCause; 6] = [
         DropCause::QueueFull,
         DropCause::SocketFull,
         DropCause::TooLarge,
         DropCause::Overload,
         DropCause::RetainedFull,
+        DropCause::DelayedFull,
     ];
 }
 
@@ -123,4 +158,6 @@ pub struct Sizes {
     pub retained: usize,
     /// Bytes of them.
     pub retained_bytes: usize,
+    /// Messages that are to be published later.
+    pub delayed: usize,
 }

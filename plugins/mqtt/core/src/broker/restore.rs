@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::Broker;
+use super::delayed::Waiting;
 use super::session::{Awaiting, Delivery, InFlight, PendingWill, Session};
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{QoS, Version};
 use crate::store::State;
 use crate::store::state::SessionState;
+use crate::time::Time;
 use crate::topic::Filter;
 
 /// Seconds that clients have to come back after a start before their wills are published. The
@@ -27,7 +29,12 @@ impl Broker {
             if let Some(at) = message.expires {
                 self.timers.retained(at, &message.topic);
             }
-            self.retained.insert(message);
+            self.retained.insert(message, Time(0));
+        }
+        for (number, delayed) in state.delayed {
+            let (client_id, message) = (delayed.client_id.into(), Arc::new(delayed.message));
+            let waiting = Waiting { client_id, message };
+            self.delayed.insert(delayed.at, number, waiting);
         }
         for (number, stored) in state.sessions {
             self.restore_session(number, stored);
@@ -69,7 +76,7 @@ impl Broker {
             if entry.packet_identifier == 0 {
                 session.push_queue(delivery);
             } else {
-                session.in_flight.push_back(InFlight {
+                session.push_in_flight(InFlight {
                     packet_identifier: entry.packet_identifier,
                     awaiting,
                     number: delivery_number,
@@ -109,6 +116,8 @@ impl Broker {
             }
         }
         self.clients.insert(client_id, key);
+        self.weigh(key);
+        self.note_expiries(key);
         if let Some(at) = due {
             self.arm_session(key, at);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Broker, DropCause};
 use crate::codec::QoS;
 use crate::message::MessageView;
+use crate::retained::SYS;
 use crate::store::Record;
 
 impl Broker {
@@ -14,12 +15,17 @@ impl Broker {
         if view.payload.is_empty() && existing.is_none() {
             return;
         }
-        if existing.is_none() && self.retained.len() >= self.settings.max_retained_messages {
+        let own = view.topic.starts_with(SYS);
+        if !own && !view.payload.is_empty() && self.retains_no_more(view) {
             self.counters.dropped(DropCause::RetainedFull);
             return;
         }
+        if !own && !view.payload.is_empty() && self.is_exhausted() {
+            self.counters.dropped(DropCause::Overload);
+            return;
+        }
         let message = Arc::new(view.to_message(0));
-        if self.settings.persistence {
+        if self.is_stored(view.topic) {
             let record = Record::Retained { message: &message };
             if view.qos == QoS::AtMostOnce {
                 self.journal.note(&record)
@@ -36,7 +42,8 @@ impl Broker {
             if let Some(at) = view.expires {
                 self.timers.retained(at, view.topic);
             }
-            self.retained.insert(message);
+            self.retained.insert(message, self.now);
+            self.look_at_load();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10).
 
+use super::retained_delivery::PendingRetained;
 use super::session::SessionId;
 use super::topic_checks::TopicChecks;
 use super::{Broker, ConnectionId};
@@ -7,6 +8,7 @@ use crate::authorizer::Extent;
 use crate::codec::subscribe::{Subscribe, SubscriptionOptions};
 use crate::codec::unsubscribe::Unsubscribe;
 use crate::codec::{Error, ReasonCode, Version, suback, unsuback};
+use crate::settings::Subscribing;
 use crate::store::Record;
 use crate::topic::Filter;
 
@@ -19,6 +21,16 @@ impl Broker {
         body: &[u8],
     ) -> Result<(), Error> {
         let subscribe = Subscribe::decode(version, body)?;
+        let Some(offer) = self.connections.get(id).map(|connection| connection.offer) else {
+            return Ok(());
+        };
+        let offers = offer.subscribing;
+        if subscribe.subscription_identifier.is_some() && !offers.identifiers {
+            return Err(Error::Refused {
+                reason: ReasonCode::SubscriptionIdentifiersNotSupported,
+                what: "subscription identifiers are not offered",
+            });
+        }
         let mut parsed = Vec::with_capacity(subscribe.filters.len());
         let bridge = self
             .connections
@@ -29,34 +41,35 @@ impl Broker {
             if filter.share.is_some() && options.no_local {
                 return Err(Error::Protocol("no local on a shared subscription")); // MQTT-3.8.3-4
             }
+            if version.is_v5() {
+                // What CONNACK said is not offered is a protocol error (3.2.2.3.11, 3.2.2.3.13).
+                is_offered(offers, filter)?;
+            }
             if bridge {
                 // What a bridge of 5.0 asks for itself.
                 options.no_local = filter.share.is_none();
                 options.retain_as_published = true;
             }
-            parsed.push((text, filter, options));
+            parsed.push((text, options));
         }
         let identifier = subscribe.subscription_identifier.unwrap_or(0);
         let mut codes = Vec::with_capacity(parsed.len());
         let mut retained = Vec::new();
-        for (text, filter, options) in parsed {
-            match self.check_filter(id, session, text, filter) {
-                Ok(extent) => {
-                    if extent == Extent::Some
-                        && let Some(session) = self.sessions.get_mut(session)
-                    {
-                        session.topic_checks.get_or_insert_default();
-                    }
-                    let existed = self.subscribe(session, text, filter, options, identifier);
-                    retained.extend(self.search_retained(filter, options, existed, identifier));
+        for (text, options) in parsed {
+            match self.add_subscription(id, session, text, options, identifier, false) {
+                Ok(found) => {
+                    retained.extend(found);
                     codes.push(options.qos as u8);
                 }
-                Err(reason) => codes.push(match version {
-                    Version::V5 => reason as u8,
-                    Version::V311 => 0x80,
-                    // SUBACK of 3.1 has no failure: the subscription is answered but not made.
-                    Version::V31 => options.qos as u8,
-                }),
+                Err(reason) => {
+                    self.deny(id, reason, text, "SUBSCRIBE");
+                    codes.push(match version {
+                        Version::V5 => reason as u8,
+                        Version::V311 => 0x80,
+                        // SUBACK of 3.1 has no failure: the subscription is answered but not made.
+                        Version::V31 => options.qos as u8,
+                    });
+                }
             }
         }
         self.write(id, |out| {
@@ -74,14 +87,21 @@ impl Broker {
         body: &[u8],
     ) -> Result<(), Error> {
         let unsubscribe = Unsubscribe::decode(version, body)?;
-        let filters: Option<Vec<_>> = unsubscribe
-            .filters
-            .iter()
-            .map(|&text| Filter::parse(text).map(|filter| (text, filter)))
-            .collect();
-        let filters = filters.ok_or(Error::Malformed("topic filter"))?;
+        let filters = unsubscribe.filters;
+        if filters.iter().any(|text| Filter::parse(text).is_none()) {
+            return Err(Error::Malformed("topic filter"));
+        }
         let mut reasons = Vec::with_capacity(filters.len());
-        for (text, filter) in filters {
+        for text in filters {
+            let text = self.with_names(id, session, |names| self.rewritten_filter(id, names, text));
+            let Some(Ok(text)) = text else {
+                reasons.push(ReasonCode::NoSubscriptionExisted);
+                continue;
+            };
+            let text = &*text;
+            let Some(filter) = Filter::parse(text) else {
+                continue;
+            };
             let existed = self.subscriptions.remove(filter, session);
             if let Some(connection) = self.connections.get_mut(id)
                 && let Some(retained) = &mut connection.retained
@@ -111,6 +131,34 @@ impl Broker {
         Ok(())
     }
 
+    /// Makes a subscription, rewritten where it has to be, and finds the retained messages for it. One that exists is
+    /// replaced, unless it is to be `kept`.
+    pub(super) fn add_subscription(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        text: &str,
+        options: SubscriptionOptions,
+        identifier: u32,
+        kept: bool,
+    ) -> Result<Option<PendingRetained>, ReasonCode> {
+        let text = self.with_names(id, session, |names| self.rewritten_filter(id, names, text));
+        let text = &*text.ok_or(ReasonCode::NotAuthorized)??;
+        let filter = Filter::parse(text).ok_or(ReasonCode::TopicFilterInvalid)?;
+        let extent = self.check_filter(id, session, text, filter)?;
+        let Some(state) = self.sessions.get_mut(session) else {
+            return Ok(None);
+        };
+        if extent == Extent::Some {
+            state.topic_checks.get_or_insert_default();
+        }
+        if kept && state.subscriptions.contains_key(text) {
+            return Ok(None);
+        }
+        let existed = self.subscribe(session, text, filter, options, identifier);
+        Ok(self.search_retained(filter, options, existed, identifier))
+    }
+
     fn check_filter(
         &self,
         id: ConnectionId,
@@ -118,10 +166,16 @@ impl Broker {
         text: &str,
         filter: Filter<'_>,
     ) -> Result<Extent, ReasonCode> {
-        if text.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
+        let settings = &self.settings;
+        if text.bytes().filter(|&byte| byte == b'/').count() >= settings.max_topic_levels
+            || filter.wildcards() > settings.rules.max_wildcards
+        {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let connection = self.connections.get(id);
+        if let Some(connection) = connection {
+            is_offered(connection.offer.subscribing, filter).map_err(|error| error.reason())?;
+        }
         let extent = connection.map_or(Extent::None, |connection| {
             connection.authorizer.may_subscribe(filter.filter)
         });
@@ -215,4 +269,20 @@ impl Broker {
         }
         session.topic_checks = some.then(|| Box::new(checks));
     }
+}
+
+fn is_offered(offers: Subscribing, filter: Filter<'_>) -> Result<(), Error> {
+    if filter.share.is_some() && !offers.shared {
+        return Err(Error::Refused {
+            reason: ReasonCode::SharedSubscriptionsNotSupported,
+            what: "shared subscriptions are not offered",
+        });
+    }
+    if filter.has_wildcard() && !offers.wildcards {
+        return Err(Error::Refused {
+            reason: ReasonCode::WildcardSubscriptionsNotSupported,
+            what: "wildcard subscriptions are not offered",
+        });
+    }
+    Ok(())
 }

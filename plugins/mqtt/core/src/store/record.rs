@@ -119,6 +119,22 @@ pub enum Record<'a> {
         /// The message.
         message: &'a Message,
     },
+    /// A message is to be published later.
+    Delayed {
+        /// Its number.
+        number: u64,
+        /// When.
+        at: Time,
+        /// Who published it.
+        client_id: &'a str,
+        /// The message; `expires` is its interval in milliseconds.
+        message: &'a Message,
+    },
+    /// A delayed message was published.
+    DelayedDone {
+        /// Its number.
+        number: u64,
+    },
     /// Numbers up to this one were given out (written when a store is compacted).
     Numbers {
         /// The highest number of a session, message or delivery.
@@ -137,6 +153,12 @@ pub(crate) enum Decoded<'a> {
     },
     Message(Message),
     Retained(Message),
+    Delayed {
+        number: u64,
+        at: Time,
+        client_id: &'a str,
+        message: Message,
+    },
     Delivery {
         session: u64,
         delivery: u64,
@@ -265,6 +287,22 @@ impl Record<'_> {
                 out.push(14);
                 put_u64(out, last);
             }
+            Record::Delayed {
+                number,
+                at,
+                client_id,
+                message,
+            } => {
+                out.push(15);
+                put_u64(out, number);
+                put_u64(out, at.0);
+                put_bytes(out, client_id.as_bytes());
+                put_message(out, message);
+            }
+            Record::DelayedDone { number } => {
+                out.push(16);
+                put_u64(out, number);
+            }
         }
     }
 
@@ -324,7 +362,8 @@ impl Record<'_> {
                 let delivery = u64(&mut reader)?;
                 let message = u64(&mut reader)?;
                 let flags = reader.byte()?;
-                let qos = QoS::from_bits(flags & 3).ok_or(Error::Malformed("QoS 3 in a record"))?;
+                let qos = QoS::from_bits(flags & 3).filter(|&qos| qos > QoS::AtMostOnce);
+                let qos = qos.ok_or(Error::Malformed("QoS of a delivery in a record"))?;
                 let packet_identifier = reader.two_byte_integer()?;
                 let mut identifiers = Vec::new();
                 while !reader.is_empty() {
@@ -364,6 +403,15 @@ impl Record<'_> {
             13 => Decoded::Retained(message(&mut reader)?),
             14 => Decoded::Plain(Record::Numbers {
                 last: first(&mut reader)?,
+            }),
+            15 => Decoded::Delayed {
+                number: first(&mut reader)?,
+                at: Time(u64(&mut reader)?),
+                client_id: text(&mut reader)?,
+                message: message(&mut reader)?,
+            },
+            16 => Decoded::Plain(Record::DelayedDone {
+                number: first(&mut reader)?,
             }),
             _ => return Err(Error::Malformed("unknown record")),
         };

@@ -19,6 +19,8 @@ pub struct State {
     pub sessions: BTreeMap<u64, SessionState>,
     /// By topic name.
     pub retained: BTreeMap<Box<str>, Message>,
+    /// Messages that are to be published later, by number.
+    pub delayed: BTreeMap<u64, DelayedState>,
     /// Numbers up to this one were given out.
     pub last_number: u64,
     messages: HashMap<u64, Arc<Message>>,
@@ -41,6 +43,17 @@ pub struct SessionState {
     pub deliveries: BTreeMap<u64, DeliveryState>,
     /// QoS 2 packet identifiers of the client that wait for PUBREL.
     pub received: BTreeSet<u16>,
+}
+
+/// A message that is to be published later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedState {
+    /// When.
+    pub at: Time,
+    /// Who published it.
+    pub client_id: String,
+    /// `expires` is its interval in milliseconds.
+    pub message: Message,
 }
 
 /// One delivery that is not complete.
@@ -125,6 +138,21 @@ impl State {
                     state.deliveries.insert(delivery, entry);
                 }
             }
+            Decoded::Delayed {
+                number,
+                at,
+                client_id,
+                message,
+            } => {
+                self.number(number);
+                let client_id = client_id.to_owned();
+                let delayed = DelayedState {
+                    at,
+                    client_id,
+                    message,
+                };
+                self.delayed.insert(number, delayed);
+            }
             Decoded::Plain(record) => self.apply_plain(&record),
         }
     }
@@ -132,6 +160,9 @@ impl State {
     fn apply_plain(&mut self, record: &Record<'_>) {
         match *record {
             Record::Numbers { last } => self.number(last),
+            Record::DelayedDone { number } => {
+                self.delayed.remove(&number);
+            }
             Record::SessionEnded { session } => {
                 if let Some(ended) = self.sessions.remove(&session) {
                     for delivery in ended.deliveries.into_values() {
@@ -195,6 +226,7 @@ impl State {
             Record::Session { .. }
             | Record::Message { .. }
             | Record::Retained { .. }
+            | Record::Delayed { .. }
             | Record::Delivery { .. } => {}
         }
     }
@@ -213,6 +245,15 @@ impl State {
         };
         for message in self.retained.values() {
             journal.note(&Record::Retained { message });
+            seal(&mut journal);
+        }
+        for (&number, delayed) in &self.delayed {
+            journal.note(&Record::Delayed {
+                number,
+                at: delayed.at,
+                client_id: &delayed.client_id,
+                message: &delayed.message,
+            });
             seal(&mut journal);
         }
         let mut written = BTreeSet::new();

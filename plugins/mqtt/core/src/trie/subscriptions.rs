@@ -87,6 +87,10 @@ pub(crate) struct SubscriptionTrie {
     tree: Tree<Subscribers>,
     epoch: u64,
     count: usize,
+    /// How many of them are shared.
+    shared: usize,
+    /// Overlapping subscriptions of one session are one receiver.
+    merged: bool,
 }
 
 impl SubscriptionTrie {
@@ -95,6 +99,8 @@ impl SubscriptionTrie {
             tree: Tree::new(),
             epoch: 1,
             count: 0,
+            shared: 0,
+            merged: true,
         }
     }
 
@@ -105,6 +111,16 @@ impl SubscriptionTrie {
 
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Routes that are known are not good any more: something else than subscriptions has changed.
+    pub(crate) fn reroute(&mut self, merged: bool) {
+        self.epoch += 1;
+        self.merged = merged;
+    }
+
+    pub(crate) fn shared(&self) -> usize {
+        self.shared
     }
 
     /// Adds or replaces a subscription.
@@ -128,6 +144,7 @@ impl SubscriptionTrie {
             None => {
                 entries.push(entry);
                 self.count += 1;
+                self.shared += usize::from(filter.share.is_some());
             }
         }
     }
@@ -142,6 +159,7 @@ impl SubscriptionTrie {
     ) {
         self.epoch += 1;
         self.count += 1;
+        self.shared += usize::from(filter.share.is_some());
         let node = self.tree.make(filter.filter);
         let entry = Entry {
             session,
@@ -195,13 +213,14 @@ impl SubscriptionTrie {
         entries.swap_remove(at);
         subscribers.groups.retain(|group| !group.members.is_empty());
         self.count -= 1;
+        self.shared -= usize::from(filter.share.is_some());
         self.epoch += 1;
         self.tree.prune(node, Subscribers::in_use);
         true
     }
 
     /// Whom a topic name reaches. Overlapping subscriptions of one session become one receiver
-    /// with the highest QoS and every subscription identifier (3.3.4).
+    /// with the highest QoS and every subscription identifier, or one each (3.3.4).
     pub(crate) fn route(&self, topic: &str) -> Route {
         let mut route = Route::default();
         let mut frontier = vec![ROOT];
@@ -231,7 +250,9 @@ impl SubscriptionTrie {
                 route.add(&self.tree.node(multi).value);
             }
         }
-        route.merge();
+        if self.merged {
+            route.merge();
+        }
         route
     }
 }

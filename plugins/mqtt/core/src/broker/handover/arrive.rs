@@ -39,6 +39,7 @@ impl Broker {
         let connection = self.connections.get_mut(id)?;
         let arriving = connection.arriving.take()?;
         meter.add(unsent);
+        meter.count_in(self.load.unsent());
         connection.meter = meter;
         put_off(connection, now.0.saturating_sub(arriving.since.0));
         connection.touch(id, &mut self.touched);
@@ -155,7 +156,7 @@ impl Broker {
         self.now = now;
         self.close_with(
             id,
-            ReasonCode::ServerShuttingDown,
+            self.parting(id),
             "server shutting down",
             WillFate::Defer,
         );

@@ -31,7 +31,7 @@ impl Broker {
             !matches!(connection.phase, Phase::Closing) && (!connection.is_here() || crosses(id))
         };
         let mut writer = Writer::default();
-        writer.count(self.retained.len());
+        writer.count(self.retained.total());
         for message in self.retained.iter() {
             writer.message(message);
         }
@@ -96,7 +96,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A time that may not be set.
-    fn time(&mut self, time: Option<Time>) {
+    pub(super) fn time(&mut self, time: Option<Time>) {
         self.out.push(time.is_some().into());
         if let Some(time) = time {
             put_u64(&mut self.out, time.0);
@@ -220,8 +220,14 @@ impl<'a> Writer<'a> {
         let offer = &connection.offer;
         put_u16(&mut self.out, offer.receive_maximum);
         put_u16(&mut self.out, offer.topic_alias_maximum);
-        self.out
-            .push(offer.max_qos as u8 | u8::from(offer.retain_available) << 2);
+        let offers = offer.subscribing;
+        self.out.push(
+            offer.max_qos as u8
+                | u8::from(offer.retain_available) << 2
+                | u8::from(!offers.wildcards) << 3
+                | u8::from(!offers.identifiers) << 4
+                | u8::from(!offers.shared) << 5,
+        );
         self.out.push(connection.request_problem_information.into());
         let account = connection.authorizer.account();
         self.out.push(account.is_some().into());

@@ -14,7 +14,7 @@ use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX};
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{QoS, Version};
 use crate::message::Message;
-use crate::settings::{Limits, Offer, Settings};
+use crate::settings::{Limits, Offer, Settings, Subscribing};
 use crate::store::Record;
 use crate::store::record::{bytes, message, text, u64};
 use crate::time::Time;
@@ -81,6 +81,8 @@ impl Broker {
             broker.has_left(key)?;
         }
         for key in sessions {
+            broker.weigh(key);
+            broker.note_expiries(key);
             broker.arm(key);
         }
         Ok(broker)
@@ -93,7 +95,7 @@ impl Broker {
         if let Some(at) = message.expires {
             self.timers.retained(at, &message.topic);
         }
-        self.retained.insert(message);
+        self.retained.insert(message, Time(0));
         Ok(())
     }
 
@@ -268,7 +270,9 @@ fn session(
     at_most(in_flight.len() as u64, IN_FLIGHT)?;
     session.outstanding =
         at_most(reader.four_byte_integer()?.into(), in_flight.len() as u64)? as usize;
-    session.in_flight = in_flight.into();
+    for entry in in_flight {
+        session.push_in_flight(entry);
+    }
     list(reader, |reader| {
         session.push_queue(delivery(reader, messages, QoS::AtLeastOnce)?);
         Ok(())
@@ -358,6 +362,11 @@ fn connection(
             topic_alias_maximum,
             max_qos: qos(flags)?,
             retain_available: flags & 4 != 0,
+            subscribing: Subscribing {
+                wildcards: flags & 8 == 0,
+                identifiers: flags & 16 == 0,
+                shared: flags & 32 == 0,
+            },
         }
     };
     let mut connection = Connection::new(number, Arc::default(), limits, offer, Time(opened));
@@ -445,7 +454,7 @@ fn place<'a, T>(reader: &mut Reader<'_>, all: &'a [T]) -> Result<&'a T> {
         .ok_or(Damaged("nothing has this place"))
 }
 
-fn time(reader: &mut Reader<'_>) -> Result<Option<Time>> {
+pub(super) fn time(reader: &mut Reader<'_>) -> Result<Option<Time>> {
     Ok(match flag(reader)? {
         true => Some(Time(u64(reader)?)),
         false => None,

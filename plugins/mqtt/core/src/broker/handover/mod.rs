@@ -21,8 +21,10 @@
 mod arrive;
 mod export;
 mod import;
+mod rates;
 mod sections;
 mod store;
+mod sys;
 mod waiting;
 
 use super::Broker;

@@ -1,13 +1,17 @@
 //! Sections at the end of an export. One that a reader does not know cannot be left out: it is state of a client.
 
+use std::sync::Arc;
+
 use super::export::Writer;
-use super::import::{Result, list};
+use super::import::{Result, at_most, list};
+use super::rates::export_paces;
 use super::{Broker, Damaged};
 use crate::broker::ConnectionId;
 use crate::broker::authenticate::{Exchange, Turn};
 use crate::broker::connection::Connection;
+use crate::broker::delayed::Waiting;
 use crate::codec::primitives::{Reader, put_u32};
-use crate::store::record::{bytes, put_bytes, put_u64, text, u64};
+use crate::store::record::{bytes, message, put_bytes, put_message, put_u64, text, u64};
 use crate::time::Time;
 
 /// Numbers of sections.
@@ -16,10 +20,22 @@ mod section {
     pub const TOO_SLOW: u8 = 1;
     /// Retained messages that connections wait for, and since when each is retained.
     pub const RETAINED: u8 = 10;
+    /// Connections that are held to a rate.
+    pub const PACES: u8 = 11;
+    /// Accounts that are.
+    pub const USERS: u8 = 12;
+    /// Totals, and what the `$SYS` tree is made of.
+    pub const SYS: u8 = 20;
+    /// When each retained message was retained.
+    pub const RETAINED_SINCE: u8 = 21;
+    /// The service is overloaded.
+    pub const OVERLOADED: u8 = 13;
     /// Authentication methods, and exchanges under way.
     pub const EXCHANGES: u8 = 2;
     /// Connections of other brokers' bridges.
     pub const BRIDGES: u8 = 3;
+    /// Messages that are published later.
+    pub const DELAYED: u8 = 25;
 }
 
 impl Broker {
@@ -31,9 +47,21 @@ impl Broker {
             });
         });
         Self::export_bridges(crossing, writer);
+        writer.section(section::SYS, |writer| self.export_sys(writer));
+        writer.section(section::RETAINED_SINCE, |writer| {
+            writer.list(self.retained.since(), |writer, since| {
+                put_u64(&mut writer.out, since.0)
+            });
+        });
+        writer.section(section::PACES, |writer| export_paces(crossing, writer));
+        writer.section(section::USERS, |writer| self.export_users(writer));
+        writer.section(section::OVERLOADED, |writer| {
+            writer.out.push(self.is_overloaded().into());
+        });
         writer.section(section::RETAINED, |writer| {
             self.export_waiting(crossing, writer)
         });
+        self.export_delayed(writer);
         writer.section(section::EXCHANGES, |writer| {
             let exchanges = crossing.iter().filter_map(|connection| {
                 let exchange = connection.exchange.as_deref()?;
@@ -53,6 +81,29 @@ impl Broker {
                 put_u64(&mut writer.out, connection.number)
             });
         });
+    }
+
+    fn export_delayed(&self, writer: &mut Writer<'_>) {
+        writer.section(section::DELAYED, |writer| {
+            writer.list(self.delayed.iter(), |writer, (at, number, waiting)| {
+                put_u64(&mut writer.out, at.0);
+                put_u64(&mut writer.out, number);
+                put_bytes(&mut writer.out, waiting.client_id.as_bytes());
+                put_message(&mut writer.out, &waiting.message);
+            });
+        });
+    }
+
+    fn import_delayed(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        let (at, number) = (Time(u64(reader)?), at_most(u64(reader)?, self.last_number)?);
+        let waiting = Waiting {
+            client_id: text(reader)?.into(),
+            message: Arc::new(message(reader)?),
+        };
+        match self.delayed.insert(at, number, waiting) {
+            true => Ok(()),
+            false => Err(Damaged("two delayed messages of one number")),
+        }
     }
 
     pub(super) fn import_section(&mut self, reader: &mut Reader<'_>) -> Result<()> {
@@ -89,7 +140,24 @@ impl Broker {
                     Ok(())
                 })?;
             }
+            section::SYS => self.import_sys(body)?,
+            section::RETAINED_SINCE => {
+                let since = list(body, |reader| Ok(Time(u64(reader)?)))?;
+                if since.len() != self.retained.total() {
+                    return Err(Damaged("retained messages without their times"));
+                }
+                self.retained.set_since(&since);
+            }
+            section::PACES => self.import_paces(body)?,
+            section::USERS => self.import_users(body)?,
+            section::OVERLOADED => {
+                body.byte()?;
+                self.stay_overloaded();
+            }
             section::RETAINED => self.import_waiting(body)?,
+            section::DELAYED => {
+                list(body, |reader| self.import_delayed(reader))?;
+            }
             _ => return Err(Damaged("a section of another version")),
         }
         Ok(body.finish()?)

@@ -7,6 +7,7 @@ use super::Broker;
 use crate::broker::session::{Awaiting, Session};
 use crate::codec::QoS;
 use crate::message::Message;
+use crate::retained::SYS;
 use crate::store::{Journal, Record, State};
 use crate::time::Time;
 
@@ -56,7 +57,8 @@ impl Broker {
         state
             .retained
             .retain(|topic, _| self.retained.get(topic).is_none());
-        for message in self.retained.iter() {
+        let retained = self.retained.iter();
+        for message in retained.filter(|message| !message.topic.starts_with(SYS)) {
             self.journal.require(&Record::Retained { message });
         }
         let mut numbers = Numbers {
@@ -77,6 +79,17 @@ impl Broker {
             if session.durable {
                 record_deliveries(session, &mut numbers, &mut self.journal);
             }
+        }
+        let delayed = std::mem::take(&mut self.delayed);
+        for (at, _, waiting) in delayed.iter() {
+            let number = numbers.next();
+            self.journal.require(&Record::Delayed {
+                number,
+                at,
+                client_id: &waiting.client_id,
+                message: &waiting.message,
+            });
+            self.delayed.insert(at, number, waiting.clone());
         }
         self.last_number = numbers.last;
         self.restore(state);

@@ -38,7 +38,7 @@ impl Broker {
     pub(super) fn import_waiting(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let last = at_most(u64(reader)?, LAST)?;
         let numbers = list(reader, |reader| at_most(u64(reader)?, last))?;
-        if numbers.len() != self.retained.len() {
+        if numbers.len() != self.retained.total() {
             return Err(Damaged("retained messages without their numbers"));
         }
         self.retained.renumber(&numbers, last);
