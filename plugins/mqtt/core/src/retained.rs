@@ -8,6 +8,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::message::Message;
+use crate::time::Time;
+
+/// How topics of the broker's own begin: they count against no limit and are not stored.
+pub(crate) const SYS: &str = "$SYS/";
 
 /// Smaller than every character of a topic name but `/`, which this order puts first: what is beneath a topic
 /// follows right after it.
@@ -17,6 +21,8 @@ const PAST: char = '\u{1}';
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     messages: BTreeSet<Kept>,
+    /// Those of clients, and their bytes.
+    count: usize,
     bytes: usize,
     last: u64,
 }
@@ -26,6 +32,8 @@ pub(crate) struct Retained {
 struct Kept {
     message: Arc<Message>,
     number: u64,
+    /// When; zero where nobody knows any more.
+    since: Time,
 }
 
 /// Something that is found by a topic name.
@@ -91,6 +99,14 @@ impl Ord for Kept {
     }
 }
 
+/// What a message is to the counts: one, and its bytes.
+fn counted(message: &Message) -> (usize, usize) {
+    match message.topic.starts_with(SYS) {
+        true => (0, 0),
+        false => (1, message.size()),
+    }
+}
+
 fn by_levels(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
@@ -120,13 +136,25 @@ enum Verdict {
 }
 
 impl Retained {
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are in all.
+    pub(crate) fn total(&self) -> usize {
         self.messages.len()
     }
 
-    /// Topics, payloads and properties.
+    /// How many clients retained.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Topics, payloads and properties of those.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// When the message of a topic was retained.
+    pub(crate) fn retained_at(&self, topic: &str) -> Option<Time> {
+        let kept = self.messages.get(&topic as &dyn Named);
+        kept.map(|kept| kept.since)
     }
 
     pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
@@ -134,13 +162,39 @@ impl Retained {
         kept.map(|kept| &kept.message)
     }
 
-    pub(crate) fn insert(&mut self, message: Arc<Message>) {
+    pub(crate) fn insert(&mut self, message: Arc<Message>, since: Time) {
         self.last += 1;
         let number = self.last;
-        self.bytes += message.size();
-        if let Some(before) = self.messages.replace(Kept { message, number }) {
-            self.bytes -= before.message.size();
-        }
+        let (count, bytes) = counted(&message);
+        self.count += count;
+        self.bytes += bytes;
+        let before = self.messages.replace(Kept {
+            message,
+            number,
+            since,
+        });
+        self.uncount(before.as_ref());
+    }
+
+    fn uncount(&mut self, before: Option<&Kept>) {
+        let (count, bytes) = before.map_or((0, 0), |before| counted(&before.message));
+        self.count -= count;
+        self.bytes -= bytes;
+    }
+
+    /// When each was retained, in their order.
+    pub(crate) fn since(&self) -> impl Iterator<Item = Time> {
+        self.messages.iter().map(|kept| kept.since)
+    }
+
+    /// The same as another broker told it.
+    pub(crate) fn set_since(&mut self, since: &[Time]) {
+        let messages = std::mem::take(&mut self.messages);
+        self.messages = messages
+            .into_iter()
+            .zip(since)
+            .map(|(kept, &since)| Kept { since, ..kept })
+            .collect();
     }
 
     /// The numbers that another broker gave to the same messages, in their order.
@@ -162,7 +216,7 @@ impl Retained {
     /// Removes the message of a topic; false when there was none.
     pub(crate) fn remove(&mut self, topic: &str) -> bool {
         let removed = self.messages.take(&topic as &dyn Named);
-        self.bytes -= removed.as_ref().map_or(0, |kept| kept.message.size());
+        self.uncount(removed.as_ref());
         removed.is_some()
     }
 
@@ -174,6 +228,32 @@ impl Retained {
     /// Their numbers, in the same order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.messages.iter().map(|kept| kept.number)
+    }
+
+    /// Adds messages from where a search stands on, whatever its filter, until there are `wanted`. False when there is
+    /// no more.
+    pub(crate) fn page(
+        &self,
+        search: &mut Search,
+        wanted: usize,
+        found: &mut Vec<(Arc<Message>, Time)>,
+    ) -> bool {
+        let from = &*search.from;
+        let start = &from as &dyn Named;
+        let range = (Bound::Included(start), Bound::Unbounded);
+        let mut next = None;
+        for kept in self.messages.range::<dyn Named, _>(range) {
+            if found.len() >= wanted {
+                next = Some(kept.name().into());
+                break;
+            }
+            found.push((Arc::clone(&kept.message), kept.since));
+        }
+        let more = next.is_some();
+        if let Some(next) = next {
+            search.from = next;
+        }
+        more
     }
 
     /// A search for what is retained now and matches a filter.
@@ -294,7 +374,7 @@ mod tests {
     fn retained<'a>(topics: impl IntoIterator<Item = &'a str>) -> Retained {
         let mut retained = Retained::default();
         for topic in topics {
-            retained.insert(message(topic));
+            retained.insert(message(topic), Time(0));
         }
         retained
     }
@@ -314,8 +394,8 @@ mod tests {
         let mut search = retained.search("a/+");
         let mut found = Vec::new();
         assert!(retained.find(&mut search, 1, 100, &mut found));
-        retained.insert(message("a/2"));
-        retained.insert(message("a/4"));
+        retained.insert(message("a/2"), Time(0));
+        retained.insert(message("a/4"), Time(0));
         assert!(!retained.find(&mut search, 100, 100, &mut found));
         let found: Vec<_> = found.iter().map(|message| &*message.topic).collect();
         assert_eq!(found, ["a/1", "a/3"]);

@@ -91,6 +91,25 @@ impl<T> Slab<T> {
         })
     }
 
+    /// The entries of so many slots from one on, and the slot to go on from.
+    pub(crate) fn page(
+        &self,
+        from: u32,
+        slots: u32,
+    ) -> (impl Iterator<Item = (Key, &T)>, Option<u32>) {
+        let end = from.saturating_add(slots);
+        let next = ((end as usize) < self.slots.len()).then_some(end);
+        let some = self.slots.iter().enumerate().skip(from as usize);
+        let some = some.take(slots as usize).filter_map(|(index, slot)| {
+            let key = Key {
+                index: index as u32,
+                generation: slot.generation,
+            };
+            slot.value.as_ref().map(|value| (key, value))
+        });
+        (some, next)
+    }
+
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.iter().map(|(key, _)| key).collect()
     }

@@ -103,7 +103,7 @@ impl Broker {
                 });
                 return;
             }
-            if connection.unsent() > self.settings.max_outbound_bytes {
+            if connection.unsent() > self.load.outbound {
                 self.counters.dropped(DropCause::SocketFull);
                 return;
             }
@@ -124,7 +124,8 @@ impl Broker {
                 return;
             };
             if session.queue.is_empty()
-                && connection.has_room(session.outstanding, self.settings.max_outbound_bytes)
+                && !self.load.overloaded
+                && connection.has_room(session.outstanding, self.load.outbound)
             {
                 sending.packet_identifier = session.next_packet_identifier();
                 if send(
@@ -138,7 +139,7 @@ impl Broker {
                     connection.touch(id, &mut self.touched);
                     let awaiting = first_awaited(qos);
                     let packet_identifier = sending.packet_identifier;
-                    session.in_flight.push_back(InFlight {
+                    session.push_in_flight(InFlight {
                         packet_identifier,
                         awaiting,
                         number: 0,
@@ -183,18 +184,25 @@ impl Broker {
         identifiers: &[u32],
     ) {
         let number = self.next_number();
-        let Some(session) = self.sessions.get_mut(key) else {
+        let Some(session) = self.sessions.get(key) else {
             return;
         };
         let connection = session.connection.and_then(|id| self.connections.get(id));
         let direct = session.queue.is_empty()
             && session.outstanding == session.in_flight.len()
             && connection.is_some_and(|connection| {
-                connection.has_room(session.outstanding, self.settings.max_outbound_bytes)
-            });
-        if !direct && !self.make_room(key, message.size()) {
-            self.counters.dropped(DropCause::QueueFull);
-            return;
+                connection.has_room(session.outstanding, self.load.outbound)
+            })
+            && (!self.load.overloaded || self.may_hold(session));
+        if !direct {
+            let refused = match self.is_exhausted() {
+                true => Some(DropCause::Overload),
+                false => (!self.make_room(key, message.size())).then_some(DropCause::QueueFull),
+            };
+            if let Some(cause) = refused {
+                self.counters.dropped(cause);
+                return;
+            }
         }
         let Some(session) = self.sessions.get_mut(key) else {
             return;
@@ -222,11 +230,16 @@ impl Broker {
             retain,
             identifiers: identifiers.into(),
         };
+        let expires = delivery.message.expires;
         if direct {
             self.start(key, delivery, packet_identifier);
         } else {
             session.push_queue(delivery);
+            if let Some(at) = expires {
+                self.note_expiry(key, at);
+            }
         }
+        self.weigh(key);
     }
 
     /// Sends a delivery for the first time, under a packet identifier that is already recorded.
@@ -258,7 +271,7 @@ impl Broker {
             let awaiting = first_awaited(delivery.qos);
             let number = delivery.number;
             let delivery = session.is_resumable().then_some(delivery);
-            session.in_flight.push_back(InFlight {
+            session.push_in_flight(InFlight {
                 packet_identifier,
                 awaiting,
                 number,
@@ -278,6 +291,11 @@ impl Broker {
     /// flight on an earlier connection, in order and with DUP (MQTT-4.4.0-1), then the queue, then
     /// retained messages of new subscriptions.
     pub(super) fn pump(&mut self, key: SessionId) {
+        self.send_queued(key);
+        self.weigh(key);
+    }
+
+    fn send_queued(&mut self, key: SessionId) {
         loop {
             let Some(session) = self.sessions.get_mut(key) else {
                 return;
@@ -286,7 +304,7 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if !connection.has_room(session.outstanding, self.settings.max_outbound_bytes) {
+            if !connection.has_room(session.outstanding, self.load.outbound) {
                 return;
             }
             if session.outstanding < session.in_flight.len() {
@@ -348,6 +366,7 @@ impl Broker {
                 )
             }
             None => {
+                self.counters.traffic.packets_sent += 1;
                 let out = connection.output.small();
                 ack::encode(
                     out,
@@ -362,7 +381,7 @@ impl Broker {
         connection.touch(id, &mut self.touched);
         if sent {
             session.outstanding += 1;
-        } else if let Some(entry) = session.in_flight.remove(at)
+        } else if let Some(entry) = session.remove_in_flight(at)
             && session.durable
         {
             self.journal.note(&Record::Delivered {

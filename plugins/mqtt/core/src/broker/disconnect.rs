@@ -170,6 +170,7 @@ impl Broker {
             return;
         };
         if session.ends_at.is_some_and(|at| at <= now) {
+            self.counters.traffic.sessions_expired += u64::from(session.expiry > 0);
             self.end_session(key);
             return;
         }
@@ -188,6 +189,7 @@ impl Broker {
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
+        self.unweigh(session.weight);
         self.clients.remove(&session.client_id);
         for text in session.subscriptions.keys() {
             if let Some(filter) = crate::topic::Filter::parse(text) {

@@ -102,7 +102,7 @@ impl Broker {
             RetainHandling::SendIfNew => !existed,
             RetainHandling::DoNotSend => false,
         };
-        if !wanted || filter.share.is_some() || self.retained.len() == 0 {
+        if !wanted || filter.share.is_some() || self.retained.total() == 0 {
             return None;
         }
         let mut search = self.retained.search(filter.filter);

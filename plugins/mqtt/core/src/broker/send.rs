@@ -133,5 +133,7 @@ pub(super) fn send(
         _ => out.extend_from_slice(view.payload),
     }
     counters.messages_sent += 1;
+    counters.traffic.packets_sent += 1;
+    counters.traffic.payload_sent += view.payload.len() as u64;
     true
 }
