@@ -1,17 +1,22 @@
 //! The keys beneath `[services.NAME.settings]`, their defaults and bounds.
 
+pub(crate) mod bridges;
 mod load;
+mod memory;
+mod rules;
 
 use std::time::Duration;
 
 use polyport_mqtt_core::codec::QoS;
-use polyport_mqtt_core::{Limits, Settings, settings};
+use polyport_mqtt_core::{Limits, Settings};
 use polyport_sdk::config::Problem;
 use polyport_sdk::limits::{self, Known};
 use serde::{Deserialize, Serialize};
 
 use crate::store;
-pub use load::SlowConsumer;
+pub use load::{Redirect, SlowConsumer};
+pub use memory::Memory;
+pub use rules::{Action, AutoSubscription, Overlapping, Rewrite};
 
 /// Settings of one broker, in the words of the standard and of mosquitto.conf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +44,16 @@ pub struct Config {
     pub slow_consumer: SlowConsumer,
     /// Bytes waiting for a slow reader before QoS 0 messages to it are dropped.
     pub max_outbound_bytes: usize,
+    /// Bytes of all queues, unsent output and retained messages.
+    pub max_memory: Memory,
+    /// Messages a second taken from one connection; 0 is no limit.
+    pub max_publish_rate: u32,
+    /// The same from all connections of one account together.
+    pub max_publish_rate_per_user: u32,
+    /// Where 5.0 clients are sent.
+    pub server_reference: String,
+    /// When they are.
+    pub redirect: Redirect,
     /// Seconds of the longest keep alive given to a 5.0 client; 0 leaves it to the client.
     pub max_keepalive: u16,
     /// Seconds of the longest session expiry; 4294967295 is for ever.
@@ -51,14 +66,40 @@ pub struct Config {
     pub retain_available: bool,
     /// Topics with a retained message.
     pub max_retained_messages: usize,
+    /// Bytes of them; 0 is no limit.
+    pub max_retained_bytes: usize,
     /// Give clients without an identifier one.
     pub allow_zero_length_clientid: bool,
     /// Subscriptions in one session.
     pub max_subscriptions: usize,
     /// Levels of a topic.
     pub max_topic_levels: usize,
+    /// Levels of a filter with a wildcard.
+    pub max_wildcards: usize,
+    /// Offer filters with wildcards.
+    pub wildcard_subscriptions: bool,
+    /// Offer shared subscriptions.
+    pub shared_subscriptions: bool,
+    /// Offer subscription identifiers.
+    pub subscription_identifiers: bool,
+    /// How a message reaches a session by several subscriptions.
+    pub overlapping_subscriptions: Overlapping,
+    /// Publish `$delayed/SECONDS/topic` later.
+    pub delayed_publish: bool,
+    /// Delayed messages that wait.
+    pub max_delayed_messages: usize,
+    /// Bytes of them.
+    pub max_delayed_bytes: usize,
+    /// Subscriptions that clients get with their CONNECT.
+    pub auto_subscribe: Vec<AutoSubscription>,
+    /// Topics that stand for other ones.
+    pub rewrite: Vec<Rewrite>,
     /// Paths at which WebSocket clients connect.
     pub websocket_paths: Vec<String>,
+    /// Seconds between two publications of the `$SYS` tree; 0 for none.
+    pub sys_interval: u64,
+    /// Connections to other brokers, by name.
+    pub bridges: bridges::Bridges,
 }
 
 /// When a record is on disk.
@@ -104,16 +145,34 @@ pub(crate) const LIVE: &[&str] = &[
     "max_queued_bytes",
     "slow_consumer",
     "max_outbound_bytes",
+    "max_memory",
+    "max_publish_rate",
+    "max_publish_rate_per_user",
+    "server_reference",
+    "redirect",
     "max_keepalive",
     "max_session_expiry_interval",
     "persistent_client_expiration",
     "max_qos",
     "retain_available",
     "max_retained_messages",
+    "max_retained_bytes",
     "allow_zero_length_clientid",
     "max_subscriptions",
     "max_topic_levels",
+    "max_wildcards",
+    "wildcard_subscriptions",
+    "shared_subscriptions",
+    "subscription_identifiers",
+    "overlapping_subscriptions",
+    "delayed_publish",
+    "max_delayed_messages",
+    "max_delayed_bytes",
+    "auto_subscribe",
+    "rewrite",
     "websocket_paths",
+    "sys_interval",
+    "bridges",
 ];
 
 impl Default for Config {
@@ -131,16 +190,34 @@ impl Default for Config {
             max_queued_bytes: core.max_queued_bytes,
             slow_consumer: SlowConsumer::DropNewest,
             max_outbound_bytes: core.max_outbound_bytes,
+            max_memory: Memory::Text("50%".into()),
+            max_publish_rate: 0,
+            max_publish_rate_per_user: 0,
+            server_reference: String::new(),
+            redirect: Redirect::Drain,
             max_keepalive: core.max_keepalive,
             max_session_expiry_interval: core.max_session_expiry,
             persistent_client_expiration: core.persistent_client_expiration,
             max_qos: core.max_qos as u8,
             retain_available: core.retain_available,
             max_retained_messages: core.max_retained_messages,
+            max_retained_bytes: core.rules.max_retained_bytes,
             allow_zero_length_clientid: core.allow_zero_length_clientid,
             max_subscriptions: core.max_subscriptions,
             max_topic_levels: core.max_topic_levels,
+            max_wildcards: core.rules.max_wildcards,
+            wildcard_subscriptions: true,
+            shared_subscriptions: true,
+            subscription_identifiers: true,
+            overlapping_subscriptions: Overlapping::Merged,
+            delayed_publish: core.rules.delayed_publish,
+            max_delayed_messages: core.rules.max_delayed_messages,
+            max_delayed_bytes: core.rules.max_delayed_bytes,
+            auto_subscribe: Vec::new(),
+            rewrite: Vec::new(),
             websocket_paths: vec!["/".into(), "/mqtt".into()],
+            sys_interval: 10,
+            bridges: bridges::Bridges::new(),
         }
     }
 }
@@ -201,6 +278,7 @@ impl Config {
             65_536,
             u64::MAX,
         );
+        range("sys_interval", self.sys_interval, 0, 86_400);
         range("max_qos", self.max_qos.into(), 0, 2);
         range(
             "max_subscriptions",
@@ -209,6 +287,7 @@ impl Config {
             u64::MAX,
         );
         range("max_topic_levels", self.max_topic_levels as u64, 1, 65_536);
+        bridges::problems(&self.bridges, &mut problems);
         for path in &self.websocket_paths {
             if !path.starts_with('/') {
                 problems.push(Problem {
@@ -218,6 +297,8 @@ impl Config {
                 });
             }
         }
+        self.load_problems(&mut problems);
+        rules::problems(self, &mut problems);
         problems
     }
 
@@ -241,10 +322,8 @@ impl Config {
             allow_zero_length_clientid: self.allow_zero_length_clientid,
             max_subscriptions: self.max_subscriptions,
             max_topic_levels: self.max_topic_levels,
-            load: settings::Load {
-                slow_consumer: self.slow_consumer.into(),
-                ..settings::Load::default()
-            },
+            load: self.load(),
+            rules: self.rules(),
         }
     }
 

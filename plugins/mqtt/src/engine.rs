@@ -3,6 +3,8 @@
 //! A batch locks once: bytes go in, records go to the store, output goes to the queues. Nothing here
 //! waits: what has to wait for the disk waits in the queue of its connection.
 
+mod local;
+mod operate;
 mod succession;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -12,13 +14,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use polyport_mqtt_core::broker::{Counters, Event, Received, Sizes};
 use polyport_mqtt_core::store::{Sequence, Store};
-use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, Limits, LoginRefusal, Settings, Time};
+use polyport_mqtt_core::{
+    AuthAnswer, Authorizer, Broker, ConnectionId, Limits, LoginRefusal, Settings, Time,
+};
 use polyport_sdk::net::Peer;
 use tokio::sync::Notify;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore, Loaded};
+pub(crate) use operate::Tail;
 pub(crate) use succession::Standing;
 
 /// The broker as its connections see it.
@@ -40,6 +45,7 @@ struct Inner {
     broker: Broker,
     connections: Vec<Option<Attached>>,
     woken: Vec<Arc<Outbound>>,
+    ears: operate::Ears,
     /// When it was frozen, and what has happened since.
     frozen_at: Time,
     later: Vec<Later>,
@@ -109,6 +115,7 @@ impl Engine {
             broker,
             connections: Vec::new(),
             woken: Vec::new(),
+            ears: operate::Ears::default(),
             frozen_at: Time(0),
             later: Vec::new(),
         };
@@ -179,6 +186,11 @@ impl Engine {
         self.batch(|inner, now| inner.broker.login_answer(id, answer, now))
     }
 
+    /// Answers a step of an enhanced authentication. None while frozen: then it was not.
+    pub(crate) fn auth_answer(&self, id: ConnectionId, answer: AuthAnswer) -> Option<()> {
+        self.batch(|inner, now| inner.broker.auth_answer(id, answer, now))
+    }
+
     /// Ends the connection of a client identifier for another one of the same account; whether there was one. None
     /// where another engine has them by now, or may have.
     pub(crate) fn release(&self, client_id: &str, account: &str) -> Option<bool> {
@@ -220,6 +232,11 @@ impl Engine {
         }
     }
 
+    /// How long it is until then.
+    pub(crate) fn time_until(&self, at: Time) -> Duration {
+        Duration::from_millis(at.0.saturating_sub(self.clock.now().0))
+    }
+
     /// What may be written: sequences up to this one are on disk.
     pub(crate) fn committed(&self) -> Sequence {
         self.store
@@ -239,6 +256,12 @@ impl Engine {
     /// Totals since the start.
     pub(crate) fn counters(&self) -> Counters {
         self.lock().broker.counters()
+    }
+
+    /// Bytes held for clients, and whether they are too many.
+    pub(crate) fn load(&self) -> (usize, bool) {
+        let broker = &self.lock().broker;
+        (broker.held(), broker.is_overloaded())
     }
 
     /// Numbers of the moment.
@@ -268,6 +291,8 @@ impl Engine {
                 // Whatever is set meanwhile notifies again.
                 self.armed.store(u64::MAX, Ordering::Release);
                 self.batch(|inner, now| inner.broker.tick(now));
+                // More may be due at once: it is not to keep the connections waiting.
+                tokio::task::yield_now().await;
                 continue;
             }
             let wait = Duration::from_millis((next - now).min(86_400_000));
@@ -312,6 +337,7 @@ impl Engine {
         for event in inner_ref.broker.take_events() {
             inner_ref.log(&event);
         }
+        inner_ref.tell_ears();
         let deadline = inner_ref.broker.next_deadline();
         let mut woken = std::mem::take(&mut inner_ref.woken);
         drop(inner);
@@ -428,6 +454,29 @@ impl Inner {
             } => {
                 debug!(peer = %self.peer(*connection), %client_id, "client disconnected");
             }
+            Event::Denied {
+                connection,
+                client_id,
+                reason,
+                topic,
+                what,
+                again,
+            } => {
+                let peer = self.peer(*connection);
+                // One that tries for ever does not fill the log.
+                if *again {
+                    debug!(%peer, %client_id, ?reason, %topic, "{what} refused");
+                } else {
+                    info!(%peer, %client_id, ?reason, %topic, "{what} refused");
+                }
+            }
+            Event::Overloaded { held, max } => {
+                warn!(
+                    held,
+                    max, "overloaded: clients and messages are refused until there is room"
+                );
+            }
+            Event::Relieved { held, max } => info!(held, max, "no longer overloaded"),
             Event::Lost {
                 connection,
                 client_id,

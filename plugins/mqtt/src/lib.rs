@@ -2,8 +2,10 @@
 //!
 //! The protocol lives in `polyport-mqtt-core`; here are its settings, its store on disk and its sockets.
 
+mod bridge;
 mod busy;
 mod client;
+mod condition;
 mod config;
 mod engine;
 mod estate;
@@ -11,27 +13,34 @@ mod estate;
 pub mod fuzzing;
 mod login;
 mod luggage;
+mod metrics;
+mod operate;
 mod outbound;
 mod serve;
 pub mod store;
 mod summary;
+mod sys;
 mod websocket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use polyport_mqtt_core::broker::DropCause;
-use polyport_sdk::client::Failure;
+use polyport_sdk::client::{Arguments, Failure};
 use polyport_sdk::config::Problem;
 use polyport_sdk::handover::{Estate, Handover};
 use polyport_sdk::limits::{Busy, Known, Refusal};
 use polyport_sdk::live::Live;
-use polyport_sdk::metrics::Number;
+use polyport_sdk::operate::{self as operating, Answer, Command};
 use polyport_sdk::summary::Summary;
 use polyport_sdk::{Connection, Context, Error, Plugin, export_plugin};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
-pub use config::{Config, Durability, SlowConsumer};
+use bridge::Bridges;
+use condition::{Condition, Trouble};
+pub use config::{
+    Action, AutoSubscription, Config, Durability, Memory, Overlapping, Redirect, Rewrite,
+    SlowConsumer,
+};
 use engine::Engine;
 use store::DiskStore;
 
@@ -40,6 +49,8 @@ pub struct Mqtt {
     engine: Arc<Engine>,
     context: Context,
     websocket_paths: Live<Vec<String>>,
+    bridges: Arc<Bridges>,
+    sys_interval: watch::Sender<u64>,
 }
 
 impl Plugin for Mqtt {
@@ -66,14 +77,15 @@ impl Plugin for Mqtt {
     }
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
+        let condition = Condition::new(&context);
         let engine = match context.inheritance().await {
             Some(estate) => {
-                let engine = Arc::new(succeed(&config, &context, estate).await?);
+                let engine = Arc::new(succeed(&config, &context, &condition, estate).await?);
                 tokio::spawn(await_arrivals(Arc::clone(&engine), context.clone()));
                 engine
             }
             None if config.persistence => {
-                let store = open_store(&config, &context).await?;
+                let store = open_store(&config, &context, &condition).await?;
                 Arc::new(Engine::new(config.engine(), Some(store)))
             }
             None => Arc::new(Engine::new(config.engine(), None)),
@@ -89,11 +101,23 @@ impl Plugin for Mqtt {
             info!("opening {scheme} listen socket on {address}");
         }
         tokio::spawn(run_timers(Arc::clone(&engine), context.clone()));
-        tokio::spawn(publish_metrics(Arc::clone(&engine), context.clone()));
+        let metrics = metrics::publish(Arc::clone(&engine), context.clone(), condition);
+        tokio::spawn(metrics);
+        let bridges = Arc::new(Bridges::new(&engine, &context, config.bridges));
+        tokio::spawn(run_bridges(Arc::clone(&bridges), context.clone()));
+        let sys_interval = watch::Sender::new(config.sys_interval);
+        let sys = sys::publish(
+            Arc::clone(&engine),
+            context.clone(),
+            sys_interval.subscribe(),
+        );
+        tokio::spawn(sys);
         Ok(Mqtt {
             engine,
             context,
             websocket_paths: Live::new(config.websocket_paths),
+            bridges,
+            sys_interval,
         })
     }
 
@@ -111,8 +135,24 @@ impl Plugin for Mqtt {
         let done = self.engine.set_settings(config.engine(), config.store());
         if done {
             self.websocket_paths.set(config.websocket_paths.clone());
+            self.bridges.apply(&config.bridges);
+            self.sys_interval.send_if_modified(|interval| {
+                let before = std::mem::replace(interval, config.sys_interval);
+                before != *interval
+            });
         }
         done
+    }
+
+    const COMMANDS: &'static [Command] = operate::COMMANDS;
+
+    async fn operate(
+        self: Arc<Self>,
+        command: &'static Command,
+        arguments: Arguments,
+        answer: Answer,
+    ) -> Result<(), operating::Failure> {
+        operate::operate(self, command, arguments, answer).await
     }
 
     fn summary(scheme: &str) -> Box<dyn Summary> {
@@ -149,6 +189,7 @@ impl Plugin for Mqtt {
 async fn open_store(
     config: &Config,
     context: &Context,
+    condition: &Condition,
 ) -> Result<(DiskStore, store::Loaded), Error> {
     let folder = context.state_dir().join("store");
     let settings = config.store();
@@ -159,21 +200,27 @@ async fn open_store(
     let (store, loaded) = opened
         .await
         .map_err(|error| Error::Operator(format!("store: {error}")))??;
-    tell_damage(&loaded.damage, context);
+    tell_damage(&loaded.damage, condition);
     Ok((store, loaded))
 }
 
-fn tell_damage(damage: &[String], context: &Context) {
+fn tell_damage(damage: &[String], condition: &Condition) {
     for damage in damage {
         warn!("store: {damage}");
     }
     if !damage.is_empty() {
-        context.degraded(&format!("store was damaged: {}", damage.join("; ")));
+        let reason = format!("store was damaged: {}", damage.join("; "));
+        condition.set(Trouble::Store, Some(reason));
     }
 }
 
 /// The engine that goes on where the instance before stopped.
-async fn succeed(config: &Config, context: &Context, estate: Estate) -> Result<Engine, Error> {
+async fn succeed(
+    config: &Config,
+    context: &Context,
+    condition: &Condition,
+    estate: Estate,
+) -> Result<Engine, Error> {
     let folder = context.state_dir().join("store");
     let (settings, store) = (config.engine(), config.store());
     let succeeded =
@@ -181,8 +228,14 @@ async fn succeed(config: &Config, context: &Context, estate: Estate) -> Result<E
     let (engine, damage) = succeeded
         .await
         .map_err(|error| Error::Operator(format!("hand-over: {error}")))??;
-    tell_damage(&damage, context);
+    tell_damage(&damage, condition);
     Ok(engine)
+}
+
+async fn run_bridges(bridges: Arc<Bridges>, context: Context) {
+    context.activated().await;
+    bridges.begin();
+    bridges.look().await;
 }
 
 async fn run_timers(engine: Arc<Engine>, context: Context) {
@@ -193,53 +246,6 @@ async fn run_timers(engine: Arc<Engine>, context: Context) {
 async fn await_arrivals(engine: Arc<Engine>, context: Context) {
     context.activated().await;
     engine.await_arrivals().await;
-}
-
-/// Shows the engine's numbers once a second, as long as the instance is there.
-async fn publish_metrics(engine: Arc<Engine>, context: Context) {
-    let metrics = context.metrics();
-    let received = metrics.counter("messages_received");
-    let sent = metrics.counter("messages_sent");
-    let dropped = metrics.counter("messages_dropped");
-    let dropped_for = DropCause::ALL.map(|cause| {
-        metrics.counter(match cause {
-            DropCause::QueueFull => "dropped_queue_full",
-            DropCause::SocketFull => "dropped_socket_full",
-            DropCause::TooLarge => "dropped_too_large",
-            DropCause::Overload => "dropped_overload",
-            DropCause::RetainedFull => "dropped_retained_full",
-        })
-    });
-    let mut dropped_before = [0; DropCause::ALL.len()];
-    let sessions = metrics.gauge("sessions");
-    let subscriptions = metrics.gauge("subscriptions");
-    let retained = metrics.gauge("retained_messages");
-    let raise = |number: Number, before: &mut u64, now: u64| {
-        number.add(now - *before);
-        *before = now;
-    };
-    let mut before = [0; 3];
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    context.activated().await;
-    while !context.is_draining() {
-        every.tick().await;
-        let counters = engine.counters();
-        raise(received, &mut before[0], counters.messages_received);
-        raise(sent, &mut before[1], counters.messages_sent);
-        raise(dropped, &mut before[2], counters.messages_dropped);
-        for cause in DropCause::ALL {
-            let at = cause as usize;
-            raise(
-                dropped_for[at],
-                &mut dropped_before[at],
-                counters.dropped[at],
-            );
-        }
-        let sizes = engine.sizes();
-        sessions.set(sizes.sessions as u64);
-        subscriptions.set(sizes.subscriptions as u64);
-        retained.set(sizes.retained as u64);
-    }
 }
 
 export_plugin!(Mqtt {

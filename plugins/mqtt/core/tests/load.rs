@@ -56,6 +56,25 @@ impl World {
     }
 
     fn connect(&mut self, name: &'static str, clean: bool) {
+        let mut body = b"\x00\x04MQTT\x04".to_vec();
+        body.extend([u8::from(clean) << 1, 0, 0, 0, name.len() as u8]);
+        body.extend(name.as_bytes());
+        self.connect_with(name, &body);
+    }
+
+    /// 5.0, with a session that outlives the connection by an hour, and a will after ten seconds if `will`.
+    fn connect_v5(&mut self, name: &'static str, client_id: &str, will: bool) {
+        let mut body = b"\x00\x04MQTT\x05".to_vec();
+        body.extend([u8::from(will) << 2, 0, 0, 5, 0x11, 0, 0, 0x0e, 0x10]);
+        body.extend([0, client_id.len() as u8]);
+        body.extend(client_id.as_bytes());
+        if will {
+            body.extend(b"\x05\x18\x00\x00\x00\x0a\x00\x04will\x00\x04gone");
+        }
+        self.connect_with(name, &body);
+    }
+
+    fn connect_with(&mut self, name: &'static str, body: &[u8]) {
         let meter = Arc::new(Meter::default());
         let id = self.broker.open(meter.clone(), Limits::default(), self.now);
         let client = Client {
@@ -66,10 +85,7 @@ impl World {
             closed: false,
         };
         self.clients.insert(name, client);
-        let mut body = b"\x00\x04MQTT\x04".to_vec();
-        body.extend([u8::from(clean) << 1, 0, 0, 0, name.len() as u8]);
-        body.extend(name.as_bytes());
-        let packet = [&[0x10, body.len() as u8], &body[..]].concat();
+        let packet = [&[0x10, body.len() as u8], body].concat();
         self.broker.receive(id, &packet, None, self.now);
         self.broker
             .login_answer(id, Ok(Arc::new(AllowAll)), self.now);
@@ -87,6 +103,13 @@ impl World {
         let mut body = vec![0, 9, 0, filter.len() as u8];
         body.extend(filter.as_bytes());
         body.push(qos);
+        self.send(name, &[&[0x82, body.len() as u8], &body[..]].concat());
+    }
+
+    fn subscribe_v5(&mut self, name: &str, filter: &str) {
+        let mut body = vec![0, 9, 0, 0, filter.len() as u8];
+        body.extend(filter.as_bytes());
+        body.push(1);
         self.send(name, &[&[0x82, body.len() as u8], &body[..]].concat());
     }
 
@@ -328,4 +351,181 @@ fn one_look_at_a_hundred_thousand_topics_is_many_turns() {
     world.subscribe("seeker", "room/+/7", 0);
     world.take_all("seeker");
     assert_eq!(world.publishes("seeker").len(), 1_000);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_of_a_flood_costs_its_limits_and_delays_nobody() {
+    let settings = Settings {
+        persistence: false,
+        max_outbound_bytes: 1 << 20,
+        max_queued_bytes: 2 << 20,
+        max_queued_messages: 1_000_000,
+        ..Settings::default()
+    };
+    for qos in 0..=2 {
+        let mut world = World::new(settings.clone());
+        world.connect("never", false);
+        world.connect("reads", true);
+        world.connect("source", true);
+        world.subscribe("never", "flood", qos);
+        world.subscribe("reads", "flood", 0);
+        for number in 0..10_000u16 {
+            let packet = publish(
+                0x30 | qos << 1,
+                "flood",
+                number % 10_000 + 1,
+                &[b'x'; 4_000],
+            );
+            world.send("source", &packet);
+            if qos == 2 {
+                let [high, low] = (number % 10_000 + 1).to_be_bytes();
+                world.send("source", &[0x62, 2, high, low]);
+            }
+            world.take_all("reads");
+            world.take_all("source");
+        }
+        assert_eq!(world.publishes("reads").len(), 10_000);
+        let unsent = world.clients["never"].unsent.len();
+        assert!(unsent < (1 << 20) + 5_000, "QoS {qos}: {unsent}");
+        let held = world.broker.held();
+        assert!(held < 4 << 20, "QoS {qos}: {held}");
+        let dropped = world.broker.counters().messages_dropped;
+        assert!(dropped > 9_000, "QoS {qos}: {dropped}");
+    }
+}
+
+#[test]
+fn all_sessions_together_hold_no_more_than_the_service_may() {
+    let mut settings = Settings {
+        persistence: false,
+        ..Settings::default()
+    };
+    settings.load.max_memory = 8 << 20;
+    let mut world = World::new(settings);
+    let names: Vec<&'static str> = (0..50)
+        .map(|number| &*Box::leak(format!("never{number}").into_boxed_str()))
+        .collect();
+    for name in &names {
+        world.connect(name, false);
+        world.subscribe(name, "flood", 1);
+    }
+    world.connect("source", true);
+    let mut most = 0;
+    for number in 1..=2_000u16 {
+        let packet = publish(0x32, "flood", number, &[b'x'; 10_000]);
+        let id = world.clients["source"].id;
+        let mut received = world.broker.receive(id, &packet, None, world.now);
+        while let Some(at) = received.resume_at {
+            world.now = at;
+            received = world.broker.receive(id, &packet, None, world.now);
+        }
+        world.finish();
+        world.tick();
+        world.take_all("source");
+        most = most.max(world.broker.held());
+    }
+    assert!(world.broker.is_overloaded());
+    // An eighth beyond it, and what one message is to all of them.
+    assert!(most < (9 << 20) + 50 * 21_000 && most > 8 << 20, "{most}");
+    for name in &names {
+        let id = world.clients[name].id;
+        world.broker.lost(id, world.now);
+        world.clients.remove(name);
+        // It comes back for what waits, and does not want it.
+        world.connect(name, false);
+        world.connect(name, true);
+    }
+    world.now = Time(world.now.0 + 100);
+    world.tick();
+    assert!(!world.broker.is_overloaded());
+}
+
+#[test]
+fn ten_thousand_wills_at_once_are_many_turns() {
+    let mut world = World::new(Settings::default());
+    world.connect("watcher", true);
+    world.subscribe("watcher", "will", 0);
+    for number in 0..10_000 {
+        world.connect_v5("one", &format!("{number}"), true);
+        let id = world.clients["one"].id;
+        world.broker.lost(id, world.now);
+        world.finish();
+    }
+    world.take_all("watcher");
+    assert_eq!(world.publishes("watcher").len(), 0);
+    world.now = Time(world.now.0 + 10_000);
+    world.most = 0;
+    let turns = world.tick();
+    assert!(turns >= 10_000 / 256, "{turns}");
+    assert!(world.most <= 256 * 12, "one turn gave {}", world.most);
+    world.take_all("watcher");
+    assert_eq!(world.publishes("watcher").len(), 10_000);
+}
+
+#[test]
+fn a_takeover_storm_leaves_one_session_and_what_waits_for_it() {
+    let mut world = World::new(Settings {
+        persistence: false,
+        ..Settings::default()
+    });
+    world.connect("source", true);
+    world.connect_v5("victim", "victim", true);
+    world.subscribe_v5("victim", "t");
+    let held = world.broker.held();
+    for _ in 0..10_000 {
+        let old = world.clients["victim"].id;
+        world.connect_v5("victim", "victim", true);
+        world.broker.lost(old, world.now);
+        world.finish();
+        world.take_all("victim");
+    }
+    let sizes = world.broker.sizes();
+    assert_eq!(
+        (sizes.connections, sizes.sessions, sizes.subscriptions),
+        (2, 2, 1)
+    );
+    assert!(world.broker.held() <= held + 200, "{}", world.broker.held());
+    world.clients.get_mut("victim").unwrap().taken.clear();
+    world.send("source", &publish(0x32, "t", 1, b"still there"));
+    world.take_all("victim");
+    let taken = &world.clients["victim"].taken;
+    assert!(taken.ends_with(b"still there"), "{taken:02x?}");
+}
+
+#[test]
+fn queued_messages_leave_memory_when_their_time_has_passed() {
+    let mut world = World::new(Settings::default());
+    world.connect_v5("source", "source", false);
+    world.connect_v5("away", "away", false);
+    world.subscribe_v5("away", "t");
+    let id = world.clients["away"].id;
+    world.broker.lost(id, world.now);
+    world.clients.remove("away");
+    let expiring = |seconds: u8, payload: &[u8]| {
+        let body = [
+            &b"\x00\x01t\x00\x01\x05\x02\x00\x00\x00"[..],
+            &[seconds],
+            payload,
+        ]
+        .concat();
+        [&[0x32, body.len() as u8], &body[..]].concat()
+    };
+    world.send("source", &expiring(2, &[b'x'; 50]));
+    world.send("source", &expiring(60, &[b'y'; 50]));
+    world.send("source", b"\x32\x07\x00\x01t\x00\x01\x00z");
+    world.take_all("source");
+    let full = world.broker.held();
+    world.now = Time(world.now.0 + 1_999);
+    world.tick();
+    assert_eq!(world.broker.held(), full);
+    world.now = Time(world.now.0 + 1);
+    world.tick();
+    assert_eq!(world.broker.held(), full - (1 + 50 + 192));
+    world.now = Time(world.now.0 + 100_000);
+    world.tick();
+    assert_eq!(
+        world.broker.held(),
+        1 + 1 + 192,
+        "the one without a time stays"
+    );
 }

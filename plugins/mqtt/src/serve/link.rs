@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::store::Sequence;
-use polyport_mqtt_core::{ConnectionId, LoginRefusal, LoginRequest};
+use polyport_mqtt_core::{AuthAnswer, Authorizer, ConnectionId, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
 use polyport_sdk::accounts::Account;
 use polyport_sdk::handover::Crossing;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::linger;
 use crate::engine::{Engine, Standing};
-use crate::login::{self, Unanswered};
+use crate::login::{self, Answer, Unanswered};
 use crate::luggage;
 use crate::outbound::{Outbound, Piece};
 
@@ -49,14 +49,31 @@ type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A login that is under way.
 pub(super) enum Login {
     /// Asked, with what was asked for.
-    Asked(
-        Waiting<std::result::Result<Account, Unanswered>>,
-        LoginRequest,
-    ),
+    Asked(Waiting<Result<Answer, Unanswered>>, LoginRequest),
     /// To be asked, when the engine serves.
     Again(LoginRequest),
     /// Answered, and the engine was not told yet.
-    Answered(std::result::Result<Account, LoginRefusal>),
+    Answered(Result<Account, LoginRefusal>),
+    /// The same of a step of an enhanced authentication.
+    Stepped(Result<Answer, LoginRefusal>, LoginRequest),
+}
+
+impl Login {
+    /// Whether the client is read from meanwhile.
+    pub(super) fn lets_read(&self) -> bool {
+        let request = match self {
+            Login::Asked(_, request) | Login::Again(request) | Login::Stepped(_, request) => {
+                request
+            }
+            Login::Answered(_) => return false,
+        };
+        is_again(request)
+    }
+}
+
+fn is_again(request: &LoginRequest) -> bool {
+    let step = request.authentication.as_ref();
+    step.is_some_and(|step| step.again)
 }
 
 /// One connection at work.
@@ -77,6 +94,8 @@ pub(super) struct Link<S> {
     login: Option<Login>,
     /// Whose it is, and the end of that.
     account: Option<(Account, Waiting<()>)>,
+    /// What is unread may be taken then, and nothing is read before.
+    paused: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Set when the connection is to end: the time its last bytes may take.
     linger: Option<Pin<Box<tokio::time::Sleep>>>,
     /// The way to the next instance, for a connection that can go there.
@@ -131,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 let watch = watch(&account);
                 (account, watch)
             }),
+            paused: None,
             linger: None,
             crossing,
         }
@@ -184,10 +204,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let Some(Login::Asked(asked, request)) = &mut self.login else {
             return Poll::Ready(());
         };
-        let answer = match ready!(asked.as_mut().poll(cx)) {
-            Ok(account) => Login::Answered(Ok(account)),
-            Err(Unanswered::Refused(refusal)) => Login::Answered(Err(refusal)),
-            Err(Unanswered::Elsewhere) => Login::Again(request.clone()),
+        let answer = match (ready!(asked.as_mut().poll(cx)), &request.authentication) {
+            (Err(Unanswered::Elsewhere), _) => Login::Again(request.clone()),
+            (Err(Unanswered::Refused(refusal)), None) => Login::Answered(Err(refusal)),
+            (Ok(Answer::Account(account)), None) => Login::Answered(Ok(account)),
+            (Ok(_), None) => Login::Answered(Err(LoginRefusal::NotAuthorized)),
+            (Err(Unanswered::Refused(refusal)), Some(_)) => {
+                Login::Stepped(Err(refusal), request.clone())
+            }
+            (Ok(answer), Some(_)) => Login::Stepped(Ok(answer), request.clone()),
         };
         self.login = Some(answer);
         Poll::Ready(())
@@ -200,33 +225,78 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.ask(request.clone());
         }
         ready!(self.poll_asked(cx));
-        let Some(Login::Answered(_)) = &self.login else {
-            return Poll::Pending;
-        };
-        let Some(Login::Answered(answer)) = self.login.take() else {
-            return Poll::Pending;
-        };
-        let rights = match &answer {
-            Ok(account) => {
-                self.pacer.pace_for(Some(account));
-                let mut revoked = watch(account);
-                // Polled once, to be woken from then on.
-                if revoked.as_mut().poll(cx).is_ready() {
-                    Err(LoginRefusal::NotAuthorized)
-                } else {
-                    self.account = Some((account.clone(), revoked));
-                    Ok(login::rights(account.clone()))
+        match self.login.take() {
+            Some(Login::Answered(answer)) => {
+                let rights = match &answer {
+                    Ok(account) => self.begin_account(account, cx),
+                    Err(refusal) => Err(*refusal),
+                };
+                if self.engine.login_answer(self.id, rights).is_none() {
+                    self.account = None;
+                    self.login = Some(Login::Answered(answer));
+                    return Poll::Pending;
                 }
             }
-            Err(refusal) => Err(*refusal),
-        };
-        if self.engine.login_answer(self.id, rights).is_none() {
-            self.account = None;
-            self.login = Some(Login::Answered(answer));
-            return Poll::Pending;
+            Some(Login::Stepped(answer, request)) => {
+                let told = self.step(&answer, cx);
+                if self.engine.auth_answer(self.id, told).is_none() {
+                    if let Ok(Answer::Authenticated(..)) = answer {
+                        self.account = None;
+                    }
+                    self.login = Some(Login::Stepped(answer, request));
+                    return Poll::Pending;
+                }
+            }
+            other => {
+                self.login = other;
+                return Poll::Pending;
+            }
         }
         self.take_unread();
         Poll::Ready(())
+    }
+
+    /// What the engine is told of a step.
+    fn step(
+        &mut self,
+        answer: &Result<Answer, LoginRefusal>,
+        cx: &mut TaskContext<'_>,
+    ) -> AuthAnswer {
+        match answer {
+            Ok(Answer::Continue { data, state }) => AuthAnswer::Continue {
+                data: data.clone(),
+                state: state.clone(),
+            },
+            Ok(Answer::Authenticated(account, data)) => match self.begin_account(account, cx) {
+                Ok(rights) => AuthAnswer::Success {
+                    authorizer: Some(rights),
+                    data: Some(data.clone()),
+                },
+                Err(refusal) => AuthAnswer::Refused(refusal),
+            },
+            Ok(Answer::StillAuthenticated(data)) => AuthAnswer::Success {
+                authorizer: None,
+                data: Some(data.clone()),
+            },
+            Ok(Answer::Account(_)) => AuthAnswer::Refused(LoginRefusal::NotAuthorized),
+            Err(refusal) => AuthAnswer::Refused(*refusal),
+        }
+    }
+
+    /// The client has this account from now on.
+    fn begin_account(
+        &mut self,
+        account: &Account,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
+        self.pacer.pace_for(Some(account));
+        let mut revoked = watch(account);
+        // Polled once, to be woken from then on.
+        if revoked.as_mut().poll(cx).is_ready() {
+            return Err(LoginRefusal::NotAuthorized);
+        }
+        self.account = Some((account.clone(), revoked));
+        Ok(login::rights(account.clone()))
     }
 
     fn ask(&mut self, request: LoginRequest) {
@@ -235,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.context.clone(),
             self.origin.clone(),
             request.clone(),
+            self.account.as_ref().map(|(account, _)| account.clone()),
         ));
         self.login = Some(Login::Asked(asked, request));
     }
@@ -263,7 +334,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         unsent.drain(..std::mem::take(&mut self.written));
         let mut account = self.account.take().map(|(account, _)| account);
         let login = self.login.take().map(|login| match login {
-            Login::Asked(_, request) | Login::Again(request) => luggage::Login::Asked(request),
+            Login::Stepped(Err(refusal), request) if !is_again(&request) => {
+                luggage::Login::Refused(refusal)
+            }
+            // A step that was answered is answered anew: its client knows of no answer.
+            Login::Asked(_, request) | Login::Again(request) | Login::Stepped(_, request) => {
+                luggage::Login::Asked(request)
+            }
             Login::Answered(Ok(answered)) => {
                 account = Some(answered);
                 luggage::Login::Accepted
@@ -286,8 +363,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Read>> {
-        if self.login.is_some() {
+        if self.login.as_ref().is_some_and(|login| !login.lets_read()) {
             return Poll::Pending;
+        }
+        if let Some(paused) = &mut self.paused {
+            ready!(paused.as_mut().poll(cx));
+            self.paused = None;
+            self.untaken = true;
         }
         if self.untaken {
             self.take_unread();
@@ -352,6 +434,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return;
         };
         let rest = &bytes[received.consumed..];
+        if let Some(at) = received.resume_at {
+            let wait = self.engine.time_until(at);
+            self.paused = Some(Box::pin(tokio::time::sleep(wait)));
+        }
         if let Some(request) = received.login {
             self.ask(request);
         }

@@ -68,12 +68,11 @@ impl Broker {
                         return Ok(());
                     }
                     Awaiting::Pubrec => {
-                        entry.awaiting = Awaiting::Pubcomp;
-                        entry.delivery = None;
+                        let delivery = entry.number;
+                        session.note_pubrec(at);
                         if session.durable {
                             // Before PUBREL leaves: the receiver forgets the identifier with it,
                             // and PUBLISH under it would then be a second message.
-                            let delivery = entry.number;
                             self.journal.require(&Record::Released {
                                 session: session.number,
                                 delivery,

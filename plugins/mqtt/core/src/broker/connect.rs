@@ -73,7 +73,7 @@ impl Broker {
         }
         let elsewhere = self.redirects(&connect);
         let busy = self
-            .is_too_busy_for(connect.client_id, connect.clean_start)
+            .is_too_busy_for(connect.client_id)
             .then_some(ReasonCode::ServerBusy);
         if let Some(reason) = elsewhere.or(busy).filter(|_| !local) {
             self.refuse(id, connect.client_id.to_owned(), reason, None);

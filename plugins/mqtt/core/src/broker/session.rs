@@ -48,6 +48,13 @@ pub(super) struct InFlight {
     pub delivery: Option<Delivery>,
 }
 
+impl InFlight {
+    fn size(&self) -> usize {
+        let delivery = self.delivery.as_ref();
+        delivery.map_or(0, |delivery| delivery.message.size())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct PendingWill {
     pub message: Arc<Message>,
@@ -73,6 +80,12 @@ pub(super) struct Session {
     pub outstanding: usize,
     pub queue: VecDeque<Delivery>,
     pub queue_bytes: usize,
+    /// Of messages in flight that are kept for redelivery.
+    pub in_flight_bytes: usize,
+    /// What all of them count for in the whole service.
+    pub weight: usize,
+    /// When the queue is looked through for messages that have expired.
+    pub swept_at: Option<Time>,
     /// QoS 2 packet identifiers of the client that wait for PUBREL, each with whether its PUBLISH
     /// came, or came again, on the present connection.
     pub received: HashMap<u16, bool>,
@@ -104,6 +117,9 @@ impl Session {
             outstanding: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
+            in_flight_bytes: 0,
+            weight: 0,
+            swept_at: None,
             received: HashMap::new(),
             received_here: 0,
             topic_checks: None,
@@ -184,7 +200,24 @@ impl Session {
         if at < self.outstanding {
             self.outstanding -= 1;
         }
-        self.in_flight.remove(at)
+        let entry = self.in_flight.remove(at)?;
+        self.in_flight_bytes -= entry.size();
+        Some(entry)
+    }
+
+    /// Sent last.
+    pub(super) fn push_in_flight(&mut self, entry: InFlight) {
+        self.in_flight_bytes += entry.size();
+        self.in_flight.push_back(entry);
+    }
+
+    /// Its PUBREC has come: only the identifier is left.
+    pub(super) fn note_pubrec(&mut self, at: usize) {
+        if let Some(entry) = self.in_flight.get_mut(at) {
+            self.in_flight_bytes -= entry.size();
+            entry.awaiting = Awaiting::Pubcomp;
+            entry.delivery = None;
+        }
     }
 
     pub(super) fn push_queue(&mut self, delivery: Delivery) {
@@ -208,6 +241,7 @@ impl Session {
             let delivery = entry.delivery.as_ref();
             delivery.is_none_or(|delivery| wanted(delivery, &keep, &mut dropped))
         });
+        self.in_flight_bytes = self.in_flight.iter().map(InFlight::size).sum();
         dropped.extend(self.retain_queued(keep));
         dropped
     }

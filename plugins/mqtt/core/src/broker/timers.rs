@@ -11,6 +11,9 @@ use crate::message::Message;
 use crate::store::Record;
 use crate::time::Time;
 
+/// Timers that fire in one turn: others are not to wait for ten thousand wills. The rest is due at once.
+const AT_ONCE: usize = 256;
+
 #[derive(Debug)]
 enum Timer {
     /// CONNECT timeout, then keep alive.
@@ -21,6 +24,10 @@ enum Timer {
     Session(SessionId),
     /// Retained messages for new subscriptions.
     RetainedDelivery(ConnectionId),
+    /// Expired messages in a session's queue.
+    Queue(SessionId),
+    /// Whether the service is overloaded still.
+    Load,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,14 @@ impl Timers {
         self.push(at, Timer::RetainedDelivery(id));
     }
 
+    pub(super) fn queue(&mut self, at: Time, key: SessionId) {
+        self.push(at, Timer::Queue(key));
+    }
+
+    pub(super) fn load(&mut self, at: Time) {
+        self.push(at, Timer::Load);
+    }
+
     pub(super) fn retained(&mut self, at: Time, topic: &str) {
         self.retained.insert((at, topic.into()));
     }
@@ -102,20 +117,24 @@ impl Timers {
 
 impl Broker {
     pub(super) fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        for _ in 0..AT_ONCE {
+            let Some(timer) = self.timers.pop_due(self.now) else {
+                break;
+            };
             match timer {
                 Timer::Connection(id) => self.connection_due(id),
                 Timer::Authentication(id) => self.authentication_due(id),
                 Timer::Session(key) => self.session_due(key),
                 Timer::RetainedDelivery(id) => self.retained_delivery_due(id),
+                Timer::Queue(key) => self.queue_due(key),
+                Timer::Load => self.load_due(),
             }
         }
-        while self
-            .timers
-            .retained
-            .first()
-            .is_some_and(|(at, _)| *at <= self.now)
-        {
+        for _ in 0..AT_ONCE {
+            let first = self.timers.retained.first();
+            if first.is_none_or(|(at, _)| *at > self.now) {
+                break;
+            }
             if let Some((_, topic)) = self.timers.retained.pop_first() {
                 self.retained_due(&topic);
             }

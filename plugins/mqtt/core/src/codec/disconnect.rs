@@ -41,12 +41,12 @@ impl Disconnect {
     }
 }
 
-/// Appends a DISCONNECT, with a reason string if there is one; only 5.0 has it from the server.
-pub fn encode(out: &mut Vec<u8>, reason: ReasonCode, reason_string: Option<&str>) {
+/// Appends a DISCONNECT; only 5.0 has it from the server.
+pub fn encode(out: &mut Vec<u8>, reason: ReasonCode, property: Option<Property<'_>>) {
     let mut body = vec![reason as u8];
-    if let Some(text) = reason_string {
+    if let Some(property) = property {
         let mut properties = Vec::new();
-        Property::ReasonString(text).write(&mut properties);
+        property.write(&mut properties);
         put_variable(&mut body, properties.len() as u32);
         body.extend_from_slice(&properties);
     }

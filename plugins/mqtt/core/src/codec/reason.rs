@@ -35,6 +35,8 @@ pub enum ReasonCode {
     AdministrativeAction = 0x98,
     RetainNotSupported = 0x9a,
     QosNotSupported = 0x9b,
+    UseAnotherServer = 0x9c,
+    ServerMoved = 0x9d,
     SharedSubscriptionsNotSupported = 0x9e,
     ConnectionRateExceeded = 0x9f,
     SubscriptionIdentifiersNotSupported = 0xa1,
@@ -54,6 +56,8 @@ impl ReasonCode {
             | ReasonCode::ServerBusy
             | ReasonCode::ServerShuttingDown
             | ReasonCode::QuotaExceeded
+            | ReasonCode::UseAnotherServer
+            | ReasonCode::ServerMoved
             | ReasonCode::ConnectionRateExceeded => 3,
             ReasonCode::BadUserNameOrPassword => 4,
             ReasonCode::NotAuthorized | ReasonCode::Banned => 5,

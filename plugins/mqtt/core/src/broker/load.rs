@@ -1,0 +1,184 @@
+//! How much memory the whole service holds for its clients, and what gives way when that is too much.
+//!
+//! Counted are queued and in-flight messages, each for every session that it waits in, retained messages, and output
+//! that was not taken yet. At `max_memory` the service is *overloaded*, until a tenth of it is free again; an eighth
+//! beyond it is *exhausted*.
+//!
+//! | | overloaded | exhausted |
+//! |---|---|---|
+//! | CONNECT | refused (0x89, 3), unless messages wait for the client | |
+//! | PUBLISH with QoS 0 | dropped | |
+//! | PUBLISH with QoS 1 or 2 | one a second from each connection | refused (0x97) in 5.0; in 3.x for those who need not queue it |
+//! | readers | 64 KiB not taken, or in flight; QoS 0 beyond is dropped | nothing is queued, nothing more retained |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::session::{Session, SessionId};
+use super::{Broker, ConnectionId, DropCause, Event};
+use crate::codec::{QoS, ReasonCode};
+use crate::settings::Settings;
+
+/// What keeping a message costs beside its bytes.
+const MESSAGE: usize = 192;
+/// How often it is looked whether there is room again, in milliseconds.
+const LOOK: u64 = 100;
+/// Bytes not taken by a reader, and as many in flight, beyond which an overloaded service sends it nothing.
+const OUTBOUND: usize = 64 * 1024;
+/// Milliseconds that a QoS 1 or 2 message waits to be taken in an overloaded service.
+pub(super) const HELD_BACK: u64 = 1_000;
+
+/// What is held, and how much may be.
+#[derive(Debug)]
+pub(super) struct Load {
+    max: usize,
+    /// Bytes that wait for one reader before QoS 0 messages to it are dropped.
+    pub outbound: usize,
+    /// Of messages in sessions.
+    queued: usize,
+    /// Of output that was not taken, counted by the connections' meters.
+    unsent: Arc<AtomicUsize>,
+    pub overloaded: bool,
+}
+
+impl Load {
+    pub(super) fn new(settings: &Settings) -> Load {
+        let mut load = Load {
+            max: 0,
+            outbound: 0,
+            queued: 0,
+            unsent: Arc::default(),
+            overloaded: false,
+        };
+        load.reconfigure(settings);
+        load
+    }
+
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        self.max = match settings.load.max_memory {
+            0 => usize::MAX,
+            max => max,
+        };
+        self.outbound = match self.overloaded {
+            true => OUTBOUND.min(settings.max_outbound_bytes),
+            false => settings.max_outbound_bytes,
+        };
+    }
+
+    /// Where a connection's unsent output is counted.
+    pub(super) fn unsent(&self) -> &Arc<AtomicUsize> {
+        &self.unsent
+    }
+}
+
+impl Broker {
+    /// Bytes held for clients: they count against [`max_memory`](crate::settings::Load::max_memory).
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.load.queued
+            + self.load.unsent.load(Ordering::Relaxed)
+            + self.retained.bytes()
+            + self.delayed.bytes()
+            + self.retained.len() * MESSAGE
+    }
+
+    /// What a session holds has changed.
+    pub(super) fn weigh(&mut self, key: SessionId) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let messages = session.queue.len() + session.in_flight.len();
+        let weight = session.queue_bytes + session.in_flight_bytes + messages * MESSAGE;
+        let before = std::mem::replace(&mut session.weight, weight);
+        self.load.queued = self.load.queued + weight - before;
+        if weight > before {
+            self.look_at_load();
+        }
+    }
+
+    /// A session is gone.
+    pub(super) fn unweigh(&mut self, weight: usize) {
+        self.load.queued -= weight;
+    }
+
+    /// Something was added.
+    pub(super) fn look_at_load(&mut self) {
+        if !self.load.overloaded && self.held() > self.load.max {
+            self.set_overloaded(true);
+            self.timers.load(self.now + LOOK);
+        }
+    }
+
+    /// The whole service holds too much.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.load.overloaded
+    }
+
+    /// Goes on being overloaded, as another broker was.
+    pub(super) fn stay_overloaded(&mut self) {
+        self.load.overloaded = true;
+        self.load.reconfigure(&self.settings);
+        self.pacing();
+        self.timers.load(self.now);
+    }
+
+    pub(super) fn load_due(&mut self) {
+        if !self.load.overloaded {
+            return;
+        }
+        if self.held() <= self.load.max / 10 * 9 {
+            self.set_overloaded(false);
+        } else {
+            self.timers.load(self.now + LOOK);
+        }
+    }
+
+    fn set_overloaded(&mut self, overloaded: bool) {
+        self.load.overloaded = overloaded;
+        self.load.reconfigure(&self.settings);
+        self.pacing();
+        let (held, max) = (self.held(), self.load.max);
+        self.events.push(match overloaded {
+            true => Event::Overloaded { held, max },
+            false => Event::Relieved { held, max },
+        });
+    }
+
+    /// There is no room for anything more.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.load.overloaded && self.held() > self.load.max.saturating_add(self.load.max / 8)
+    }
+
+    /// Whether, in an overloaded service, a session may have a message more in flight.
+    pub(super) fn may_hold(&self, session: &Session) -> bool {
+        session.in_flight_bytes <= OUTBOUND && (session.weight == 0 || !self.is_exhausted())
+    }
+
+    /// Whether a client has to stay outside. One for whom messages wait makes room by taking them, or by giving them
+    /// up.
+    pub(super) fn is_too_busy_for(&self, client_id: &str) -> bool {
+        self.load.overloaded && {
+            let session = self.clients.get(client_id);
+            let session = session.and_then(|key| self.sessions.get(*key));
+            session.is_none_or(|session| session.weight == 0)
+        }
+    }
+
+    /// What is done, in an overloaded service, to a PUBLISH before anybody gets it; none if it is taken.
+    pub(super) fn shed(&mut self, id: ConnectionId, qos: QoS) -> Option<Option<ReasonCode>> {
+        let connection = self.connections.get(id)?;
+        if connection.local {
+            return None;
+        }
+        let is_v5 = connection.version.is_v5();
+        if qos == QoS::AtMostOnce {
+            self.counters.dropped(DropCause::Overload);
+            Some(None)
+        } else if is_v5 && self.is_exhausted() {
+            Some(Some(ReasonCode::QuotaExceeded))
+        } else {
+            None
+        }
+    }
+}

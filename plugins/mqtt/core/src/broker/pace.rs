@@ -1,0 +1,107 @@
+//! How fast messages are taken from clients: what comes too fast is not read, and nothing is dropped.
+//!
+//! A rate lets as many messages through at once as it does in a second. Then each PUBLISH has a moment at which it may
+//! be taken, in the order in which they asked, also among the connections of one account.
+
+use std::collections::HashMap;
+
+use super::load::HELD_BACK;
+use super::{Broker, ConnectionId, Phase};
+use crate::time::Time;
+
+/// Microseconds that a rate saves up.
+const SAVED: u64 = 1_000_000;
+/// Accounts that are kept in mind before it is looked who can be forgotten.
+const USERS: usize = 1_024;
+
+/// Where a rate stands: the moment, in microseconds, at which everything that was taken is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Paid(pub u64);
+
+impl Paid {
+    /// Takes one message more and returns when, in microseconds.
+    fn take(&mut self, rate: u32, now: u64) -> u64 {
+        let Paid(until) = *self;
+        *self = Paid(until.max(now).saturating_add(1_000_000 / u64::from(rate)));
+        self.0.saturating_sub(SAVED).max(now)
+    }
+}
+
+/// A connection that is held to a rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub paid: Paid,
+    /// When the PUBLISH that waits may be taken.
+    pub at: Option<Time>,
+}
+
+/// Accounts that are held to a rate.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    pub paid: HashMap<Box<str>, Paid>,
+    swept: usize,
+}
+
+impl Users {
+    fn take(&mut self, account: &str, rate: u32, now: u64) -> u64 {
+        if let Some(paid) = self.paid.get_mut(account) {
+            return paid.take(rate, now);
+        }
+        if self.paid.len() >= self.swept.max(USERS) {
+            self.paid.retain(|_, paid| paid.0 > now);
+            self.swept = self.paid.len() * 2;
+        }
+        self.paid.entry(account.into()).or_default().take(rate, now)
+    }
+}
+
+impl Broker {
+    /// Whether any PUBLISH has to be looked at before it is taken.
+    pub(super) fn pacing(&mut self) {
+        let load = &self.settings.load;
+        self.paces =
+            load.max_publish_rate > 0 || load.max_publish_rate_per_user > 0 || self.load.overloaded;
+    }
+
+    /// When a PUBLISH may be taken that came whole; none for now.
+    pub(super) fn held_back(&mut self, id: ConnectionId, first: u8) -> Option<Time> {
+        let now = self.now;
+        let connection = self.connections.get_mut(id)?;
+        if connection.local || !matches!(connection.phase, Phase::Connected(_)) {
+            return None;
+        }
+        let waiting = connection.pace.as_ref().and_then(|pace| pace.at);
+        let at = match waiting {
+            Some(at) => at,
+            None => {
+                let now_us = now.0.saturating_mul(1_000);
+                let mut at_us = now_us;
+                let load = &self.settings.load;
+                let pace = connection.pace.get_or_insert_default();
+                if load.max_publish_rate > 0 {
+                    at_us = at_us.max(pace.paid.take(load.max_publish_rate, now_us));
+                }
+                if load.max_publish_rate_per_user > 0
+                    && let Some(account) = connection.authorizer.account()
+                {
+                    let rate = load.max_publish_rate_per_user;
+                    at_us = at_us.max(self.users.take(account, rate, now_us));
+                }
+                let at = Time(at_us.div_ceil(1_000));
+                match self.load.overloaded && first & 0x06 != 0 {
+                    true => at.max(now + HELD_BACK),
+                    false => at,
+                }
+            }
+        };
+        let pace = connection.pace.as_mut()?;
+        if at <= now {
+            pace.at = None;
+            return None;
+        }
+        pace.at = Some(at);
+        // The client has sent something, and is not heard until then.
+        connection.last_packet = at;
+        Some(at)
+    }
+}
