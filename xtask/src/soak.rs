@@ -17,14 +17,22 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 9] = [
+const TESTS: [Long; 10] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
         file: "durability",
         test: "t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message",
         variable: "POLYPORT_KILLS",
-        full: "200",
+        full: "500",
+    },
+    Long {
+        name: "mqtt-sessions",
+        package: "polyport-mqtt-core",
+        file: "sessions",
+        test: "every_acknowledged_message_arrives_whatever_happens",
+        variable: "POLYPORT_SESSIONS",
+        full: "100000",
     },
     Long {
         name: "json-kills",
