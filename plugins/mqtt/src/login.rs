@@ -1,5 +1,8 @@
 //! The engine's logins and rights, answered by the host's accounts.
 
+mod scram;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,22 +49,43 @@ pub(crate) enum Unanswered {
     Elsewhere,
 }
 
+/// The answer to a client that wants to log in.
+pub(crate) enum Answer {
+    /// Its account.
+    Account(Account),
+    /// It is to go on with its authentication.
+    Continue {
+        /// What it is sent.
+        data: Option<Vec<u8>>,
+        /// What is wanted back with its answer.
+        state: Vec<u8>,
+    },
+    /// Its account, and what it is sent.
+    Authenticated(Account, Vec<u8>),
+    /// It is who it was, and is sent this.
+    StillAuthenticated(Vec<u8>),
+}
+
 /// The account of a client: of its user name and password, of an API token, which is a password and
-/// may do without a user name, of its certificate, or else the anonymous one.
+/// may do without a user name, of its certificate, of an enhanced authentication, or else the
+/// anonymous one. `current` is what it has already.
 pub(crate) async fn login(
     engine: Arc<Engine>,
     context: Context,
     origin: Origin,
     request: LoginRequest,
-) -> Result<Account, Unanswered> {
-    if request.authentication.is_some() {
-        return Err(Unanswered::Refused(LoginRefusal::BadAuthenticationMethod));
-    }
+    current: Option<Account>,
+) -> Result<Answer, Unanswered> {
     let accounts = context.accounts();
+    if let Some(step) = &request.authentication {
+        let client = (&origin, request.client_id.as_str());
+        return scram::answer(&engine, accounts, client, step, current.as_ref()).await;
+    }
     let client_id = Some(request.client_id.as_str());
     if request.username.is_none() && request.password.is_none() {
-        return accounts
-            .identify(&origin, client_id)
+        let account = accounts.identify(&origin, client_id);
+        return account
+            .map(Answer::Account)
             .ok_or(Unanswered::Refused(LoginRefusal::NotAuthorized));
     }
     let login = Login {
@@ -69,30 +93,45 @@ pub(crate) async fn login(
         password: request.password.as_deref(),
         client_id,
     };
-    let mut answer = accounts.login(&origin, login).await;
+    let ask = || accounts.login(&origin, login);
+    let account = taking_over(&engine, &request.client_id, login.user, ask).await?;
+    Ok(Answer::Account(account))
+}
+
+/// Asks, and where the account has as many sessions as it may have, asks again once the connection
+/// with this client identifier has ended, if that is the account's own.
+async fn taking_over<T, A: Future<Output = Result<T, Denied>>>(
+    engine: &Engine,
+    client_id: &str,
+    user: Option<&str>,
+    ask: impl Fn() -> A,
+) -> Result<T, Unanswered> {
+    let mut answer = ask().await;
     if matches!(answer, Err(Denied::TooManySessions))
-        && let Some(user) = login.user
+        && let Some(user) = user
         && engine
-            .release(&request.client_id, user)
+            .release(client_id, user)
             .ok_or(Unanswered::Elsewhere)?
     {
         // The old connection's task lets go of the account next.
         for _ in 0..RELEASES {
             tokio::time::sleep(RELEASE).await;
-            answer = accounts.login(&origin, login).await;
+            answer = ask().await;
             if !matches!(answer, Err(Denied::TooManySessions)) {
                 break;
             }
         }
     }
-    answer.map_err(|denied| {
-        Unanswered::Refused(match denied {
-            Denied::Refused => LoginRefusal::BadUserNameOrPassword,
-            Denied::NotHere => LoginRefusal::NotAuthorized,
-            Denied::NeedsTls => LoginRefusal::Insecure,
-            Denied::TooManySessions => LoginRefusal::QuotaExceeded,
-            Denied::Busy => LoginRefusal::Busy,
-        })
+    answer.map_err(refused)
+}
+
+fn refused(denied: Denied) -> Unanswered {
+    Unanswered::Refused(match denied {
+        Denied::Refused => LoginRefusal::BadUserNameOrPassword,
+        Denied::NotHere => LoginRefusal::NotAuthorized,
+        Denied::NeedsTls => LoginRefusal::Insecure,
+        Denied::TooManySessions => LoginRefusal::QuotaExceeded,
+        Denied::Busy => LoginRefusal::Busy,
     })
 }
 

@@ -100,7 +100,8 @@ impl Arrival {
         if engine.standing() == Standing::Retired && self.crossing.is_none() {
             return Err(lost());
         }
-        let account = self.account.clone().filter(|_| login.is_none());
+        let begun = !matches!(login, Some(luggage::Login::Accepted));
+        let account = self.account.clone().filter(|_| begun);
         let rights = account.map(login::rights);
         match engine.attach(*number, rights, outbound, client, self.unsent.len()) {
             Some(id) => id.map(Some).ok_or_else(lost),
