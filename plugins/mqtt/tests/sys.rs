@@ -1,0 +1,210 @@
+//! The `$SYS` tree on the real host, side by side with mosquitto's.
+
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
+
+use polyport_testkit::{Client, Host, eventually, free_port};
+
+const ACCOUNTS: &str = "\
+[anonymous]
+services = mqtt
+rights = publish, subscribe
+
+[user1]
+name = narrow
+password = n
+rights.mqtt = subscribe $SYS/broker/uptime, subscribe a/#
+";
+
+fn broker(interval: u64) -> Host {
+    Host::builder()
+        .service("mqtt")
+        .accounts(ACCOUNTS)
+        .settings("mqtt", &format!("sys_interval = {interval}"))
+        .start()
+}
+
+/// What is retained, or comes within a moment, for a filter: the last value of each topic.
+fn read(port: u16, filter: &str, more: &[&str]) -> BTreeMap<String, String> {
+    let seen = Client::new("mosquitto_sub")
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-W",
+            "2",
+            "-t",
+            filter,
+        ])
+        .args(["-F", "%t=%p"])
+        .args(more)
+        .run();
+    seen.stdout()
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(topic, value)| (topic.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Debian's mosquitto, ended when it is dropped.
+struct Mosquitto {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn mosquitto(port: u16) -> Mosquitto {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mosquitto.conf");
+    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nsys_interval 1\n");
+    std::fs::write(&config, text).unwrap();
+    let found = ["/usr/sbin/mosquitto", "mosquitto"];
+    let child = found.iter().find_map(|program| {
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&config);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()
+    });
+    let child = child.expect("mosquitto is installed");
+    let mosquitto = Mosquitto { child, _dir: dir };
+    eventually("mosquitto", || {
+        std::net::TcpStream::connect(("127.0.0.1", port))
+            .ok()
+            .map(drop)
+    });
+    mosquitto
+}
+
+#[test]
+fn the_same_topics_exist_as_in_mosquitto() {
+    let host = broker(1);
+    let port = free_port();
+    let _theirs = mosquitto(port);
+    let topics = |port| {
+        let all = read(port, "$SYS/#", &[]);
+        all.into_keys().collect::<BTreeSet<_>>()
+    };
+    let theirs = topics(port);
+    assert!(theirs.len() > 40, "{theirs:?}");
+    assert_eq!(topics(host.port("mqtt")), theirs);
+}
+
+#[test]
+fn values_are_of_the_same_shape_and_true() {
+    let host = broker(1);
+    let port = host.port("mqtt");
+    for _ in 0..3 {
+        Client::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-t", "kept", "-m", "hello", "-r", "-q", "1"])
+            .run()
+            .expect_success();
+    }
+    let tree = eventually("the numbers", || {
+        let tree = read(port, "$SYS/#", &[]);
+        (tree["$SYS/broker/publish/messages/received"] == "3").then_some(tree)
+    });
+    let value = |name: &str| tree[&format!("$SYS/broker/{name}")].clone();
+    assert!(value("version").starts_with("polyport version "));
+    assert!(value("uptime").ends_with(" seconds"));
+    assert_eq!(value("publish/bytes/received"), "15");
+    assert_eq!(value("clients/maximum"), "1");
+    assert_eq!(value("subscriptions/count"), "1");
+    for (topic, value) in &tree {
+        let fine = match topic.as_str() {
+            "$SYS/broker/version" | "$SYS/broker/uptime" => true,
+            load if load.contains("/load/") => {
+                value
+                    .split_once('.')
+                    .is_some_and(|(_, cents)| cents.len() == 2)
+                    && value.parse::<f64>().is_ok()
+            }
+            _ => value.parse::<u64>().is_ok(),
+        };
+        assert!(fine, "{topic} {value}");
+    }
+}
+
+#[test]
+fn it_is_apart_from_other_topics_and_subject_to_rights() {
+    let host = broker(1);
+    let port = host.port("mqtt");
+    eventually("the tree", || {
+        (read(port, "$SYS/broker/version", &[]).len() == 1).then_some(())
+    });
+    assert!(read(port, "#", &[]).is_empty());
+    let some = read(port, "$SYS/#", &["-u", "narrow", "-P", "n"]);
+    let some: Vec<&String> = some.keys().collect();
+    assert_eq!(some, ["$SYS/broker/uptime"]);
+    // Nobody's to publish to: acknowledged and dropped, as 3.1.1 says.
+    Client::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-t", "$SYS/broker/version", "-m", "mine", "-r", "-q", "1"])
+        .run()
+        .expect_success();
+    let version = read(port, "$SYS/broker/version", &[]);
+    assert!(version["$SYS/broker/version"].starts_with("polyport version "));
+}
+
+#[test]
+fn it_comes_and_goes_without_a_swap_and_is_not_stored() {
+    let mut host = broker(0);
+    let port = host.port("mqtt");
+    let there = |wanted: bool| {
+        eventually("the tree", || {
+            (read(port, "$SYS/#", &[]).is_empty() != wanted).then_some(())
+        });
+    };
+    there(false);
+    let changes = host.change(|text| text.replacen("sys_interval = 0", "sys_interval = 1", 1));
+    assert!(
+        changes.iter().any(|line| line.contains("live")),
+        "{changes:?}"
+    );
+    there(true);
+    host.change(|text| text.replacen("sys_interval = 1", "sys_interval = 0", 1));
+    there(false);
+    host.change(|text| text.replacen("sys_interval = 0", "sys_interval = 86400", 1));
+    there(true);
+    host.edit_config(|text| text.replacen("sys_interval = 86400", "sys_interval = 0", 1));
+    host.restart();
+    there(false);
+}
+
+#[test]
+fn it_goes_on_over_a_swap() {
+    let host = broker(1);
+    let port = host.port("mqtt");
+    for number in 0..5 {
+        Client::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-t", "a", "-m", &number.to_string()])
+            .run()
+            .expect_success();
+    }
+    let received = || {
+        let tree = read(port, "$SYS/broker/publish/messages/received", &[]);
+        tree.into_values().next().unwrap_or_default()
+    };
+    eventually("they are counted", || (received() == "5").then_some(()));
+    host.change(|text| {
+        text.replacen(
+            "sys_interval = 1",
+            "sys_interval = 1\ndurability = \"never\"",
+            1,
+        )
+    });
+    assert_eq!(received(), "5");
+}
