@@ -37,7 +37,7 @@ impl Broker {
 
     /// The members of a shared subscription take turns; a connected one with room goes before one
     /// whose messages would wait.
-    fn choose<'a>(&self, group: &'a SharedGroup, topic: &str) -> Option<&'a Receiver> {
+    pub(super) fn choose<'a>(&self, group: &'a SharedGroup, topic: &str) -> Option<&'a Receiver> {
         let start = group.cursor.fetch_add(1, Ordering::Relaxed) as usize;
         let members = &group.members;
         let turn = |offset: usize| &members[start.wrapping_add(offset) % members.len()];
@@ -59,7 +59,7 @@ impl Broker {
             .or_else(|| by(&|_| true))
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         view: &MessageView<'_>,
         receiver: &Receiver,
@@ -118,7 +118,7 @@ impl Broker {
             connection.touch(id, &mut self.touched);
             return;
         }
-        if let Some(id) = session.connection.filter(|_| !session.is_resumable()) {
+        if let Some(id) = session.connection.filter(|_| !session.keeps(qos)) {
             // The session ends with its connection: nothing has to be kept for redelivery.
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
@@ -270,7 +270,7 @@ impl Broker {
             connection.touch(id, &mut self.touched);
             let awaiting = first_awaited(delivery.qos);
             let number = delivery.number;
-            let delivery = session.is_resumable().then_some(delivery);
+            let delivery = session.keeps(delivery.qos).then_some(delivery);
             session.push_in_flight(InFlight {
                 packet_identifier,
                 awaiting,

@@ -190,6 +190,7 @@ impl Broker {
             return;
         };
         self.unweigh(session.weight);
+        let orphans = self.orphans(&session);
         self.clients.remove(&session.client_id);
         for text in session.subscriptions.keys() {
             if let Some(filter) = crate::topic::Filter::parse(text) {
@@ -206,6 +207,7 @@ impl Broker {
                 self.journal.note(&record)
             }
         }
+        self.adopt(orphans);
     }
 
     fn publish_will(&mut self, key: SessionId) {

@@ -10,7 +10,7 @@ use crate::codec::{QoS, Version};
 use crate::store::State;
 use crate::store::state::SessionState;
 use crate::time::Time;
-use crate::topic::Filter;
+use crate::topic::{Filter, SHARE_PREFIX};
 
 /// Seconds that clients have to come back after a start before their wills are published. The
 /// standard lets a server put them off until then (3.1.2.5).
@@ -105,6 +105,7 @@ impl Broker {
             .flatten()
             .min();
         for (text, options, identifier) in &subscriptions {
+            session.shares |= text.starts_with(SHARE_PREFIX);
             session
                 .subscriptions
                 .insert(text.as_str().into(), (*options, *identifier));

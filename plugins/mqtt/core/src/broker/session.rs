@@ -75,6 +75,8 @@ pub(super) struct Session {
     /// Session expiry interval in seconds.
     pub expiry: u32,
     pub subscriptions: HashMap<Box<str>, (SubscriptionOptions, u32)>,
+    /// It has, or had, a shared subscription.
+    pub shares: bool,
     /// In the order of sending. The first `outstanding` were sent on the present connection.
     pub in_flight: VecDeque<InFlight>,
     pub outstanding: usize,
@@ -113,6 +115,7 @@ impl Session {
             connection: None,
             expiry: 0,
             subscriptions: HashMap::new(),
+            shares: false,
             in_flight: VecDeque::new(),
             outstanding: 0,
             queue: VecDeque::new(),
@@ -159,6 +162,12 @@ impl Session {
     /// True when the session can outlive its connection.
     pub(super) fn is_resumable(&self) -> bool {
         self.expiry > 0 || self.durable
+    }
+
+    /// Whether a message in flight is kept: for this client when it comes back, or for another member of a shared
+    /// subscription when it does not.
+    pub(super) fn keeps(&self, qos: QoS) -> bool {
+        self.is_resumable() || self.shares && qos == QoS::AtLeastOnce
     }
 
     /// The next packet identifier that is not in use (2.2.1). The caller keeps fewer than 65,535

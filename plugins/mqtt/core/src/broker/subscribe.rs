@@ -119,6 +119,9 @@ impl Broker {
                     });
                 }
             }
+            if existed && filter.share.is_some() {
+                self.leave_share(session, text);
+            }
             reasons.push(if existed {
                 ReasonCode::Success
             } else {
@@ -205,6 +208,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
+        session.shares |= filter.share.is_some();
         let before = session
             .subscriptions
             .insert(text.into(), (options, identifier));

@@ -3,52 +3,76 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ROOT, Tree};
+use super::entries::{Entries, Entry};
+use super::{MULTI, PLUS, ROOT, Tree};
 use crate::codec::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::slab::Key;
 use crate::topic::{Filter, SHARE_PREFIX};
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    session: Key,
-    options: SubscriptionOptions,
-    identifier: u32,
-}
-
 #[derive(Debug)]
 struct Group {
     name: Box<str>,
-    members: Vec<Entry>,
+    members: Entries,
     cursor: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Default)]
 struct Subscribers {
-    plain: Vec<Entry>,
-    groups: Vec<Group>,
+    plain: Entries,
+    shared: Option<Box<Groups>>,
 }
+
+/// Those with a share name: few filters have any.
+#[derive(Debug, Default)]
+struct Groups(Vec<Group>);
 
 impl Subscribers {
     /// Those without a share name, or of one, which is made where it is missing.
-    fn entries(&mut self, share: Option<&str>) -> &mut Vec<Entry> {
+    fn entries(&mut self, share: Option<&str>) -> &mut Entries {
         let Some(name) = share else {
             return &mut self.plain;
         };
-        let known = self.groups.iter().position(|group| &*group.name == name);
+        let groups = &mut self.shared.get_or_insert_default().0;
+        let known = groups.iter().position(|group| &*group.name == name);
         let at = known.unwrap_or_else(|| {
-            self.groups.push(Group {
+            groups.push(Group {
                 name: name.into(),
-                members: Vec::new(),
+                members: Entries::None,
                 cursor: Arc::default(),
             });
-            self.groups.len() - 1
+            groups.len() - 1
         });
-        &mut self.groups[at].members
+        &mut groups[at].members
+    }
+
+    /// Takes a session's subscription out; false if there was none.
+    fn remove(&mut self, share: Option<&str>, session: Key) -> bool {
+        let Some(name) = share else {
+            return self.plain.remove(session);
+        };
+        let Some(Groups(groups)) = self.shared.as_deref_mut() else {
+            return false;
+        };
+        let Some(at) = groups.iter().position(|group| &*group.name == name) else {
+            return false;
+        };
+        let removed = groups[at].members.remove(session);
+        if groups[at].members.is_empty() {
+            groups.remove(at);
+        }
+        if groups.is_empty() {
+            self.shared = None;
+        }
+        removed
+    }
+
+    fn groups(&self) -> &[Group] {
+        self.shared.as_ref().map_or(&[], |groups| &groups.0)
     }
 
     fn in_use(&self) -> bool {
-        !self.plain.is_empty() || !self.groups.is_empty()
+        !self.plain.is_empty() || self.shared.is_some()
     }
 }
 
@@ -139,7 +163,7 @@ impl SubscriptionTrie {
             options,
             identifier,
         };
-        match entries.iter_mut().find(|entry| entry.session == session) {
+        match entries.of(session) {
             Some(old) => *old = entry,
             None => {
                 entries.push(entry);
@@ -172,7 +196,7 @@ impl SubscriptionTrie {
     /// Shared subscriptions: the whole filter, whose turn it is, and the members in order.
     pub(crate) fn groups(&self) -> impl Iterator<Item = (String, u32, impl Iterator<Item = Key>)> {
         (0..).zip(&self.tree.nodes).flat_map(move |(at, node)| {
-            node.value.groups.iter().map(move |group| {
+            node.value.groups().iter().map(move |group| {
                 let members = group.members.iter().map(|entry| entry.session);
                 let filter = format!("{SHARE_PREFIX}{}/{}", group.name, self.tree.path(at));
                 (filter, group.cursor.load(Ordering::Relaxed), members)
@@ -183,11 +207,19 @@ impl SubscriptionTrie {
     /// Whose turn it is in a shared subscription.
     pub(crate) fn set_turn(&mut self, filter: Filter<'_>, turn: u32) {
         if let Some(node) = self.tree.find(filter.filter) {
-            let groups = self.tree.node(node).value.groups.iter();
+            let groups = self.tree.node(node).value.groups().iter();
             for group in groups.filter(|group| Some(&*group.name) == filter.share) {
                 group.cursor.store(turn, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The members of a shared subscription.
+    pub(crate) fn group(&self, filter: Filter<'_>) -> Option<SharedGroup> {
+        let node = self.tree.node(self.tree.find(filter.filter)?);
+        let mut groups = node.value.groups().iter();
+        let group = groups.find(|group| Some(&*group.name) == filter.share)?;
+        Some(SharedGroup::from(group))
     }
 
     /// Removes a subscription; false when there was none.
@@ -195,23 +227,9 @@ impl SubscriptionTrie {
         let Some(node) = self.tree.find(filter.filter) else {
             return false;
         };
-        let subscribers = self.tree.value_mut(node);
-        let entries = match filter.share {
-            None => &mut subscribers.plain,
-            Some(name) => match subscribers
-                .groups
-                .iter_mut()
-                .find(|group| &*group.name == name)
-            {
-                Some(group) => &mut group.members,
-                None => return false,
-            },
-        };
-        let Some(at) = entries.iter().position(|entry| entry.session == session) else {
+        if !self.tree.value_mut(node).remove(filter.share, session) {
             return false;
-        };
-        entries.swap_remove(at);
-        subscribers.groups.retain(|group| !group.members.is_empty());
+        }
         self.count -= 1;
         self.shared -= usize::from(filter.share.is_some());
         self.epoch += 1;
@@ -230,11 +248,12 @@ impl SubscriptionTrie {
             let wildcards = !(first && level.starts_with('$'));
             first = false;
             for &at in &frontier {
-                if wildcards {
+                let node = self.tree.node(at);
+                if wildcards && node.has(PLUS) {
                     next.extend(self.tree.child(at, "+"));
-                    if let Some(multi) = self.tree.child(at, "#") {
-                        route.add(&self.tree.node(multi).value);
-                    }
+                }
+                if wildcards && node.has(MULTI) {
+                    self.add_multi(at, &mut route);
                 }
                 next.extend(self.tree.child(at, level));
             }
@@ -245,15 +264,23 @@ impl SubscriptionTrie {
             }
         }
         for &at in &frontier {
-            route.add(&self.tree.node(at).value);
-            if let Some(multi) = self.tree.child(at, "#") {
-                route.add(&self.tree.node(multi).value);
+            let node = self.tree.node(at);
+            route.add(&node.value);
+            if node.has(MULTI) {
+                self.add_multi(at, &mut route);
             }
         }
         if self.merged {
             route.merge();
         }
         route
+    }
+
+    /// Adds whom `#` beneath a node stands for.
+    fn add_multi(&self, at: u32, route: &mut Route) {
+        if let Some(multi) = self.tree.child(at, "#") {
+            route.add(&self.tree.node(multi).value);
+        }
     }
 }
 
@@ -262,10 +289,7 @@ impl Route {
         self.receivers
             .extend(subscribers.plain.iter().map(Receiver::from));
         self.groups
-            .extend(subscribers.groups.iter().map(|group| SharedGroup {
-                members: group.members.iter().map(Receiver::from).collect(),
-                cursor: group.cursor.clone(),
-            }));
+            .extend(subscribers.groups().iter().map(SharedGroup::from));
     }
 
     fn merge(&mut self) {
@@ -285,6 +309,15 @@ impl Route {
         });
         for receiver in &mut self.receivers {
             receiver.identifiers.sort_unstable();
+        }
+    }
+}
+
+impl From<&Group> for SharedGroup {
+    fn from(group: &Group) -> Self {
+        SharedGroup {
+            members: group.members.iter().map(Receiver::from).collect(),
+            cursor: group.cursor.clone(),
         }
     }
 }

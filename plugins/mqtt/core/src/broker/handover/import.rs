@@ -18,7 +18,7 @@ use crate::settings::{Limits, Offer, Settings, Subscribing};
 use crate::store::Record;
 use crate::store::record::{bytes, message, text, u64};
 use crate::time::Time;
-use crate::topic::Filter;
+use crate::topic::{Filter, SHARE_PREFIX};
 
 /// Numbers given out are far below, and those to come are too.
 pub(super) const LAST: u64 = 1 << 62;
@@ -254,6 +254,7 @@ fn session(
         let filter = text(reader)?;
         let options = SubscriptionOptions::decode(Version::V5, reader.byte()?)?;
         let subscription = (options, identifier(reader)?);
+        session.shares |= filter.starts_with(SHARE_PREFIX);
         let before = session.subscriptions.insert(filter.into(), subscription);
         match before {
             Some(_) => Err(Damaged("two subscriptions with one filter")),
