@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::workspace::{cargo, run, target};
-use crate::{Outcome, clients};
+use crate::{Outcome, clients, fuzz};
 
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -65,6 +65,7 @@ pub fn check() -> Outcome {
             "--all-targets",
         ])?)
     });
+    report.step("fuzz targets", || once(fuzz::check()?));
     report.step("tests", tests);
     report.step("documentation tests", || {
         counted(cargo(&["test", "--quiet", "--workspace", "--doc"])?)

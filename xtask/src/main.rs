@@ -5,6 +5,7 @@ mod check;
 mod clients;
 mod dist;
 mod document;
+mod fuzz;
 mod serve;
 mod soak;
 mod workspace;
@@ -25,6 +26,8 @@ usage: cargo xtask COMMAND
                    without one, all
   dist             an archive that runs without a checkout, in target/dist
   soak [NAME]      the long tests in full length
+  fuzz [TARGET]... [--seconds N]
+                   the fuzz targets of the MQTT broker, a minute each or N seconds
 
 bench and soak write their figures to docs/benchmarks.md.";
 
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some("dist") if args.is_empty() => dist::dist(),
         Some("bench") => bench::bench(&args),
         Some("soak") => soak::soak(&args),
+        Some("fuzz") => fuzz::fuzz(&args),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

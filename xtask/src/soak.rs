@@ -4,7 +4,11 @@
 //! `figure: NAME = VALUE`; they go to docs/benchmarks.md.
 
 use crate::workspace::cargo;
-use crate::{Outcome, bench, document};
+use crate::{Outcome, bench, document, fuzz};
+
+/// Each fuzz target's name comes after this, and it runs so many seconds.
+const FUZZ: &str = "fuzz-";
+const FUZZ_SECONDS: u64 = 600;
 
 /// A test with a length.
 struct Long {
@@ -12,12 +16,13 @@ struct Long {
     package: &'static str,
     /// File name of the integration test, without its ending.
     file: &'static str,
+    /// Its name; all of the file without one.
     test: &'static str,
     variable: &'static str,
     full: &'static str,
 }
 
-const TESTS: [Long; 10] = [
+const TESTS: [Long; 11] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -33,6 +38,14 @@ const TESTS: [Long; 10] = [
         test: "every_acknowledged_message_arrives_whatever_happens",
         variable: "POLYPORT_SESSIONS",
         full: "100000",
+    },
+    Long {
+        name: "mqtt-hostile",
+        package: "polyport-mqtt",
+        file: "hostile",
+        test: "",
+        variable: "POLYPORT_HOSTILE",
+        full: "10",
     },
     Long {
         name: "json-kills",
@@ -102,21 +115,45 @@ const TESTS: [Long; 10] = [
 
 /// Runs the tests named, or all, in release and writes their figures.
 pub fn soak(args: &[String]) -> Outcome {
-    if let Some(unknown) = args
+    let targets = fuzz::targets()?;
+    let fuzzed: Vec<String> = targets
         .iter()
-        .find(|arg| TESTS.iter().all(|test| test.name != *arg))
-    {
-        let known: Vec<&str> = TESTS.iter().map(|test| test.name).collect();
+        .map(|target| format!("{FUZZ}{target}"))
+        .collect();
+    let known: Vec<&str> = TESTS
+        .iter()
+        .map(|test| test.name)
+        .chain(fuzzed.iter().map(String::as_str))
+        .collect();
+    if let Some(unknown) = args.iter().find(|arg| !known.contains(&arg.as_str())) {
         return Err(format!("expected {}, got {unknown:?}", known.join(", ")));
     }
     let last = document::read("soak")?;
-    let chosen = |test: &Long| args.is_empty() || args.iter().any(|arg| arg == test.name);
-    let rows = TESTS.iter().map(|test| match chosen(test) {
+    let chosen = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    let rows = TESTS.iter().map(|test| match chosen(test.name) {
         true => run(test),
         // What was not run keeps its figures.
         false => Ok(row_of(&last, test.name)),
     });
-    let rows: Vec<String> = rows.collect::<Outcome<_>>()?;
+    let mut rows: Vec<String> = rows.collect::<Outcome<_>>()?;
+    let program = match known
+        .iter()
+        .any(|name| name.starts_with(FUZZ) && chosen(name))
+    {
+        true => Some(fuzz::build()?),
+        false => None,
+    };
+    for (target, name) in targets.iter().zip(&fuzzed) {
+        rows.push(match &program {
+            Some(program) if chosen(name) => {
+                println!("== {name}");
+                let found = fuzz::run(program, target, FUZZ_SECONDS)?;
+                println!("{found}");
+                format!("| {name} | | {FUZZ_SECONDS} s | {found} |\n")
+            }
+            _ => row_of(&last, name),
+        });
+    }
     let circumstances = bench::circumstances()?;
     let body = format!(
         "{circumstances}.\n\n| test | length | time | figures |\n|---|---|---|---|\n{}",
@@ -152,7 +189,10 @@ fn run(test: &Long) -> Outcome<String> {
         "--test",
         file,
     ])?;
-    command.args([filter, "--", "--exact", "--nocapture"]);
+    match filter.is_empty() {
+        true => command.args(["--", "--nocapture", "--test-threads=1"]),
+        false => command.args([filter, "--", "--exact", "--nocapture"]),
+    };
     // The test kit builds the libraries it needs, also those that exist for tests alone.
     command.env(variable, full);
     let output = command
@@ -184,7 +224,7 @@ fn figures(text: &str) -> Vec<&str> {
 fn seconds(text: &str) -> Option<f64> {
     let result = text
         .lines()
-        .find(|line| line.contains("test result: ok. 1 passed;"))?;
+        .find(|line| line.contains("test result: ok. ") && !line.contains(" 0 passed;"))?;
     let (_, time) = result.rsplit_once("finished in ")?;
     time.trim_end().strip_suffix('s')?.parse().ok()
 }
@@ -198,6 +238,8 @@ mod tests {
         let text = "running 1 test\nfigure: kills = 500\n.\nfigure: lost = 0\n";
         assert_eq!(figures(text), ["kills = 500", "lost = 0"]);
         assert_eq!(seconds(text), None, "no test ran");
+        let none = "test result: ok. 0 passed; 0 failed; 2 filtered out; finished in 0.00s";
+        assert_eq!(seconds(none), None);
         let result = "test result: ok. 1 passed; 0 failed; 0 ignored; finished in 12.50s";
         assert_eq!(seconds(result), Some(12.5));
     }
