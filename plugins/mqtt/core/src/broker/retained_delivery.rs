@@ -20,6 +20,8 @@ use crate::topic::Filter;
 const FOUND: usize = 64;
 /// Topics looked at for them.
 const LOOKS: usize = 256;
+/// Topics looked at as a subscription is made.
+const FIRST_LOOKS: usize = 4;
 /// How often that is done in one turn.
 const ROUNDS: usize = 8;
 /// A reader gets no more while it has so many bytes to take.
@@ -108,7 +110,7 @@ impl Broker {
         let mut search = self.retained.search(filter.filter);
         // Most filters match nothing, and cost nothing from here on.
         let mut first = Vec::new();
-        let more = self.retained.find(&mut search, 1, LOOKS, &mut first);
+        let more = self.retained.find(&mut search, 1, FIRST_LOOKS, &mut first);
         if let Some(first) = first.first() {
             search.from = first.topic.clone();
         }
