@@ -3,6 +3,7 @@
 //! A batch locks once: bytes go in, records go to the store, output goes to the queues. Nothing here
 //! waits: what has to wait for the disk waits in the queue of its connection.
 
+mod image;
 mod local;
 mod operate;
 mod succession;
@@ -46,6 +47,8 @@ struct Inner {
     connections: Vec<Option<Attached>>,
     woken: Vec<Arc<Outbound>>,
     ears: operate::Ears,
+    /// The last sequence that output waits for.
+    promised: Sequence,
     /// When it was frozen, and what has happened since.
     frozen_at: Time,
     later: Vec<Later>,
@@ -116,6 +119,7 @@ impl Engine {
             connections: Vec::new(),
             woken: Vec::new(),
             ears: operate::Ears::default(),
+            promised: 0,
             frozen_at: Time(0),
             later: Vec::new(),
         };
@@ -323,6 +327,7 @@ impl Engine {
         let inner_ref = &mut *inner;
         let result = work(inner_ref, self.clock.now());
         let gate = self.store_records(&mut inner_ref.broker);
+        inner_ref.promised = inner_ref.promised.max(gate);
         while let Some(id) = inner_ref.broker.next_touched() {
             let Some(Some(attached)) = inner_ref.connections.get(id.index as usize) else {
                 continue;

@@ -41,10 +41,16 @@ fn publish(host: &Host, args: &[&str]) {
         .expect_success();
 }
 
-/// A subscriber of mosquitto's, once it is subscribed.
-fn subscriber(host: &Host, args: &[&str]) -> Running {
+/// A subscriber of mosquitto's, once it has so many subscriptions.
+fn subscriber(host: &Host, subscriptions: u64, args: &[&str]) -> Running {
     let running = mosquitto(host, "mosquitto_sub", &["-d"]).args(args).spawn();
-    running.wait_line("Subscribed");
+    eventually("it is subscribed", || {
+        let clients = rows(host, &["clients"]);
+        let one = clients
+            .iter()
+            .find(|row| row["subscriptions"] == subscriptions);
+        one.map(drop)
+    });
     running
 }
 
@@ -83,6 +89,7 @@ fn clients_and_sessions_tell_who_is_there_and_what_waits() {
     let host = broker();
     let _reader = subscriber(
         &host,
+        2,
         &[
             "-i",
             "reader",
@@ -175,7 +182,7 @@ fn clients_and_sessions_tell_who_is_there_and_what_waits() {
 #[test]
 fn a_kick_closes_connections_and_two_at_once_close_one() {
     let host = broker();
-    let mut one = subscriber(&host, &["-i", "one", "-V", "5", "-t", "a"]);
+    let one = subscriber(&host, 1, &["-i", "one", "-V", "5", "-t", "a"]);
     let _old = connect(&host, "old");
     let said = host.command(&["mqtt", "kick", "one", "old", "nobody"]);
     let said = said.expect_code(1);
@@ -185,7 +192,7 @@ fn a_kick_closes_connections_and_two_at_once_close_one() {
             .contains("expected a connection of \"nobody\", got none"),
         "{said}"
     );
-    one.wait_line("received DISCONNECT (152)");
+    one.wait_line("Received DISCONNECT (152)");
     drop(one);
     // mosquitto_sub came back or did not: it is not there now.
     eventually("it is gone", || {
@@ -335,7 +342,7 @@ fn a_tail_that_is_not_read_holds_up_nobody_and_tells_what_it_lost() {
     let mut line = String::new();
     stuck.read_line(&mut line).unwrap();
     assert!(line.contains("\"done\""), "{line}");
-    let reader = subscriber(&host, &["-t", "a", "-C", "4000", "-F", "%l", "-q", "1"]);
+    let reader = subscriber(&host, 1, &["-t", "a", "-C", "4000", "-F", "%l", "-q", "1"]);
     let lines = format!("{}\n", "x".repeat(3_000)).repeat(4_000);
     mosquitto(&host, "mosquitto_pub", &["-t", "a", "-l", "-q", "1"])
         .stdin(lines)

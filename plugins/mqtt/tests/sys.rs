@@ -15,7 +15,7 @@ rights = publish, subscribe
 [user1]
 name = narrow
 password = n
-rights.mqtt = subscribe $SYS/broker/uptime, subscribe a/#
+allow.some = subscribe $SYS/broker/uptime
 ";
 
 fn broker(interval: u64) -> Host {
@@ -98,7 +98,12 @@ fn the_same_topics_exist_as_in_mosquitto() {
     };
     let theirs = topics(port);
     assert!(theirs.len() > 40, "{theirs:?}");
-    assert_eq!(topics(host.port("mqtt")), theirs);
+    let ours = topics(host.port("mqtt"));
+    let missing: Vec<_> = theirs.difference(&ours).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // mosquitto(8) names it; mosquitto 2.0 publishes it no more.
+    let more: Vec<_> = ours.difference(&theirs).collect();
+    assert_eq!(more, ["$SYS/broker/messages/inflight"]);
 }
 
 #[test]

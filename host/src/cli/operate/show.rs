@@ -28,15 +28,20 @@ pub(super) struct Shown<'a> {
     columns: Option<Vec<Width>>,
 }
 
+#[derive(Default)]
 struct Cell {
     text: String,
     is_number: bool,
+    /// The row has no such key.
+    is_missing: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Width {
     characters: usize,
     right: bool,
+    /// None of the rows that were looked at has it.
+    hidden: bool,
 }
 
 impl<'a> Shown<'a> {
@@ -91,7 +96,7 @@ impl<'a> Shown<'a> {
         }
         let titles = self.command.columns.iter().map(|column| Cell {
             text: column.title.clone(),
-            is_number: false,
+            ..Cell::default()
         });
         let titles: Vec<Cell> = titles.collect();
         let columns: Vec<Width> = titles
@@ -102,7 +107,8 @@ impl<'a> Shown<'a> {
                 let widest = cells().chain([title]).map(|cell| cell.text.chars().count());
                 Width {
                     characters: widest.max().unwrap_or_default(),
-                    right: cells().next().is_some_and(|cell| cell.is_number),
+                    right: cells().any(|cell| cell.is_number),
+                    hidden: !self.first.is_empty() && cells().all(|cell| cell.is_missing),
                 }
             })
             .collect();
@@ -118,10 +124,12 @@ impl<'a> Shown<'a> {
         let columns = self.command.columns.iter();
         columns
             .map(|column| {
-                let value = row.get(&column.key).unwrap_or(&Value::Null);
+                let known = row.get(&column.key);
+                let value = known.unwrap_or(&Value::Null);
                 Cell {
                     text: self.text(value, column.shows),
-                    is_number: value.is_number(),
+                    is_number: value.is_number() && column.shows != Shows::Time,
+                    is_missing: known.is_none(),
                 }
             })
             .collect()
@@ -150,7 +158,14 @@ impl<'a> Shown<'a> {
 fn line(out: &mut impl Write, columns: &[Width], cells: &[Cell]) -> io::Result<()> {
     let mut text = String::new();
     for (column, cell) in columns.iter().zip(cells) {
-        let Width { characters, right } = *column;
+        let Width {
+            characters,
+            right,
+            hidden,
+        } = *column;
+        if hidden {
+            continue;
+        }
         if !text.is_empty() {
             text.push_str("  ");
         }
@@ -266,7 +281,7 @@ mod tests {
             json!({"who": "longer", "count": 1234, "since": null, "left": "never"}),
         ];
         let expected = "\
-WHO     COUNT  SINCE                LEFT
+WHO     COUNT  SINCE                 LEFT
 a           5  1970-01-01 00:00:01  1d01h
 longer   1234  -                    never
 ";
@@ -275,6 +290,15 @@ longer   1234  -                    never
         assert_eq!(
             show(&command(Form::Table), false, &[]),
             "WHO  COUNT  SINCE  LEFT\n"
+        );
+        // A column that no row has is left out.
+        assert_eq!(
+            show(
+                &command(Form::Table),
+                false,
+                &[json!({"who": "a", "left": null})]
+            ),
+            "WHO  LEFT\na    -\n"
         );
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use polyport_mqtt_core::Time;
 use polyport_mqtt_core::broker::{
@@ -10,6 +11,7 @@ use polyport_mqtt_core::broker::{
 use tokio::sync::mpsc;
 
 use super::{Client, Engine, Inner, Standing};
+use crate::outbound::Outbound;
 
 /// What may wait for one who listens, in bytes.
 const QUEUE: usize = 4 << 20;
@@ -174,6 +176,20 @@ impl Engine {
         let mut inner = self.lock();
         inner.broker.stop_listening(tail.number);
         inner.ears.0.retain(|(number, _)| *number != tail.number);
+    }
+
+    /// Waits until all that was promised so far is on the disk.
+    pub(crate) async fn stored(&self) {
+        let promised = self.lock().promised;
+        let woken = Arc::new(Outbound::default());
+        std::future::poll_fn(|cx| {
+            woken.register(cx.waker());
+            match self.wake_on_commit(promised, &woken) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
     }
 
     /// Publishes what changed of the `$SYS` tree, if it serves.

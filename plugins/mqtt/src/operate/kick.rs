@@ -50,6 +50,7 @@ pub(super) async fn kick(
         });
         answer.row(&row).await?;
     }
+    mqtt.engine.stored().await;
     if missed.is_empty() {
         return Ok(());
     }

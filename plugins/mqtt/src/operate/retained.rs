@@ -111,6 +111,7 @@ pub(super) async fn retained(
         tokio::task::yield_now().await;
     }
     if delete {
+        mqtt.engine.stored().await;
         info!(removed, filter, "retained messages removed by the operator");
         answer.note(&format!("{removed} removed")).await?;
     }
