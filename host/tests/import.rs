@@ -365,7 +365,9 @@ fn mosquitto_conf_becomes_the_mqtt_service() {
              protocol websockets\nuser mosquitto\npersistence true\npersistence_location /var/lib/mosquitto/\n\
              allow_anonymous true\npassword_file passwd\nmax_queued_messages 0\nmax_packet_size 2000\n\
              persistent_client_expiration 2d\nmax_connections -1\nlog_dest file /x\ncafile ca.pem\nciphers HIGH\nfoo bar\n\
-             connection bridge\naddress example.org\ntopic # out\n",
+             connection bridge\naddress 127.0.0.1:{port:nobody}\ntopic # out\n\
+             topic \"\" both 2 here/ there/\nremote_username far\nstart_type lazy\nrestart_timeout 10 30\n\
+             bridge_protocol_version mqttv50\n",
         ),
     )
     .unwrap();
@@ -390,9 +392,7 @@ fn mosquitto_conf_becomes_the_mqtt_service() {
             "mosquitto.conf:15: log_dest file /x: host.log.file in polyport.toml",
             "mosquitto.conf:17: ciphers HIGH: the cipher suites are not a choice",
             "mosquitto.conf:18: foo bar: no counterpart",
-            "mosquitto.conf:19: connection: there are no bridges",
-            "mosquitto.conf:20: address: there are no bridges",
-            "mosquitto.conf:21: topic: there are no bridges",
+            "mosquitto.conf:24: start_type lazy: the bridge is always connected",
         ]
     );
     let config = fs::read_to_string(host.config()).unwrap();
@@ -402,6 +402,9 @@ fn mosquitto_conf_becomes_the_mqtt_service() {
         "max_connections = 0",
         "persistent_client_expiration = 172800",
         "max_queued_messages = 9223372036854775807",
+        "bridges = { bridge = { addresses = [\"127.0.0.1:{port:nobody}\"], topics = [{ filter = \"#\", direction = \"out\", qos = 0 }, \
+         { filter = \"\", direction = \"both\", qos = 2, local_prefix = \"here/\", remote_prefix = \"there/\" }], \
+         protocol_versions = [\"5\"], username = \"far\", restart_min = 10, restart_max = 30 } }",
     ] {
         assert!(config.contains(&host.expand(line)), "{line}\n{config}");
     }

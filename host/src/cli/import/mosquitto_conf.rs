@@ -1,9 +1,11 @@
 //! mosquitto.conf: `OPTION VALUE` a line, where `listener` begins another listener.
 
+mod bridge;
 mod listener;
 
 use std::error::Error;
 
+use self::bridge::Bridge;
 use self::listener::Listener;
 use super::plan::Plan;
 use super::{Line, Text, mosquitto};
@@ -90,17 +92,24 @@ pub fn import(file: &Text, service: &str) -> Result<Plan, Box<dyn Error>> {
     plan.plugin = Some("mqtt");
     let mut listeners: Vec<Listener> = Vec::new();
     let (mut passwords, mut acl, mut anonymous) = (None, None, None);
-    let mut bridge = false;
+    let mut bridges: Vec<Bridge> = Vec::new();
+    // Whether what is read belongs to the last of them.
+    let mut bridging = false;
     for line in file.lines() {
         let (option, value) = line.text.split_once([' ', '\t']).unwrap_or((line.text, ""));
         let value = value.trim();
-        bridge |= option == "connection";
         match option {
-            _ if bridge && option != "listener" => {
-                plan.note(&line.place, format_args!("{option}: there are no bridges"));
+            "connection" => {
+                bridging = true;
+                bridges.push(Bridge::named(&mut plan, &line, value));
+            }
+            _ if bridging && option != "listener" => {
+                if let Some(bridge) = bridges.last_mut() {
+                    bridge.take(&mut plan, &line, option, value);
+                }
             }
             "listener" | "port" => {
-                bridge = false;
+                bridging = false;
                 if listeners.first().is_some_and(|first| first.is_implied) {
                     plan.note(
                         &line.place,
@@ -136,6 +145,7 @@ pub fn import(file: &Text, service: &str) -> Result<Plan, Box<dyn Error>> {
         }
     }
     listener::keys(&mut plan, &listeners);
+    bridge::keys(&mut plan, bridges);
     let common = mosquitto::accounts(&mut plan, passwords.as_ref(), acl.as_ref());
     if listeners.iter().any(|one| one.names_by_certificate) {
         name_by_certificates(&mut plan);

@@ -155,6 +155,13 @@ fn put(
     clashes: &mut Vec<String>,
 ) {
     let Some(old) = table.get_mut(key).and_then(Item::as_value_mut) else {
+        let is_filled = |item: &Item| item.as_table_like().is_some_and(|table| !table.is_empty());
+        if table.get(key).is_some_and(is_filled) && !replace {
+            clashes.push(format!(
+                "services.{path}.{key} is a table, imported: {value}"
+            ));
+            return;
+        }
         table.insert(key, Item::Value(value.clone()));
         return;
     };

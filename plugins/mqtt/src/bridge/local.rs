@@ -92,8 +92,8 @@ impl Local {
     /// Hands whole packets to the broker, and empties them.
     pub(super) fn send(&mut self, packets: &mut Vec<u8>) -> Result<(), Halted> {
         if !packets.is_empty() {
-            self.engine.receive(self.id, packets, None).ok_or(Halted)?;
-            packets.clear();
+            let received = self.engine.receive(self.id, packets, None).ok_or(Halted)?;
+            packets.drain(..received.consumed);
         }
         Ok(())
     }

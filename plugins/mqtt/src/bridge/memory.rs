@@ -1,6 +1,7 @@
 //! What bridges keep beside their sessions: what this broker is called, and what each has subscribed to elsewhere.
 
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folder of it.
@@ -59,7 +60,9 @@ impl Memory {
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
         let (new, file) = (self.folder.join(".new"), self.folder.join(name));
-        let mut opened = std::fs::File::create(&new)?;
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut opened = options.open(&new)?;
         opened.write_all(bytes)?;
         opened.sync_all()?;
         std::fs::rename(&new, &file)?;

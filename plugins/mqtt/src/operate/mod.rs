@@ -1,6 +1,7 @@
 //! Commands of an operator to the broker: `polyport mqtt clients` and the like. Answers come in pages: the engine is
 //! locked for one at a time, and never while somebody reads.
 
+mod bridges;
 mod kick;
 mod retained;
 mod sessions;
@@ -20,6 +21,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     sessions::CLIENTS,
     sessions::SESSIONS,
     kick::KICK,
+    bridges::BRIDGES,
     retained::RETAINED,
     tail::TAIL,
 ];
@@ -35,6 +37,7 @@ pub(crate) async fn operate(
         "clients" => sessions::list(&mqtt, true, arguments, &answer).await,
         "sessions" => sessions::list(&mqtt, false, arguments, &answer).await,
         "kick" => kick::kick(&mqtt, arguments, &answer).await,
+        "bridges" => bridges::bridges(&mqtt, arguments, &answer).await,
         "retained" => retained::retained(&mqtt, arguments, &answer).await,
         _ => tail::tail(&mqtt, arguments, &answer).await,
     }
