@@ -3,78 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::entries::{Entries, Entry};
+use super::subscribers::{Entry, Group, Subscribers};
 use super::{MULTI, PLUS, ROOT, Tree};
 use crate::codec::QoS;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::slab::Key;
 use crate::topic::{Filter, SHARE_PREFIX};
-
-#[derive(Debug)]
-struct Group {
-    name: Box<str>,
-    members: Entries,
-    cursor: Arc<AtomicU32>,
-}
-
-#[derive(Debug, Default)]
-struct Subscribers {
-    plain: Entries,
-    shared: Option<Box<Groups>>,
-}
-
-/// Those with a share name: few filters have any.
-#[derive(Debug, Default)]
-struct Groups(Vec<Group>);
-
-impl Subscribers {
-    /// Those without a share name, or of one, which is made where it is missing.
-    fn entries(&mut self, share: Option<&str>) -> &mut Entries {
-        let Some(name) = share else {
-            return &mut self.plain;
-        };
-        let groups = &mut self.shared.get_or_insert_default().0;
-        let known = groups.iter().position(|group| &*group.name == name);
-        let at = known.unwrap_or_else(|| {
-            groups.push(Group {
-                name: name.into(),
-                members: Entries::None,
-                cursor: Arc::default(),
-            });
-            groups.len() - 1
-        });
-        &mut groups[at].members
-    }
-
-    /// Takes a session's subscription out; false if there was none.
-    fn remove(&mut self, share: Option<&str>, session: Key) -> bool {
-        let Some(name) = share else {
-            return self.plain.remove(session);
-        };
-        let Some(Groups(groups)) = self.shared.as_deref_mut() else {
-            return false;
-        };
-        let Some(at) = groups.iter().position(|group| &*group.name == name) else {
-            return false;
-        };
-        let removed = groups[at].members.remove(session);
-        if groups[at].members.is_empty() {
-            groups.remove(at);
-        }
-        if groups.is_empty() {
-            self.shared = None;
-        }
-        removed
-    }
-
-    fn groups(&self) -> &[Group] {
-        self.shared.as_ref().map_or(&[], |groups| &groups.0)
-    }
-
-    fn in_use(&self) -> bool {
-        !self.plain.is_empty() || self.shared.is_some()
-    }
-}
 
 /// One session that a message goes to, with what its matching subscriptions add up to.
 #[derive(Clone, Debug)]
@@ -157,19 +91,14 @@ impl SubscriptionTrie {
     ) {
         self.epoch += 1;
         let node = self.tree.make(filter.filter);
-        let entries = self.tree.value_mut(node).entries(filter.share);
         let entry = Entry {
             session,
             options,
             identifier,
         };
-        match entries.of(session) {
-            Some(old) => *old = entry,
-            None => {
-                entries.push(entry);
-                self.count += 1;
-                self.shared += usize::from(filter.share.is_some());
-            }
+        if self.tree.value_mut(node).insert(filter.share, entry) {
+            self.count += 1;
+            self.shared += usize::from(filter.share.is_some());
         }
     }
 
@@ -190,7 +119,7 @@ impl SubscriptionTrie {
             options,
             identifier,
         };
-        self.tree.value_mut(node).entries(filter.share).push(entry);
+        self.tree.value_mut(node).append(filter.share, entry);
     }
 
     /// Shared subscriptions: the whole filter, whose turn it is, and the members in order.
@@ -287,7 +216,7 @@ impl SubscriptionTrie {
 impl Route {
     fn add(&mut self, subscribers: &Subscribers) {
         self.receivers
-            .extend(subscribers.plain.iter().map(Receiver::from));
+            .extend(subscribers.plain().iter().map(Receiver::from));
         self.groups
             .extend(subscribers.groups().iter().map(SharedGroup::from));
     }
