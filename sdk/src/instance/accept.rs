@@ -111,8 +111,7 @@ impl<P: Plugin> Shared<P> {
             let error = match accepted {
                 Ok(accepted) => {
                     pause = Duration::ZERO;
-                    let receive = Arc::clone(&self).receive(accepted, Arc::clone(&door));
-                    self.tasks.spawn(receive);
+                    self.receive(accepted, &door);
                     continue;
                 }
                 Err(error) => error,
@@ -135,14 +134,41 @@ impl<P: Plugin> Shared<P> {
         }
     }
 
-    /// Serves a client, or tells it why not.
-    async fn receive(self: Arc<Self>, accepted: Accepted, door: Arc<Door>) {
-        let Some(plugin) = self.plugin.get().cloned() else {
+    /// Serves a client, or tells it why not, in a task of its own.
+    fn receive(self: &Arc<Self>, accepted: Accepted, door: &Arc<Door>) {
+        if door.tls || door.limits.is_proxied() {
+            self.tasks
+                .spawn(Arc::clone(self).receive_slowly(accepted, Arc::clone(door)));
             return;
-        };
-        let opened = door.unless_forced(self.open(accepted, &door)).await;
-        if let Some(Some((connection, _admission))) = opened {
-            self.serve(plugin, connection, &door.ending.force).await;
+        }
+        // Nothing has to be waited for: the task is the connection's and nothing else.
+        let origin = Origin::new(accepted.peer);
+        match self.admit(accepted, None, origin, door) {
+            Ok((connection, admission)) => {
+                if let Some(serving) = self.serve(connection, admission, &door.ending.closing) {
+                    self.tasks.spawn(serving);
+                }
+            }
+            Err((connection, why)) => {
+                if let Some(slot) = self.refusals.slot(why) {
+                    let (shared, door) = (Arc::clone(self), Arc::clone(door));
+                    self.tasks.spawn(async move {
+                        let refused = shared.refuse(*connection, &door, why, slot);
+                        door.unless_forced(refused).await;
+                    });
+                }
+            }
+        }
+    }
+
+    /// The same of a client that has to say something first.
+    async fn receive_slowly(self: Arc<Self>, accepted: Accepted, door: Arc<Door>) {
+        // Boxed: the task keeps what follows it for longer.
+        let opened = Box::pin(door.unless_forced(self.open(accepted, &door))).await;
+        if let Some(Some((connection, admission))) = opened
+            && let Some(serving) = self.serve(connection, admission, &door.ending.closing)
+        {
+            serving.await;
         }
     }
 
@@ -166,17 +192,11 @@ impl<P: Plugin> Shared<P> {
         } else {
             (Origin::new(accepted.peer), None)
         };
-        let admitted = self
-            .gate
-            .admit(door.place, origin.peer().ip())
-            .map(Arc::new);
-        let admission = admitted.as_ref().ok().cloned();
-        let connection = self.connection(accepted, ends, origin, door, admission);
-        let admission = match admitted {
-            Ok(admission) => admission,
-            Err(why) => {
+        let (connection, admission) = match self.admit(accepted, ends, origin, door) {
+            Ok(admitted) => admitted,
+            Err((connection, why)) => {
                 if let Some(slot) = self.refusals.slot(why) {
-                    Box::pin(self.refuse(connection, door, why, slot)).await;
+                    Box::pin(self.refuse(*connection, door, why, slot)).await;
                 }
                 return None;
             }
@@ -188,6 +208,28 @@ impl<P: Plugin> Shared<P> {
             connection
         };
         Some((connection, admission))
+    }
+
+    /// Asks whether there is room for a client.
+    fn admit(
+        &self,
+        accepted: Accepted,
+        ends: Option<(Peer, Peer)>,
+        origin: Origin,
+        door: &Door,
+    ) -> Result<(Connection, Arc<Admission>), (Box<Connection>, Refusal)> {
+        match self.gate.admit(door.place, origin.peer().ip()) {
+            Ok(admission) => {
+                let admission = Arc::new(admission);
+                let shared = Some(Arc::clone(&admission));
+                let connection = self.connection(accepted, ends, origin, door, shared);
+                Ok((connection, admission))
+            }
+            Err(why) => {
+                let connection = self.connection(accepted, ends, origin, door, None);
+                Err((Box::new(connection), why))
+            }
+        }
     }
 
     /// What a trusted proxy says. None: it says nothing valid, and the connection is closed.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Door, Open};
+use super::serving::Closing;
 use super::{Instance, Listener, Shared, guarded};
 use crate::Plugin;
 
@@ -17,14 +18,18 @@ pub(super) struct Ending {
     pub(super) drain: CancellationToken,
     /// It is closed.
     pub(super) force: CancellationToken,
+    /// The tasks of its connections, which are closed by that.
+    pub(super) closing: Arc<Closing>,
 }
 
 impl Ending {
-    /// Ends with the instance at the latest.
+    /// Ends with the instance at the latest. To be called within the runtime.
     fn of<P>(shared: &Shared<P>) -> Self {
+        let force = shared.force.child_token();
         Self {
             drain: shared.drain.child_token(),
-            force: shared.force.child_token(),
+            closing: Closing::by(force.clone()),
+            force,
         }
     }
 }

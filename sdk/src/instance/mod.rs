@@ -4,6 +4,7 @@ mod accept;
 mod doors;
 mod operate;
 mod refuse;
+mod serving;
 mod succession;
 
 use std::panic::AssertUnwindSafe;
@@ -19,12 +20,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, warn};
+use tracing::error;
 
 use crate::handover::{Passage, Succession};
 use crate::limits::Gate;
 use crate::metrics::Number;
-use crate::{Connection, Context, Error, Plugin};
+use crate::{Context, Plugin};
 use accept::Open;
 use doors::Doors;
 use refuse::Refusals;
@@ -219,30 +220,6 @@ impl<P: Plugin> Shared<P> {
             Err(_) => error!("stop: expected an end within {STOP_LIMIT:?}, got none"),
         }
         self.context.report(STATE_STOPPED, "");
-    }
-
-    /// Runs the plugin's code for one client.
-    async fn serve(&self, plugin: Arc<P>, connection: Connection, force: &CancellationToken) {
-        let peer = connection.peer();
-        self.connections.add(1);
-        let serving = AssertUnwindSafe(plugin.connection(connection)).catch_unwind();
-        let served = tokio::select! {
-            served = serving => Some(served),
-            () = force.cancelled() => None,
-        };
-        self.connections.sub(1);
-        match served {
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(problem @ Error::Operator(_)))) => warn!(%peer, "{problem}"),
-            Some(Ok(Err(problem))) => debug!(%peer, "{problem}"),
-            Some(Err(panic)) => {
-                let text = panic_text(&*panic);
-                error!(%peer, "a connection panicked: {text}");
-                self.context
-                    .degraded(&format!("a connection panicked: {text}"));
-            }
-            None => debug!(%peer, "closed at the drain deadline"),
-        }
     }
 }
 

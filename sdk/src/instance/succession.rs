@@ -108,13 +108,12 @@ impl<P: Plugin> Instance<P> {
         let shared = Arc::clone(&self.shared);
         let serving = async move {
             shared.succession.active.cancelled().await;
-            let Some(plugin) = shared.plugin.get().cloned() else {
-                return;
-            };
             let ending = shared.ending(arrival.listener);
             match shared.arrived(arrival, &ending) {
-                Ok((connection, _admission)) => {
-                    shared.serve(plugin, connection, &ending.force).await;
+                Ok((connection, admission)) => {
+                    if let Some(serving) = shared.serve(connection, admission, &ending.closing) {
+                        serving.await;
+                    }
                 }
                 Err(error) => tracing::warn!("a connection could not be taken over: {error}"),
             }
