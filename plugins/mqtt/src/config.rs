@@ -3,6 +3,7 @@
 pub(crate) mod bridges;
 mod load;
 mod memory;
+mod overrides;
 mod rules;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::store;
 pub use load::{Redirect, SlowConsumer};
 pub use memory::Memory;
+pub use overrides::Override;
 pub use rules::{Action, AutoSubscription, Overlapping, Rewrite};
 
 /// Settings of one broker, in the words of the standard and of mosquitto.conf.
@@ -94,6 +96,8 @@ pub struct Config {
     pub auto_subscribe: Vec<AutoSubscription>,
     /// Topics that stand for other ones.
     pub rewrite: Vec<Rewrite>,
+    /// Limits of some clients in place of those for all.
+    pub overrides: Vec<Override>,
     /// Paths at which WebSocket clients connect.
     pub websocket_paths: Vec<String>,
     /// Seconds between two publications of the `$SYS` tree; 0 for none.
@@ -170,6 +174,7 @@ pub(crate) const LIVE: &[&str] = &[
     "max_delayed_bytes",
     "auto_subscribe",
     "rewrite",
+    "overrides",
     "websocket_paths",
     "sys_interval",
     "bridges",
@@ -215,6 +220,7 @@ impl Default for Config {
             max_delayed_bytes: core.rules.max_delayed_bytes,
             auto_subscribe: Vec::new(),
             rewrite: Vec::new(),
+            overrides: Vec::new(),
             websocket_paths: vec!["/".into(), "/mqtt".into()],
             sys_interval: 10,
             bridges: bridges::Bridges::new(),
@@ -299,6 +305,7 @@ impl Config {
         }
         self.load_problems(&mut problems);
         rules::problems(self, &mut problems);
+        overrides::problems(self, &mut problems);
         problems
     }
 

@@ -38,7 +38,7 @@ use tracing::{info, warn};
 use bridge::Bridges;
 use condition::{Condition, Trouble};
 pub use config::{
-    Action, AutoSubscription, Config, Durability, Memory, Overlapping, Redirect, Rewrite,
+    Action, AutoSubscription, Config, Durability, Memory, Overlapping, Override, Redirect, Rewrite,
     SlowConsumer,
 };
 use engine::Engine;
@@ -101,6 +101,7 @@ impl Plugin for Mqtt {
             info!("opening {scheme} listen socket on {address}");
         }
         tokio::spawn(run_timers(Arc::clone(&engine), context.clone()));
+        tokio::spawn(write_images(Arc::clone(&engine), context.clone()));
         let metrics = metrics::publish(Arc::clone(&engine), context.clone(), condition);
         tokio::spawn(metrics);
         let bridges = Arc::new(Bridges::new(&engine, &context, config.bridges));
@@ -241,6 +242,11 @@ async fn run_bridges(bridges: Arc<Bridges>, context: Context) {
 async fn run_timers(engine: Arc<Engine>, context: Context) {
     context.activated().await;
     engine.run_timers().await;
+}
+
+async fn write_images(engine: Arc<Engine>, context: Context) {
+    context.activated().await;
+    engine.write_images().await;
 }
 
 async fn await_arrivals(engine: Arc<Engine>, context: Context) {

@@ -1,5 +1,6 @@
 //! What an operator decides about the engine.
 
+mod client_limits;
 mod load;
 mod rewrite;
 mod rules;
@@ -7,6 +8,8 @@ mod who;
 
 use crate::codec::QoS;
 
+pub(crate) use client_limits::ClientLimits;
+pub use client_limits::Override;
 pub use load::{Load, Redirect, SlowConsumer};
 pub use rewrite::{NoTopic, Rewrite, Rewrites};
 pub use rules::{AutoSubscription, Overlapping, Rules};

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use polyport_mqtt_core::broker::Meter;
+use polyport_mqtt_core::broker::{Meter, Walk};
 use polyport_mqtt_core::codec::subscribe::SubscriptionOptions;
 use polyport_mqtt_core::codec::{QoS, Version};
 use polyport_mqtt_core::settings::{
-    AutoSubscription, Overlapping, Redirect, Rewrite, Rules, SlowConsumer, Who,
+    AutoSubscription, Overlapping, Override, Redirect, Rewrite, Rules, SlowConsumer, Who,
 };
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{
@@ -106,12 +106,23 @@ struct Engine {
     now: Time,
     clients: BTreeMap<String, Client>,
     entropy: Arc<AtomicU64>,
+    meanwhile: Meanwhile,
+    /// The image that is being written, and where in what is stored it begins.
+    image: Option<(Walk, usize)>,
+}
+
+/// What goes on beside what the transcript says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
     /// Another broker takes over before every step, between bytes and before every answer to a login.
-    crossing: bool,
+    Crossing,
+    /// Images of the state are written, a record after each batch, and what was stored before them is forgotten.
+    Images,
 }
 
 impl Engine {
-    fn new(settings: Settings, crossing: bool) -> Engine {
+    fn new(settings: Settings, meanwhile: Meanwhile) -> Engine {
         let now = Time(1_000_000);
         let entropy = Arc::default();
         let broker = Broker::new(settings.clone(), counting(&entropy), now);
@@ -122,12 +133,29 @@ impl Engine {
             now,
             clients: BTreeMap::new(),
             entropy,
-            crossing,
+            meanwhile,
+            image: None,
+        }
+    }
+
+    fn write_image(&mut self) {
+        if self.meanwhile != Meanwhile::Images {
+            return;
+        }
+        let (walk, begin) = self
+            .image
+            .get_or_insert_with(|| (Walk::default(), self.stored.len()));
+        let done = self.broker.write_image(walk, 1, self.now);
+        self.stored.extend_from_slice(self.broker.journal().bytes());
+        self.broker.journal().clear();
+        if done {
+            self.stored.drain(..*begin);
+            self.image = None;
         }
     }
 
     fn cross(&mut self) {
-        if !self.crossing {
+        if self.meanwhile != Meanwhile::Crossing {
             return;
         }
         let import = |bytes: &[u8]| {
@@ -208,6 +236,7 @@ impl Engine {
         }
         self.stored.extend_from_slice(self.broker.journal().bytes());
         self.broker.journal().clear();
+        self.write_image();
     }
 }
 
@@ -314,6 +343,7 @@ impl transcript::Broker for Engine {
         self.stored = state.to_journal().bytes().to_vec();
         self.broker = Broker::new(self.settings.clone(), counting(&self.entropy), self.now);
         self.broker.restore(state);
+        self.image = None;
         self.clients.clear();
     }
 }
@@ -410,6 +440,27 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
             });
             rules.auto_subscribe = made.collect();
         }
+        "overrides" => {
+            let made = tables().map(|table| {
+                let number = |key: &str| {
+                    let number = table.get(key).and_then(toml::Value::as_integer);
+                    number.map(|number| number as usize)
+                };
+                Override {
+                    who: Who {
+                        users: texts(table, "users"),
+                        client_ids: texts(table, "client_ids"),
+                    },
+                    max_inflight_messages: number("max_inflight_messages").map(|most| most as u16),
+                    max_queued_messages: number("max_queued_messages"),
+                    max_queued_bytes: number("max_queued_bytes"),
+                    max_subscriptions: number("max_subscriptions"),
+                    max_topic_levels: number("max_topic_levels"),
+                    max_wildcards: number("max_wildcards"),
+                }
+            });
+            rules.overrides = made.collect();
+        }
         "rewrite" => {
             let made = tables().map(|table| {
                 let action = table
@@ -430,19 +481,24 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
 
 #[test]
 fn every_transcript_replays_against_the_engine() {
-    replay(false);
+    replay(Meanwhile::Nothing);
 }
 
 #[test]
 fn every_transcript_replays_with_another_broker_taking_over_at_every_step_and_within_packets() {
-    replay(true);
+    replay(Meanwhile::Crossing);
 }
 
-fn replay(crossing: bool) {
+#[test]
+fn every_transcript_replays_while_images_of_the_state_are_written_for_the_store() {
+    replay(Meanwhile::Images);
+}
+
+fn replay(meanwhile: Meanwhile) {
     let cases = transcript::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts"));
     let mut failures = Vec::new();
     for case in &cases {
-        let mut engine = Engine::new(settings(&case.settings), crossing);
+        let mut engine = Engine::new(settings(&case.settings), meanwhile);
         let played = transcript::play(case, &mut engine);
         let left: Vec<_> = engine
             .clients

@@ -119,6 +119,7 @@ impl Config {
             max_delayed_bytes: self.max_delayed_bytes,
             auto_subscribe: auto_subscribe.collect(),
             rewrite: rewrite.into(),
+            overrides: self.overrides(),
         }
     }
 }

@@ -367,6 +367,9 @@ impl Broker {
             }
         }
 
+        self.assign(id, key);
+        let limits = self.sessions.get(key).map(|session| self.limits(session));
+        let limits = limits.unwrap_or_else(|| self.settings.general_limits());
         let keep_alive = match local {
             true => 0,
             false => self.keep_alive(version, pending.keep_alive),
@@ -379,7 +382,7 @@ impl Broker {
             connection.full_window = usize::from(
                 pending
                     .receive_maximum
-                    .min(self.settings.max_inflight_messages)
+                    .min(limits.max_inflight_messages)
                     .min(u16::MAX - 1),
             );
             connection.maximum_packet_size = pending

@@ -193,13 +193,21 @@ impl Broker {
         let (delay, topic) = self.split_delay(topic)?;
         let rewritten = self.with_names(id, session, |names| self.rewritten_name(id, names, topic));
         let rewritten = rewritten.ok_or(ReasonCode::NotAuthorized)??;
-        self.check_topic(id, rewritten.as_deref().unwrap_or(topic))?;
+        self.check_topic(id, session, rewritten.as_deref().unwrap_or(topic))?;
         let rewritten = rewritten.map(String::into_boxed_str);
         Ok((delay, rewritten.or_else(|| delay.map(|_| topic.into()))))
     }
 
-    fn check_topic(&self, id: ConnectionId, topic: &str) -> Result<(), ReasonCode> {
-        if topic.bytes().filter(|&byte| byte == b'/').count() >= self.settings.max_topic_levels {
+    fn check_topic(
+        &self,
+        id: ConnectionId,
+        session: SessionId,
+        topic: &str,
+    ) -> Result<(), ReasonCode> {
+        let session = self.sessions.get(session);
+        let limits = session.map(|session| self.limits(session));
+        let levels = topic.bytes().filter(|&byte| byte == b'/').count();
+        if limits.is_none_or(|limits| levels >= limits.max_topic_levels) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         let allowed = self

@@ -46,6 +46,11 @@ impl Broker {
         let left = stored.offline_since.unwrap_or(now);
         let mut session = Session::new(stored.client_id.as_str().into(), number);
         session.recorded = true;
+        session.account = match &*stored.account {
+            "" => None,
+            account => Some(account.into()),
+        };
+        session.limits = self.limits_for(&session);
         session.durable = stored.expiry > 0;
         session.expiry = stored.expiry;
         if let Some((message, delay)) = stored.will {

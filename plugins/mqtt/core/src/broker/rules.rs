@@ -2,12 +2,14 @@
 //! is told of refusals.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::session::SessionId;
-use super::{Broker, ConnectionId, Event};
+use super::session::{Session, SessionId};
+use super::{Broker, ConnectionId, Event, LOCAL_CLIENT};
 use crate::codec::ReasonCode;
 use crate::message::MessageView;
-use crate::settings::{Names, Overlapping};
+use crate::settings::{ClientLimits, Names, Overlapping, Settings};
+use crate::store::Record;
 use crate::topic::Filter;
 
 impl Broker {
@@ -15,6 +17,48 @@ impl Broker {
     pub(super) fn apply_rules(&mut self) {
         let merged = self.settings.rules.overlapping == Overlapping::Merged;
         self.subscriptions.reroute(merged);
+        self.assign_limits();
+    }
+
+    /// The limits of a session that is not there yet.
+    pub(super) fn limits_for(&self, session: &Session) -> Option<Arc<ClientLimits>> {
+        limits(&self.settings, session)
+    }
+
+    /// Finds the limits of every session that is there.
+    pub(super) fn assign_limits(&mut self) {
+        for key in self.sessions.keys() {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.limits = limits(&self.settings, session);
+            }
+        }
+    }
+
+    /// Whose session it is from now on. The session is in the journal when it is durable.
+    pub(super) fn assign(&mut self, id: ConnectionId, key: SessionId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let account = connection.authorizer.account();
+        if session.account.as_deref() != account {
+            session.account = account.map(Arc::from);
+            if session.durable {
+                self.journal.require(&Record::SessionAccount {
+                    session: session.number,
+                    account: account.unwrap_or_default(),
+                });
+            }
+        }
+        session.limits = limits(&self.settings, session);
+    }
+
+    /// What a session is held to.
+    pub(super) fn limits(&self, session: &Session) -> ClientLimits {
+        let own = session.limits.as_deref().copied();
+        own.unwrap_or_else(|| self.settings.general_limits())
     }
 
     /// The topic that a client's PUBLISH or will is about.
@@ -136,4 +180,15 @@ impl Broker {
             again,
         });
     }
+}
+
+/// Bridges are held to the general ones.
+fn limits(settings: &Settings, session: &Session) -> Option<Arc<ClientLimits>> {
+    if settings.rules.overrides.is_empty() || session.client_id.starts_with(LOCAL_CLIENT) {
+        return None;
+    }
+    settings.limits_of(Names {
+        user: session.account.as_deref(),
+        client_id: &session.client_id,
+    })
 }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
+use super::subscribed::Subscribed;
 use super::topic_checks::TopicChecks;
 use crate::codec::QoS;
-use crate::codec::subscribe::SubscriptionOptions;
 use crate::message::Message;
+use crate::settings::ClientLimits;
 use crate::slab::Key;
 use crate::time::Time;
 
@@ -72,9 +73,13 @@ pub(super) struct Session {
     /// The store knows of it: durable, or because of its will.
     pub recorded: bool,
     pub connection: Option<ConnectionId>,
+    /// Of the client that was connected last.
+    pub account: Option<Arc<str>>,
+    /// Its own limits; without them the general ones hold.
+    pub limits: Option<Arc<ClientLimits>>,
     /// Session expiry interval in seconds.
     pub expiry: u32,
-    pub subscriptions: HashMap<Box<str>, (SubscriptionOptions, u32)>,
+    pub subscriptions: Subscribed,
     /// It has, or had, a shared subscription.
     pub shares: bool,
     /// In the order of sending. The first `outstanding` were sent on the present connection.
@@ -113,8 +118,10 @@ impl Session {
             durable: false,
             recorded: false,
             connection: None,
+            account: None,
+            limits: None,
             expiry: 0,
-            subscriptions: HashMap::new(),
+            subscriptions: Subscribed::default(),
             shares: false,
             in_flight: VecDeque::new(),
             outstanding: 0,

@@ -31,12 +31,14 @@ impl Broker {
             .connection
             .and_then(|id| self.connections.get(id))
             .is_some_and(|connection| !connection.is_here());
-        session.queue.len() >= self.settings.max_queued_messages && !arriving
-            || session.queue_bytes + size > self.settings.max_queued_bytes
+        let limits = self.limits(session);
+        session.queue.len() >= limits.max_queued_messages && !arriving
+            || session.queue_bytes + size > limits.max_queued_bytes
     }
 
     fn drop_oldest(&mut self, key: SessionId, size: usize) -> bool {
-        if size > self.settings.max_queued_bytes {
+        let session = self.sessions.get(key);
+        if session.is_none_or(|session| size > self.limits(session).max_queued_bytes) {
             return false;
         }
         while self.is_full(key, size) {

@@ -169,9 +169,12 @@ impl Broker {
         text: &str,
         filter: Filter<'_>,
     ) -> Result<Extent, ReasonCode> {
-        let settings = &self.settings;
-        if text.bytes().filter(|&byte| byte == b'/').count() >= settings.max_topic_levels
-            || filter.wildcards() > settings.rules.max_wildcards
+        let Some(session) = self.sessions.get(session) else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        let limits = self.limits(session);
+        if text.bytes().filter(|&byte| byte == b'/').count() >= limits.max_topic_levels
+            || filter.wildcards() > limits.max_wildcards
         {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -185,10 +188,8 @@ impl Broker {
         if extent == Extent::None {
             return Err(ReasonCode::NotAuthorized);
         }
-        let full = self.sessions.get(session).is_none_or(|session| {
-            session.subscriptions.len() >= self.settings.max_subscriptions
-                && !session.subscriptions.contains_key(text)
-        });
+        let full = session.subscriptions.len() >= limits.max_subscriptions
+            && !session.subscriptions.contains_key(text);
         if full {
             Err(ReasonCode::QuotaExceeded)
         } else {

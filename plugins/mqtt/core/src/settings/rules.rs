@@ -1,5 +1,6 @@
 //! What an operator decides about subscriptions and publishing.
 
+use super::client_limits::Override;
 use super::rewrite::Rewrites;
 use super::who::Who;
 use crate::codec::subscribe::SubscriptionOptions;
@@ -29,6 +30,8 @@ pub struct Rules {
     pub auto_subscribe: Vec<AutoSubscription>,
     /// Topics that stand for other ones.
     pub rewrite: Rewrites,
+    /// Limits of some clients in place of the general ones.
+    pub overrides: Vec<Override>,
 }
 
 /// How a message reaches a session by several subscriptions (3.3.4).
@@ -66,6 +69,7 @@ impl Default for Rules {
             max_delayed_bytes: 64 << 20,
             auto_subscribe: Vec::new(),
             rewrite: Rewrites::default(),
+            overrides: Vec::new(),
         }
     }
 }

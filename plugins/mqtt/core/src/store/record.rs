@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::codec::QoS;
-use crate::codec::primitives::{Reader, put_u16, put_u32};
+use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX, put_u16, put_u32};
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{Error, Version};
 use crate::message::Message;
@@ -134,6 +134,13 @@ pub enum Record<'a> {
     DelayedDone {
         /// Its number.
         number: u64,
+    },
+    /// Whose session it is.
+    SessionAccount {
+        /// Session number.
+        session: u64,
+        /// Name of the account; empty for none.
+        account: &'a str,
     },
     /// Numbers up to this one were given out (written when a store is compacted).
     Numbers {
@@ -303,6 +310,11 @@ impl Record<'_> {
                 out.push(16);
                 put_u64(out, number);
             }
+            Record::SessionAccount { session, account } => {
+                out.push(17);
+                put_u64(out, session);
+                put_bytes(out, account.as_bytes());
+            }
         }
     }
 
@@ -341,7 +353,7 @@ impl Record<'_> {
                 let session = first(&mut reader)?;
                 let options = reader.byte()?;
                 SubscriptionOptions::decode(Version::V5, options)?;
-                let identifier = reader.four_byte_integer()?;
+                let identifier = identifier(&mut reader)?;
                 Decoded::Plain(Record::Subscribed {
                     session,
                     filter: text(&mut reader)?,
@@ -367,7 +379,7 @@ impl Record<'_> {
                 let packet_identifier = reader.two_byte_integer()?;
                 let mut identifiers = Vec::new();
                 while !reader.is_empty() {
-                    identifiers.push(reader.four_byte_integer()?);
+                    identifiers.push(identifier(&mut reader)?);
                 }
                 Decoded::Delivery {
                     session,
@@ -413,6 +425,10 @@ impl Record<'_> {
             16 => Decoded::Plain(Record::DelayedDone {
                 number: first(&mut reader)?,
             }),
+            17 => Decoded::Plain(Record::SessionAccount {
+                session: first(&mut reader)?,
+                account: text(&mut reader)?,
+            }),
             _ => return Err(Error::Malformed("unknown record")),
         };
         reader.finish()?;
@@ -444,6 +460,15 @@ pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, message.topic.as_bytes());
     put_bytes(out, &message.properties);
     put_bytes(out, &message.payload);
+}
+
+/// A subscription identifier; 0 for none.
+fn identifier(reader: &mut Reader<'_>) -> Result<u32, Error> {
+    let identifier = reader.four_byte_integer()?;
+    match identifier <= VARIABLE_BYTE_INTEGER_MAX {
+        true => Ok(identifier),
+        false => Err(Error::Malformed("subscription identifier in a record")),
+    }
 }
 
 /// Reads an eight byte integer.

@@ -31,6 +31,8 @@ pub struct State {
 pub struct SessionState {
     /// Client identifier.
     pub client_id: String,
+    /// Account of the client that was connected last; empty for none.
+    pub account: String,
     /// Session expiry interval in seconds.
     pub expiry: u32,
     /// When its connection ended; `None` when it was connected to the last.
@@ -104,7 +106,10 @@ impl State {
             }
             Decoded::Message(message) => {
                 self.number(message.stored);
-                self.messages.insert(message.stored, Arc::new(message));
+                let number = message.stored;
+                self.messages
+                    .entry(number)
+                    .or_insert_with(|| Arc::new(message));
             }
             Decoded::Retained(message) => {
                 if message.payload.is_empty() {
@@ -163,19 +168,15 @@ impl State {
             Record::DelayedDone { number } => {
                 self.delayed.remove(&number);
             }
+            Record::SessionAccount { session, account } => self.session(session, |state| {
+                state.account = account.to_owned();
+            }),
             Record::SessionEnded { session } => {
-                if let Some(ended) = self.sessions.remove(&session) {
-                    for delivery in ended.deliveries.into_values() {
-                        self.forget(delivery.message);
-                    }
-                }
+                self.sessions.remove(&session);
             }
-            Record::Delivered { session, delivery } => {
-                let state = self.sessions.get_mut(&session);
-                if let Some(delivery) = state.and_then(|state| state.deliveries.remove(&delivery)) {
-                    self.forget(delivery.message);
-                }
-            }
+            Record::Delivered { session, delivery } => self.session(session, |state| {
+                state.deliveries.remove(&delivery);
+            }),
             Record::Offline {
                 session,
                 at,
@@ -231,6 +232,12 @@ impl State {
         }
     }
 
+    /// Drops messages that no delivery refers to, once all records are applied: until then any may be referred to.
+    pub fn finish(&mut self) {
+        self.messages
+            .retain(|_, message| Arc::strong_count(message) > 1);
+    }
+
     /// The shortest list of records that leads to this state, in sealed frames.
     #[must_use]
     pub fn to_journal(&self) -> Journal {
@@ -268,6 +275,12 @@ impl State {
                 expiry: state.expiry,
                 will,
             });
+            if !state.account.is_empty() {
+                journal.note(&Record::SessionAccount {
+                    session,
+                    account: &state.account,
+                });
+            }
             if let Some(at) = state.offline_since {
                 journal.note(&Record::Offline {
                     session,
@@ -327,13 +340,6 @@ impl State {
                 change(entry);
             }
         });
-    }
-
-    /// Drops a message that no delivery refers to any more: the table and `message` are the last.
-    fn forget(&mut self, message: Arc<Message>) {
-        if Arc::strong_count(&message) <= 2 {
-            self.messages.remove(&message.stored);
-        }
     }
 
     fn number(&mut self, number: u64) {
@@ -427,6 +433,7 @@ mod tests {
     fn load(bytes: &[u8]) -> (State, usize) {
         let mut state = State::default();
         let read = read_frames(bytes, |body| state.apply(body));
+        state.finish();
         (state, read)
     }
 

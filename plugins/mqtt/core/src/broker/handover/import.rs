@@ -77,6 +77,7 @@ impl Broker {
         while !reader.is_empty() {
             broker.import_section(reader)?;
         }
+        broker.assign_limits();
         for key in left {
             broker.has_left(key)?;
         }

@@ -36,6 +36,8 @@ mod section {
     pub const BRIDGES: u8 = 3;
     /// Messages that are published later.
     pub const DELAYED: u8 = 25;
+    /// Whose sessions they are.
+    pub const ACCOUNTS: u8 = 26;
 }
 
 impl Broker {
@@ -62,6 +64,15 @@ impl Broker {
             self.export_waiting(crossing, writer)
         });
         self.export_delayed(writer);
+        writer.section(section::ACCOUNTS, |writer| {
+            let sessions = self.sessions.iter().map(|(_, session)| session);
+            let accounts =
+                sessions.filter_map(|session| Some((session, session.account.as_ref()?)));
+            writer.list(accounts, |writer, (session, account)| {
+                put_bytes(&mut writer.out, session.client_id.as_bytes());
+                put_bytes(&mut writer.out, account.as_bytes());
+            });
+        });
         writer.section(section::EXCHANGES, |writer| {
             let exchanges = crossing.iter().filter_map(|connection| {
                 let exchange = connection.exchange.as_deref()?;
@@ -155,6 +166,15 @@ impl Broker {
                 self.stay_overloaded();
             }
             section::RETAINED => self.import_waiting(body)?,
+            section::ACCOUNTS => {
+                list(body, |reader| {
+                    let key = self.clients.get(text(reader)?).copied();
+                    let session = key.and_then(|key| self.sessions.get_mut(key));
+                    let session = session.ok_or(Damaged("an account without its session"))?;
+                    session.account = Some(text(reader)?.into());
+                    Ok(())
+                })?;
+            }
             section::DELAYED => {
                 list(body, |reader| self.import_delayed(reader))?;
             }

@@ -1,0 +1,118 @@
+//! Limits of one client, and which clients have others than all.
+
+use std::sync::Arc;
+
+use super::Settings;
+use super::who::{Names, Who};
+
+/// What a client may use up. All sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientLimits {
+    pub max_inflight_messages: u16,
+    pub max_queued_messages: usize,
+    pub max_queued_bytes: usize,
+    pub max_subscriptions: usize,
+    pub max_topic_levels: usize,
+    pub max_wildcards: usize,
+}
+
+/// Limits of some clients in place of the general ones: those that are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// Which clients.
+    pub who: Who,
+    /// QoS 1 and 2 messages sent to one and not acknowledged.
+    pub max_inflight_messages: Option<u16>,
+    /// QoS 1 and 2 messages waiting in its session beyond those.
+    pub max_queued_messages: Option<usize>,
+    /// Payload and topic bytes of them.
+    pub max_queued_bytes: Option<usize>,
+    /// Subscriptions in its session.
+    pub max_subscriptions: Option<usize>,
+    /// Levels of a topic name or filter.
+    pub max_topic_levels: Option<usize>,
+    /// Levels with a wildcard in one filter.
+    pub max_wildcards: Option<usize>,
+}
+
+impl Settings {
+    /// What holds for clients that no override is for.
+    pub(crate) fn general_limits(&self) -> ClientLimits {
+        ClientLimits {
+            max_inflight_messages: self.max_inflight_messages,
+            max_queued_messages: self.max_queued_messages,
+            max_queued_bytes: self.max_queued_bytes,
+            max_subscriptions: self.max_subscriptions,
+            max_topic_levels: self.max_topic_levels,
+            max_wildcards: self.rules.max_wildcards,
+        }
+    }
+
+    /// The limits of a client that overrides are for: of each limit the first one that has it counts.
+    pub(crate) fn limits_of(&self, names: Names<'_>) -> Option<Arc<ClientLimits>> {
+        let mut limits = None;
+        // The first one has the last word.
+        for rule in self.rules.overrides.iter().rev() {
+            if rule.who.matches(names) {
+                rule.apply(limits.get_or_insert_with(|| self.general_limits()));
+            }
+        }
+        limits.map(Arc::new)
+    }
+}
+
+impl Override {
+    fn apply(&self, limits: &mut ClientLimits) {
+        fn set<T: Copy>(limit: &mut T, other: Option<T>) {
+            *limit = other.unwrap_or(*limit);
+        }
+        set(
+            &mut limits.max_inflight_messages,
+            self.max_inflight_messages,
+        );
+        set(&mut limits.max_queued_messages, self.max_queued_messages);
+        set(&mut limits.max_queued_bytes, self.max_queued_bytes);
+        set(&mut limits.max_subscriptions, self.max_subscriptions);
+        set(&mut limits.max_topic_levels, self.max_topic_levels);
+        set(&mut limits.max_wildcards, self.max_wildcards);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_limit_the_first_override_that_has_it_counts() {
+        let mut settings = Settings::default();
+        let who = |user: &str| Who {
+            users: vec![user.into()],
+            client_ids: Vec::new(),
+        };
+        settings.rules.overrides = vec![
+            Override {
+                who: who("al*"),
+                max_subscriptions: Some(1),
+                ..Override::default()
+            },
+            Override {
+                who: who("*"),
+                max_subscriptions: Some(2),
+                max_wildcards: Some(3),
+                ..Override::default()
+            },
+        ];
+        let of = |user| {
+            let names = Names {
+                user,
+                client_id: "c",
+            };
+            settings.limits_of(names)
+        };
+        let alice = of(Some("alice")).unwrap();
+        assert_eq!((alice.max_subscriptions, alice.max_wildcards), (1, 3));
+        assert_eq!(alice.max_topic_levels, settings.max_topic_levels);
+        assert_eq!(of(Some("bob")).unwrap().max_subscriptions, 2);
+        assert_eq!(of(None), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Keys that give some clients other limits than all.
+
+use polyport_mqtt_core::settings;
+use polyport_sdk::config::Problem;
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+
+/// Limits of some clients in place of the general ones: those that are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Override {
+    /// Names of accounts, with `*` for any text; none means everyone.
+    pub users: Vec<String>,
+    /// Client identifiers, likewise.
+    pub client_ids: Vec<String>,
+    /// QoS 1 and 2 messages sent to one and not acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inflight_messages: Option<u16>,
+    /// QoS 1 and 2 messages waiting in its session beyond those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queued_messages: Option<usize>,
+    /// Bytes of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queued_bytes: Option<usize>,
+    /// Subscriptions in its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_subscriptions: Option<usize>,
+    /// Levels of a topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_topic_levels: Option<usize>,
+    /// Levels of a filter with a wildcard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wildcards: Option<usize>,
+}
+
+impl Config {
+    pub(super) fn overrides(&self) -> Vec<settings::Override> {
+        let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
+        let made = self.overrides.iter().map(|written| settings::Override {
+            who: settings::Who {
+                users: boxed(&written.users),
+                client_ids: boxed(&written.client_ids),
+            },
+            max_inflight_messages: written.max_inflight_messages,
+            max_queued_messages: written.max_queued_messages,
+            max_queued_bytes: written.max_queued_bytes,
+            max_subscriptions: written.max_subscriptions,
+            max_topic_levels: written.max_topic_levels,
+            max_wildcards: written.max_wildcards,
+        });
+        made.collect()
+    }
+}
+
+/// What the types cannot say: the bounds are those of the general limits.
+pub(super) fn problems(config: &Config, problems: &mut Vec<Problem>) {
+    for (at, written) in config.overrides.iter().enumerate() {
+        let inflight = written.max_inflight_messages.map(usize::from);
+        for (key, value, high) in [
+            ("max_inflight_messages", inflight, Some(65_534)),
+            ("max_queued_messages", written.max_queued_messages, None),
+            ("max_queued_bytes", written.max_queued_bytes, None),
+            ("max_subscriptions", written.max_subscriptions, None),
+            ("max_topic_levels", written.max_topic_levels, Some(65_536)),
+        ] {
+            if value.is_some_and(|value| value == 0 || high.is_some_and(|high| value > high)) {
+                problems.push(Problem {
+                    key: format!("overrides[{at}].{key}"),
+                    expected: match high {
+                        Some(high) => format!("1 to {high}"),
+                        None => "1 or more".into(),
+                    },
+                    got: value.unwrap_or_default().to_string(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_have_the_bounds_of_the_general_limits() {
+        let config: Config = toml::from_str(
+            r#"overrides = [
+                { users = ["a*"], max_queued_messages = 5, max_wildcards = 0 },
+                { max_inflight_messages = 65535, max_subscriptions = 0 },
+            ]"#,
+        )
+        .unwrap();
+        let problems = config.problems().into_iter();
+        let keys: Vec<_> = problems.map(|problem| problem.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "overrides[1].max_inflight_messages",
+                "overrides[1].max_subscriptions"
+            ]
+        );
+    }
+}
