@@ -31,6 +31,7 @@ mod session;
 mod share;
 mod slow;
 mod subscribe;
+mod subscribed;
 mod sys;
 mod timers;
 mod topic_checks;
