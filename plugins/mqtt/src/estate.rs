@@ -33,7 +33,7 @@ pub(crate) fn leave(now: Time, bequest: Option<Bequest>, broker: &[u8]) -> Estat
     put_u64(&mut state, now.0);
     state.push(bequest.is_some().into());
     if let Some(Bequest { place, .. }) = &bequest {
-        for number in [place.number, place.length, place.snapshot_bytes] {
+        for number in [place.number, place.length, place.image_bytes] {
             put_u64(&mut state, number);
         }
         state.push(place.synced.into());
@@ -55,7 +55,7 @@ pub(crate) fn take(state: &[u8], files: Vec<OwnedFd>) -> Result<Left<'_>, codec:
         let place = Place {
             number: u64(&mut reader)?,
             length: u64(&mut reader)?,
-            snapshot_bytes: u64(&mut reader)?,
+            image_bytes: u64(&mut reader)?,
             synced: reader.byte()? != 0,
         };
         let [lock, log]: [OwnedFd; 2] = files

@@ -225,6 +225,14 @@ impl Retained {
         self.messages.iter().map(|kept| &kept.message)
     }
 
+    /// Those behind a topic, in order.
+    pub(crate) fn behind(&self, topic: &str) -> impl Iterator<Item = &Arc<Message>> {
+        let start = &topic as &dyn Named;
+        let range = (Bound::Excluded(start), Bound::Unbounded);
+        let behind = self.messages.range::<dyn Named, _>(range);
+        behind.map(|kept| &kept.message)
+    }
+
     /// Their numbers, in the same order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.messages.iter().map(|kept| kept.number)

@@ -93,9 +93,6 @@ impl Engine {
     pub(crate) fn thaw(&self) {
         let mut inner = self.lock();
         self.freezes.fetch_add(1, Ordering::AcqRel);
-        if let Some(store) = &self.store {
-            store.resume();
-        }
         if self.standing() != Standing::Frozen {
             return;
         }

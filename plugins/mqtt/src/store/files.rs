@@ -1,21 +1,26 @@
-//! Logs and snapshots: names, headers, loading, compaction.
+//! Logs: names, headers, loading, and which of them are needed.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use polyport_mqtt_core::store::{State, read_frames};
+use polyport_mqtt_core::store::{has_whole_frame, read_frames};
 
 use super::Loaded;
 
 /// First bytes of every file: what it is and the version of its format.
 const MAGIC: &[u8; 16] = b"polyport-mqtt 1\n";
+/// Where records begin.
+const START: u64 = MAGIC.len() as u64;
 const LOG: &str = "log";
+/// What stands before the logs from the same number on, in stores of the first form.
 const SNAPSHOT: &str = "snapshot";
+/// A snapshot that was never finished.
 const UNFINISHED: &str = "tmp";
+/// Bytes after which a log is followed by the next: a file that is not needed any more goes in a moment.
+const LOG_MAX: u64 = 32 << 20;
 
 /// The open folder of a store.
 #[derive(Debug)]
@@ -30,7 +35,30 @@ pub(super) struct Files {
     log: File,
     number: u64,
     length: u64,
-    snapshot_bytes: u64,
+    /// Bytes of all other files.
+    sealed: u64,
+    /// Bytes that the last image of the state took.
+    image: u64,
+    /// The image under way: the log that it begins, and the bytes of the files before.
+    begun: Option<(u64, u64)>,
+    /// A file is damaged: an image makes it superfluous.
+    damaged: bool,
+}
+
+/// One writing thread's own descriptor of the log: an error of the disk is told to each descriptor, once.
+#[derive(Debug, Default)]
+pub(super) struct Flusher {
+    log: Option<(u64, File)>,
+    start: u64,
+    failed: bool,
+}
+
+/// Files that an image made superfluous.
+#[derive(Debug)]
+pub(super) struct Obsolete {
+    folder: PathBuf,
+    /// The first log that is needed.
+    first: u64,
 }
 
 /// An open store on its way to who writes to it next. Both files are one with those of who wrote to it before.
@@ -51,22 +79,13 @@ pub(crate) struct Place {
     pub(crate) number: u64,
     /// Its bytes.
     pub(crate) length: u64,
-    /// Bytes of the snapshot beneath all logs.
-    pub(crate) snapshot_bytes: u64,
+    /// Bytes of the last image of the state.
+    pub(crate) image_bytes: u64,
     /// What is in it was put on the disk.
     pub(crate) synced: bool,
 }
 
-/// Logs that are no longer written to, to be replaced by a snapshot.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    folder: PathBuf,
-    sync: bool,
-    /// The log after the last of them.
-    next: u64,
-}
-
-/// Opens the folder, reads what is there and starts a new log on a fresh snapshot of it.
+/// Opens the folder and reads what is there. Goes on in the newest log, or in a new one behind damage.
 pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
     DirBuilder::new()
         .recursive(true)
@@ -80,46 +99,51 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
     lock.try_lock()
         .map_err(|error| io::Error::other(format!("store is open elsewhere: {error}")))?;
 
-    let listed = list(folder)?;
-    for unfinished in &listed.unfinished {
+    for unfinished in &list(folder)?.unfinished {
         std::fs::remove_file(unfinished)?;
     }
-    let last = listed
-        .logs
-        .last()
-        .copied()
-        .max(listed.snapshots.last().copied())
-        .unwrap_or(0);
     let mut loaded = Loaded::default();
-    load(folder, last + 1, &mut loaded)?;
-
-    let number = last + 1;
-    let log = create_log(folder, number, sync)?;
-    let snapshot_bytes = write_snapshot(folder, number, &loaded.state, sync)?;
-    remove_before(folder, number)?;
+    let end = load(folder, &mut loaded)?;
+    loaded.state.finish();
+    let (number, length, log) = match end {
+        End::Whole(number, 0) => (number, START, create_log(folder, number, sync)?),
+        End::Whole(number, length) => {
+            let log = private().write(true).open(path(folder, number, LOG))?;
+            log.set_len(length)?;
+            (number, length, log)
+        }
+        End::Behind(last) => {
+            let log = create_log(folder, last + 1, sync)?;
+            (last + 1, START, log)
+        }
+    };
     let files = Files {
         folder: folder.to_owned(),
         sync,
-        synced: sync,
+        // Another setting may have written it.
+        synced: false,
         lock,
         log,
         number,
-        length: MAGIC.len() as u64,
-        snapshot_bytes,
+        length,
+        sealed: sealed(folder, number)?,
+        image: 0,
+        begun: None,
+        damaged: !loaded.damage.is_empty(),
     };
     Ok((files, loaded))
 }
 
 impl Files {
     /// Goes on with a store that is open already.
-    pub(super) fn inherit(folder: &Path, sync: bool, bequest: Bequest) -> Files {
+    pub(super) fn inherit(folder: &Path, sync: bool, bequest: Bequest) -> io::Result<Files> {
         let Place {
             number,
             length,
-            snapshot_bytes,
+            image_bytes,
             synced,
         } = bequest.place;
-        Files {
+        Ok(Files {
             folder: folder.to_owned(),
             sync,
             synced,
@@ -127,8 +151,11 @@ impl Files {
             log: bequest.log.into(),
             number,
             length,
-            snapshot_bytes,
-        }
+            sealed: sealed(folder, number)?,
+            image: image_bytes,
+            begun: None,
+            damaged: false,
+        })
     }
 
     /// Itself once more, for who writes to it next.
@@ -137,7 +164,7 @@ impl Files {
             place: Place {
                 number: self.number,
                 length: self.length,
-                snapshot_bytes: self.snapshot_bytes,
+                image_bytes: self.image,
                 synced: self.sync && self.synced,
             },
             lock: self.lock.try_clone()?.into(),
@@ -167,62 +194,100 @@ impl Files {
     /// Appends whole frames. After an error nothing counts as written and the same bytes may be
     /// appended again.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.log.write_all_at(bytes, self.length)
+        self.log.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        Ok(())
     }
 
-    /// Puts what was appended on the disk.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        self.log.sync_data()
+    /// Has `flusher` stand at what is appended next.
+    pub(super) fn aim(&self, flusher: &mut Flusher) -> io::Result<()> {
+        if flusher.log.as_ref().map(|(number, _)| *number) != Some(self.number) {
+            let log = private()
+                .write(true)
+                .open(path(&self.folder, self.number, LOG))?;
+            flusher.log = Some((self.number, log));
+        }
+        flusher.start = self.length;
+        Ok(())
     }
 
-    /// Counts appended bytes as written.
-    pub(super) fn advance(&mut self, bytes: usize) {
-        self.length += bytes as u64;
+    /// Goes on in a new log if this one is long.
+    pub(super) fn turn(&mut self) -> io::Result<()> {
+        match self.length >= LOG_MAX {
+            true => self.rotate(),
+            false => Ok(()),
+        }
     }
 
-    /// Bytes in the present log and in the snapshot beneath all logs.
-    pub(super) fn sizes(&self) -> (u64, u64) {
-        (self.length, self.snapshot_bytes)
+    /// Goes on in a new log, with which an image of the state begins.
+    pub(super) fn begin_image(&mut self) -> io::Result<()> {
+        self.rotate()?;
+        self.begun = Some((self.number, self.sealed));
+        Ok(())
     }
 
-    /// Goes on in a new log and gives the old ones to be compacted.
-    pub(super) fn rotate(&mut self) -> io::Result<Sealed> {
-        self.flush()?;
+    /// The image that was begun is whole and on the disk.
+    pub(super) fn end_image(&mut self, bytes: u64) -> Option<Obsolete> {
+        let (first, before) = self.begun.take()?;
+        self.sealed -= before;
+        self.image = bytes;
+        self.damaged = false;
+        let folder = self.folder.clone();
+        Some(Obsolete { folder, first })
+    }
+
+    /// Whether an image is worth its writing: for the logs have grown by `least`, and by as much as the last one took.
+    pub(super) fn is_outgrown(&self, least: u64) -> bool {
+        let grown = (self.sealed + self.length).saturating_sub(self.image);
+        self.damaged || grown >= least.max(self.image)
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if self.sync {
+            self.log.sync_data()?;
+        }
         let next = self.number + 1;
         self.log = create_log(&self.folder, next, self.sync)?;
         self.number = next;
-        self.length = MAGIC.len() as u64;
-        Ok(Sealed {
-            folder: self.folder.clone(),
-            sync: self.sync,
-            next,
-        })
-    }
-
-    /// A snapshot of this size was written.
-    pub(super) fn compacted(&mut self, bytes: u64) {
-        self.snapshot_bytes = bytes;
+        self.sealed += self.length;
+        self.length = START;
+        Ok(())
     }
 }
 
-impl Sealed {
-    /// Replaces the logs by one snapshot, unless that is given up meanwhile; gives its size. Runs beside the writer: it reads only
-    /// what is no longer written to.
-    pub(super) fn compact(&self, given_up: &AtomicBool) -> io::Result<u64> {
-        let wanted = || match given_up.load(Ordering::Relaxed) {
-            true => Err(io::ErrorKind::Interrupted.into()),
-            false => io::Result::Ok(()),
+impl Flusher {
+    /// Puts `bytes`, the last that were appended where it stands, and all before on the disk.
+    pub(super) fn flush(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some((_, log)) = &self.log else {
+            return Ok(());
         };
-        wanted()?;
-        let mut loaded = Loaded::default();
-        load(&self.folder, self.next, &mut loaded)?;
-        wanted()?;
-        if let Some(damage) = loaded.damage.first() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, damage.clone()));
+        // What the system could not write it counts as written.
+        if std::mem::replace(&mut self.failed, true) {
+            log.write_all_at(bytes, self.start)?;
         }
-        let bytes = write_snapshot(&self.folder, self.next, &loaded.state, self.sync)?;
-        remove_before(&self.folder, self.next)?;
-        Ok(bytes)
+        log.sync_data()?;
+        self.failed = false;
+        Ok(())
+    }
+}
+
+impl Obsolete {
+    /// Removes them, the oldest first: those that are left after a crash say nothing that those behind them do not
+    /// say otherwise.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let listed = list(&self.folder)?;
+        let needed = listed.logs.iter().filter(|number| **number >= self.first);
+        for number in needed {
+            File::open(path(&self.folder, *number, LOG))?.sync_data()?;
+        }
+        sync_folder(&self.folder)?;
+        let snapshots = listed.snapshots.into_iter();
+        let logs = listed.logs.into_iter().map(|number| (number, LOG));
+        let all = snapshots.map(|number| (number, SNAPSHOT)).chain(logs);
+        for (number, kind) in all.filter(|(number, _)| *number < self.first) {
+            std::fs::remove_file(path(&self.folder, number, kind))?;
+        }
+        Ok(())
     }
 }
 
@@ -256,32 +321,43 @@ fn list(folder: &Path) -> io::Result<Listed> {
     Ok(listed)
 }
 
-/// Reads the newest snapshot before `end` and the logs from it on.
-fn load(folder: &Path, end: u64, loaded: &mut Loaded) -> io::Result<()> {
+/// Where what was read ends.
+enum End {
+    /// The newest log is whole up to this length.
+    Whole(u64, u64),
+    /// Nothing can be added to this one, or there is none.
+    Behind(u64),
+}
+
+/// Reads the newest snapshot, if there is one, and the logs from it on.
+fn load(folder: &Path, loaded: &mut Loaded) -> io::Result<End> {
     let listed = list(folder)?;
-    let snapshot = listed.snapshots.into_iter().rfind(|number| *number < end);
+    let snapshot = listed.snapshots.last().copied();
     if let Some(number) = snapshot {
         read(folder, number, SNAPSHOT, false, loaded)?;
     }
     let first = snapshot.unwrap_or(0);
-    let logs: Vec<u64> = listed
-        .logs
-        .into_iter()
-        .filter(|number| (first..end).contains(number))
-        .collect();
-    for (at, &number) in logs.iter().enumerate() {
-        read(folder, number, LOG, at + 1 == logs.len(), loaded)?;
+    let mut end = End::Behind(first);
+    let logs = listed.logs.into_iter().filter(|number| *number >= first);
+    let mut logs = logs.peekable();
+    while let Some(number) = logs.next() {
+        let newest = logs.peek().is_none();
+        end = match read(folder, number, LOG, newest, loaded)? {
+            Some(length) => End::Whole(number, length),
+            None => End::Behind(number),
+        };
     }
-    Ok(())
+    Ok(end)
 }
 
+/// Applies the records of a file; its length without a tail that was cut short, if nothing else is wrong with it.
 fn read(
     folder: &Path,
     number: u64,
     kind: &str,
     newest: bool,
     loaded: &mut Loaded,
-) -> io::Result<()> {
+) -> io::Result<Option<u64>> {
     let path = path(folder, number, kind);
     let mut bytes = Vec::new();
     File::open(&path)?.read_to_end(&mut bytes)?;
@@ -293,27 +369,31 @@ fn read(
                 "{name}: expected a store of format 1, got something else; left aside"
             ));
             set_aside(&path)?;
+            return Ok(None);
         }
-        return Ok(());
+        return Ok(Some(0));
     };
     let whole = read_frames(records, |body| loaded.state.apply(body));
-    let rest = records.len() - whole;
+    let rest = &records[whole..];
     // The last record of the newest log may be torn by a crash: it was never acknowledged.
-    if rest > 0 && !(newest && is_torn(&records[whole..])) {
+    if !rest.is_empty() && !(newest && is_torn(rest)) {
         loaded.damage.push(format!(
-            "{name}: unreadable from byte {}; {rest} bytes left aside",
-            whole + MAGIC.len()
+            "{name}: unreadable from byte {}; {} bytes left aside",
+            whole + MAGIC.len(),
+            rest.len()
         ));
         set_aside(&path)?;
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some((MAGIC.len() + whole) as u64))
 }
 
-/// Whether nothing sound follows: then a write was cut short. Sound records behind an unreadable
-/// one mean that something acknowledged was damaged.
+/// Whether a write was cut short: a frame without its end, or one that never came, and nothing sound behind it.
+/// Sound records behind an unreadable one mean that something acknowledged was damaged.
 fn is_torn(rest: &[u8]) -> bool {
     const LOOKED_THROUGH: usize = 1 << 20;
-    !(1..rest.len().min(LOOKED_THROUGH)).any(|at| read_frames(&rest[at..], |_| true) > 0)
+    let cut = !has_whole_frame(rest) || rest.iter().all(|byte| *byte == 0);
+    cut && !(1..rest.len().min(LOOKED_THROUGH)).any(|at| read_frames(&rest[at..], |_| true) > 0)
 }
 
 /// Keeps a copy of a damaged file for its operator; the file itself goes with the next snapshot.
@@ -337,38 +417,25 @@ fn create_log(folder: &Path, number: u64, sync: bool) -> io::Result<File> {
     Ok(log)
 }
 
-/// Writes a snapshot under a temporary name and renames it when it is whole and on disk.
-fn write_snapshot(folder: &Path, number: u64, state: &State, sync: bool) -> io::Result<u64> {
-    let unfinished = path(folder, number, UNFINISHED);
-    let mut file = private()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&unfinished)?;
-    let journal = state.to_journal();
-    file.write_all(MAGIC)?;
-    file.write_all(journal.bytes())?;
-    if sync {
-        file.sync_all()?;
-    }
-    std::fs::rename(&unfinished, path(folder, number, SNAPSHOT))?;
-    if sync {
-        sync_folder(folder)?;
-    }
-    Ok((MAGIC.len() + journal.bytes().len()) as u64)
-}
-
-fn remove_before(folder: &Path, number: u64) -> io::Result<()> {
+/// Bytes of all files but the log of that number.
+fn sealed(folder: &Path, number: u64) -> io::Result<u64> {
     let listed = list(folder)?;
-    let logs = listed.logs.into_iter().map(|number| (number, LOG));
+    let logs = listed.logs.into_iter().filter(|log| *log != number);
+    let logs = logs.map(|number| (number, LOG));
     let snapshots = listed
         .snapshots
         .into_iter()
         .map(|number| (number, SNAPSHOT));
-    for (old, kind) in logs.chain(snapshots).filter(|(old, _)| *old < number) {
-        std::fs::remove_file(path(folder, old, kind))?;
+    let mut bytes = 0;
+    for (number, kind) in logs.chain(snapshots) {
+        match std::fs::metadata(path(folder, number, kind)) {
+            Ok(metadata) => bytes += metadata.len(),
+            // Whoever had it open before may be removing it.
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => return Err(problem),
+        }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn path(folder: &Path, number: u64, kind: &str) -> PathBuf {

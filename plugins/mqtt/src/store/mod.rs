@@ -1,8 +1,9 @@
-//! The store on disk: an append log with group commit, and snapshots that replace it.
+//! The store on disk: an append log with group commit.
 //!
-//! `N.log` holds records in the order they were made; `N.snapshot` holds the state that all logs
-//! before N add up to. One thread writes: while it waits for the disk, further batches gather and
-//! go with the next write. It knows records only through [`State`].
+//! `N.log` holds records in the order they were made. When the logs have grown, the engine writes an image of its
+//! state among the others' records into a new log and those that follow, a little at a time; once it is whole, the
+//! logs before it are removed unread. Threads of its own write: while they wait for the disk, further batches gather
+//! and go with the next write. It knows records only through [`State`].
 
 mod files;
 mod writer;
@@ -27,7 +28,7 @@ pub struct Settings {
     pub durability: Durability,
     /// Time between two flushes with [`Durability::Interval`].
     pub flush_interval: Duration,
-    /// Bytes of log after which the store is compacted.
+    /// Bytes that the logs grow by before the store is compacted.
     pub compact_bytes: u64,
 }
 
@@ -68,21 +69,21 @@ impl DiskStore {
     /// is written before the first append.
     ///
     /// # Errors
-    /// When there can be no thread that writes.
+    /// When the folder cannot be read, or there can be no thread that writes.
     pub(crate) fn inherit(
         folder: &Path,
         settings: Settings,
         bequest: Bequest,
     ) -> io::Result<DiskStore> {
         let sync = settings.durability != Durability::Never;
-        let files = Files::inherit(folder, sync, bequest);
+        let files = Files::inherit(folder, sync, bequest)?;
         Ok(DiskStore {
             writer: Writer::start(files, settings)?,
             awaited: settings.durability == Durability::Always,
         })
     }
 
-    /// Commits all that was appended, and gives the store as it is then. It is not compacted from now on.
+    /// Commits all that was appended, and gives the store as it is then.
     ///
     /// # Errors
     /// When the disk does not take it within `limit`.
@@ -90,9 +91,25 @@ impl DiskStore {
         self.writer.settle(limit)
     }
 
-    /// It may be compacted again.
-    pub(crate) fn resume(&self) {
-        self.writer.resume();
+    /// Waits until the logs have grown so much that an image of the state is worth its writing. Once for each.
+    pub async fn image_due(&self) {
+        self.writer.image_due().await;
+    }
+
+    /// An image begins with what is appended next.
+    pub fn begin_image(&self) {
+        self.writer.begin_image();
+    }
+
+    /// Has all that was appended put on the disk soon, whatever the durability, and gives the sequence that stands
+    /// for it.
+    pub fn force(&self) -> Sequence {
+        self.writer.force(None)
+    }
+
+    /// The image that was begun is whole, all of its `bytes` appended: what is older goes once that is on the disk.
+    pub fn end_image(&self, bytes: u64) -> Sequence {
+        self.writer.force(Some(bytes))
     }
 
     /// Other settings from now on, but for [`Settings::durability`], which stays.

@@ -1,78 +1,156 @@
-//! The thread that writes: group commit, flushing by the durability setting, compaction when the
-//! log has grown.
+//! The threads that write: group commit, flushing by the durability setting.
+//!
+//! One of them leads: it takes what has gathered, appends it to the log, and makes way for the next before it waits
+//! for the disk. So two commits are under way where each waits for the disk, and they end in their order.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use polyport_mqtt_core::store::{Journal, Sequence};
+use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::Settings;
-use super::files::{Bequest, Files};
+use super::files::{Bequest, Files, Flusher};
 use crate::config::Durability;
 use crate::outbound::Outbound;
 
 /// Time between two tries after an error of the disk.
 const RETRY: Duration = Duration::from_secs(1);
+/// Bytes that nothing waits for are written when there are so many of them, or after a moment.
+const GATHERED: usize = 256 << 10;
+const MOMENT: Duration = Duration::from_millis(5);
 
-/// The appending side and the thread's side of the store.
+/// The appending side and the threads' side of the store.
 #[derive(Debug)]
 pub(super) struct Writer {
     pending: Mutex<Pending>,
+    /// Held by the thread that leads, also while there is nothing to do. None once it is closed.
+    files: Mutex<Option<Files>>,
+    /// What the leading thread waits for.
     changed: Condvar,
     /// Notified when [`Writer::settle`] may have its answer.
     settled: Condvar,
-    /// Whether a compaction under way is given up.
-    given_up: AtomicBool,
+    /// An image of the state is wanted.
+    due: Notify,
     committed: AtomicU64,
     durability: Durability,
-    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
+    /// Removes what is not needed any more.
+    removal: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pending {
     bytes: Vec<u8>,
     /// The sequence of the last append.
     sequence: Sequence,
     /// Something waits for these records.
     awaited: bool,
-    waiters: Vec<Arc<Outbound>>,
-    /// How a compaction ended: the size of its snapshot.
-    compacted: Option<io::Result<u64>>,
-    /// What is asked of the thread before anybody else goes on with the store, and the answer.
+    /// They go to the disk whatever the durability.
+    forced: bool,
+    rest: Rest,
+    commits: VecDeque<Commit>,
+    last_commit: u64,
+    waiters: Vec<(Sequence, Arc<Outbound>)>,
+    /// Something was written since the last flush, at this time.
+    dirty: bool,
+    flushed: Instant,
+    image: Image,
+    /// What is asked of the threads before anybody else goes on with the store, and the answer.
     settling: bool,
     bequest: Option<io::Result<Bequest>>,
-    /// No compaction begins.
-    held: bool,
     stop: bool,
+    /// A thread gave up for good.
+    failed: bool,
     flush_interval: Duration,
     compact_bytes: u64,
 }
 
+/// What wakes the leading thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Nothing: it is at work.
+    None,
+    /// Records that are awaited, or many.
+    ForMore,
+    /// Any records.
+    ForAny,
+}
+
+/// Records on their way to the disk.
+#[derive(Debug)]
+struct Commit {
+    number: u64,
+    sequence: Sequence,
+    done: bool,
+}
+
+/// How far the next image of the state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Image {
+    None,
+    Due,
+    /// It begins at this byte of what is pending.
+    Begins(usize),
+    UnderWay,
+    /// All of it was appended up to this sequence, so many bytes.
+    Whole(Sequence, u64),
+}
+
 impl Writer {
-    /// Starts the thread.
+    /// Starts the threads.
     pub(super) fn start(files: Files, settings: Settings) -> io::Result<Arc<Writer>> {
         let writer = Arc::new(Writer {
             pending: Mutex::new(Pending {
+                bytes: Vec::new(),
+                sequence: 0,
+                awaited: false,
+                forced: false,
+                rest: Rest::None,
+                commits: VecDeque::new(),
+                last_commit: 0,
+                waiters: Vec::new(),
+                dirty: false,
+                flushed: Instant::now(),
+                image: Image::None,
+                settling: false,
+                bequest: None,
+                stop: false,
+                failed: false,
                 flush_interval: settings.flush_interval,
                 compact_bytes: settings.compact_bytes,
-                ..Pending::default()
             }),
+            files: Mutex::new(Some(files)),
             changed: Condvar::new(),
             settled: Condvar::new(),
-            given_up: AtomicBool::new(false),
+            due: Notify::new(),
             committed: AtomicU64::new(0),
             durability: settings.durability,
-            thread: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
+            removal: Mutex::new(None),
         });
-        let of_thread = Arc::clone(&writer);
-        let thread = std::thread::Builder::new()
-            .name("mqtt-store".into())
-            .spawn(move || of_thread.run(files))?;
-        *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let count = match settings.durability {
+            Durability::Always => 2,
+            Durability::Interval | Durability::Never => 1,
+        };
+        for _ in 0..count {
+            let of_thread = Arc::clone(&writer);
+            let thread = std::thread::Builder::new()
+                .name("mqtt-store".into())
+                .spawn(move || of_thread.run());
+            match thread {
+                Ok(thread) => locked(&writer.threads).push(thread),
+                Err(problem) => {
+                    writer.close()?;
+                    return Err(problem);
+                }
+            }
+        }
         Ok(writer)
     }
 
@@ -80,19 +158,23 @@ impl Writer {
         let mut pending = self.lock();
         pending.flush_interval = settings.flush_interval;
         pending.compact_bytes = settings.compact_bytes;
-        drop(pending);
-        self.changed.notify_one();
+        self.rouse(&mut pending);
     }
 
     pub(super) fn append(&self, journal: &Journal) -> Sequence {
         let mut pending = self.lock();
         pending.bytes.extend_from_slice(journal.bytes());
-        pending.awaited |= journal.must_commit();
+        pending.awaited |= self.durability == Durability::Always && journal.must_commit();
         pending.sequence += 1;
-        let sequence = pending.sequence;
-        drop(pending);
-        self.changed.notify_one();
-        sequence
+        let ready = match pending.rest {
+            Rest::None => false,
+            Rest::ForMore => pending.is_pressing(),
+            Rest::ForAny => true,
+        };
+        if ready {
+            self.rouse(&mut pending);
+        }
+        pending.sequence
     }
 
     pub(super) fn committed(&self) -> Sequence {
@@ -103,18 +185,39 @@ impl Writer {
         let mut pending = self.lock();
         let waits = self.committed() < sequence;
         if waits {
-            pending.waiters.push(Arc::clone(outbound));
+            pending.waiters.push((sequence, Arc::clone(outbound)));
         }
         waits
     }
 
-    pub(super) fn settle(&self, limit: Duration) -> io::Result<Bequest> {
-        self.given_up.store(true, Ordering::Relaxed);
+    /// Waits until an image of the state is wanted.
+    pub(super) async fn image_due(&self) {
+        self.due.notified().await;
+    }
+
+    /// What is appended from here on is an image and what happens meanwhile.
+    pub(super) fn begin_image(&self) {
         let mut pending = self.lock();
-        pending.held = true;
+        pending.image = Image::Begins(pending.bytes.len());
+    }
+
+    /// Has all that was appended put on the disk, and gives its sequence. `whole` is the size of the image that was.
+    pub(super) fn force(&self, whole: Option<u64>) -> Sequence {
+        let mut pending = self.lock();
+        pending.forced = true;
+        let sequence = pending.sequence;
+        if let Some(bytes) = whole {
+            pending.image = Image::Whole(sequence, bytes);
+        }
+        self.rouse(&mut pending);
+        sequence
+    }
+
+    pub(super) fn settle(&self, limit: Duration) -> io::Result<Bequest> {
+        let mut pending = self.lock();
         pending.settling = true;
         pending.bequest = None;
-        self.changed.notify_one();
+        self.rouse(&mut pending);
         let waited = self.settled.wait_timeout_while(pending, limit, |pending| {
             pending.bequest.is_none() && !pending.stop
         });
@@ -124,122 +227,200 @@ impl Writer {
         pending.bequest.take().unwrap_or_else(late)
     }
 
-    pub(super) fn resume(&self) {
-        self.lock().held = false;
-        self.given_up.store(false, Ordering::Relaxed);
-    }
-
     pub(super) fn close(&self) -> io::Result<()> {
-        self.given_up.store(true, Ordering::Relaxed);
-        self.lock().stop = true;
-        self.changed.notify_one();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match thread.map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(io::Error::other("the writing thread panicked")),
-            None => Ok(()),
+        let mut pending = self.lock();
+        pending.stop = true;
+        self.rouse(&mut pending);
+        self.settled.notify_all();
+        drop(pending);
+        let threads = std::mem::take(&mut *locked(&self.threads));
+        let mut result = Ok(());
+        for thread in threads {
+            let panicked = |_| Err(io::Error::other("a writing thread panicked"));
+            let ended = thread.join().unwrap_or_else(panicked);
+            result = result.and(ended);
         }
+        // Whoever opens the folder next must not find files removed beneath it.
+        if let Some(removal) = locked(&self.removal).take()
+            && removal.join().is_err()
+        {
+            error!("store: the thread that removes old logs panicked");
+        }
+        *locked(&self.files) = None;
+        result
     }
 
-    fn run(self: Arc<Self>, mut files: Files) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        let mut flushed = Instant::now();
-        let mut dirty = false;
-        let mut compacting = false;
-        if let Err(problem) = files.catch_up() {
+    fn run(&self) -> io::Result<()> {
+        let caught_up = locked(&self.files).as_mut().map(Files::catch_up);
+        if let Some(Err(problem)) = caught_up {
             error!("store: what was written before is not on the disk for sure: {problem}");
         }
-        loop {
-            let mut pending = self.lock();
-            while pending.bytes.is_empty()
-                && pending.compacted.is_none()
-                && (!(pending.stop || pending.settling) || compacting)
-            {
-                let left = pending.flush_interval.saturating_sub(flushed.elapsed());
-                if dirty && self.durability == Durability::Interval {
-                    if left.is_zero() {
-                        break;
-                    }
-                    let waited = self.changed.wait_timeout(pending, left);
-                    pending = waited.unwrap_or_else(PoisonError::into_inner).0;
-                } else {
-                    pending = self
-                        .changed
-                        .wait(pending)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+        let mut bytes = Vec::new();
+        let mut flusher = Flusher::default();
+        let ended = loop {
+            match self.commit(&mut bytes, &mut flusher) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(problem) => break Err(problem),
             }
-            let compacted = pending.compacted.take();
-            let stop = pending.stop;
-            let settling = pending.settling;
-            let (interval, compact_bytes) = (pending.flush_interval, pending.compact_bytes);
-            std::mem::swap(&mut bytes, &mut pending.bytes);
-            let sequence = pending.sequence;
-            let awaited = std::mem::take(&mut pending.awaited);
-            drop(pending);
+        };
+        let mut pending = self.lock();
+        pending.failed |= ended.is_err();
+        self.rouse(&mut pending);
+        ended
+    }
 
-            if let Some(ended) = compacted {
-                compacting = false;
-                match ended {
-                    Ok(size) => files.compacted(size),
-                    Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
-                    Err(problem) => error!("store was not compacted: {problem}"),
+    /// Leads until there is something to write, and writes it; false when the store was closed.
+    fn commit(&self, bytes: &mut Vec<u8>, flusher: &mut Flusher) -> io::Result<bool> {
+        let mut leading = locked(&self.files);
+        let Some(files) = &mut *leading else {
+            return Ok(false);
+        };
+        let Some((number, flush, image)) = self.take(files, bytes) else {
+            return Ok(false);
+        };
+        let (before, after) = bytes.split_at(image.unwrap_or(0));
+        if image.is_some() {
+            self.until_done(|| files.append(before))?;
+            self.until_done(|| files.begin_image())?;
+        }
+        self.until_done(|| {
+            files.aim(flusher)?;
+            files.append(after)
+        })?;
+        if let Err(problem) = files.turn() {
+            error!("store: no new log: {problem}");
+        }
+        drop(leading);
+        if flush {
+            self.until_done(|| flusher.flush(after))?;
+        }
+        bytes.clear();
+        bytes.shrink_to(1 << 20);
+        self.done(number);
+        Ok(true)
+    }
+
+    /// Waits for something to write; none when the store was closed and all is written. Else the number of the
+    /// commit, whether it is flushed, and where in it an image begins.
+    fn take(&self, files: &mut Files, bytes: &mut Vec<u8>) -> Option<(u64, bool, Option<usize>)> {
+        let mut pending = self.lock();
+        let mut since = None;
+        loop {
+            self.look_at_image(files, &mut pending);
+            let ending = pending.stop || pending.settling;
+            let moment = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= MOMENT);
+            let interval = self.durability == Durability::Interval
+                && pending.dirty
+                && pending.flushed.elapsed() >= pending.flush_interval;
+            let last = ending && pending.dirty && self.durability != Durability::Never;
+            let gathered = !pending.bytes.is_empty();
+            if pending.stop && pending.failed {
+                return None;
+            }
+            if interval || last || (gathered && (ending || pending.is_pressing() || moment(&since)))
+            {
+                break;
+            }
+            if ending && pending.commits.is_empty() {
+                if pending.stop {
+                    return None;
                 }
-            }
-            dirty |= !bytes.is_empty();
-            let flush = match self.durability {
-                Durability::Always => awaited || stop || settling,
-                Durability::Interval => stop || settling || flushed.elapsed() >= interval,
-                Durability::Never => false,
-            };
-            self.write(&mut files, &bytes, flush && dirty, stop)?;
-            if flush {
-                dirty = false;
-                flushed = Instant::now();
-            }
-            bytes.clear();
-            bytes.shrink_to(1 << 20);
-            self.commit(sequence);
-            // Whoever opens the folder next must not find files removed beneath it.
-            if stop && !compacting {
+                pending.bequest = Some(files.bequeath());
+                pending.settling = false;
                 self.settled.notify_all();
-                return Ok(());
-            }
-            if settling && !compacting {
-                self.answer(files.bequeath());
                 continue;
             }
-            let (log, snapshot) = files.sizes();
-            if !compacting && !stop && !self.lock().held && log >= compact_bytes.max(snapshot) {
-                match self.start_compaction(&mut files) {
-                    Ok(()) => compacting = true,
-                    Err(problem) => error!("store was not compacted: {problem}"),
+            let mut wait = None;
+            if self.durability == Durability::Interval && pending.dirty {
+                let elapsed = pending.flushed.elapsed();
+                wait = Some(pending.flush_interval.saturating_sub(elapsed));
+            }
+            if gathered {
+                let since = since.get_or_insert_with(Instant::now);
+                let left = MOMENT.saturating_sub(since.elapsed());
+                wait = Some(wait.map_or(left, |wait| wait.min(left)));
+            }
+            pending.rest = match gathered || ending {
+                true => Rest::ForMore,
+                false => Rest::ForAny,
+            };
+            let waited = match wait {
+                Some(wait) => self
+                    .changed
+                    .wait_timeout(pending, wait)
+                    .map(|(lock, _)| lock)
+                    .map_err(|poisoned| poisoned.into_inner().0),
+                None => self.changed.wait(pending).map_err(PoisonError::into_inner),
+            };
+            pending = waited.unwrap_or_else(|pending| pending);
+            pending.rest = Rest::None;
+        }
+        let ending = pending.stop || pending.settling;
+        let awaited = std::mem::take(&mut pending.awaited);
+        let flush = std::mem::take(&mut pending.forced)
+            || match self.durability {
+                Durability::Always => awaited || ending,
+                Durability::Interval => {
+                    ending || pending.flushed.elapsed() >= pending.flush_interval
+                }
+                Durability::Never => false,
+            };
+        pending.dirty = !flush;
+        if flush {
+            pending.flushed = Instant::now();
+        }
+        std::mem::swap(bytes, &mut pending.bytes);
+        let image = match pending.image {
+            Image::Begins(at) => {
+                pending.image = Image::UnderWay;
+                Some(at)
+            }
+            _ => None,
+        };
+        pending.last_commit += 1;
+        let (number, sequence) = (pending.last_commit, pending.sequence);
+        pending.commits.push_back(Commit {
+            number,
+            sequence,
+            done: false,
+        });
+        Some((number, flush, image))
+    }
+
+    /// Asks for an image when it is time, and ends one that is on the disk.
+    fn look_at_image(&self, files: &mut Files, pending: &mut Pending) {
+        match pending.image {
+            Image::None if files.is_outgrown(pending.compact_bytes) => {
+                pending.image = Image::Due;
+                self.due.notify_one();
+            }
+            Image::Whole(sequence, bytes) if sequence <= self.committed() => {
+                pending.image = Image::None;
+                let Some(obsolete) = files.end_image(bytes) else {
+                    return;
+                };
+                let remove = move || {
+                    if let Err(problem) = obsolete.remove() {
+                        error!("store: old logs were not removed: {problem}");
+                    }
+                };
+                let thread = std::thread::Builder::new().name("mqtt-compact".into());
+                match thread.spawn(remove) {
+                    Ok(thread) => *locked(&self.removal) = Some(thread),
+                    Err(problem) => error!("store: old logs were not removed: {problem}"),
                 }
             }
+            _ => {}
         }
     }
 
-    fn answer(&self, bequest: io::Result<Bequest>) {
-        let mut pending = self.lock();
-        pending.bequest = Some(bequest);
-        pending.settling = false;
-        self.settled.notify_all();
-    }
-
-    /// Writes until it succeeds: what was promised to nobody yet can wait, and must not be lost.
-    fn write(&self, files: &mut Files, bytes: &[u8], flush: bool, stop: bool) -> io::Result<()> {
+    /// Tries until it succeeds: what was promised to nobody yet can wait, and must not be lost.
+    fn until_done(&self, mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
         let mut failed = false;
         loop {
-            let written = files
-                .append(bytes)
-                .and_then(|()| if flush { files.flush() } else { Ok(()) });
-            match written {
+            match work() {
                 Ok(()) => {
-                    files.advance(bytes.len());
                     if failed {
                         info!("store: writing again");
                     }
@@ -250,7 +431,7 @@ impl Writer {
                         error!("store: {problem}; acknowledgements wait until it can be written");
                     }
                     failed = true;
-                    if stop || self.lock().stop {
+                    if self.lock().stop {
                         return Err(problem);
                     }
                     std::thread::sleep(RETRY);
@@ -259,30 +440,56 @@ impl Writer {
         }
     }
 
-    fn commit(&self, sequence: Sequence) {
-        self.committed.store(sequence, Ordering::Release);
-        let waiters = std::mem::take(&mut self.lock().waiters);
+    /// A commit is over, and all are over that wait for no other.
+    fn done(&self, number: u64) {
+        let mut pending = self.lock();
+        let mut commits = pending.commits.iter_mut();
+        if let Some(commit) = commits.find(|commit| commit.number == number) {
+            commit.done = true;
+        }
+        let mut committed = self.committed();
+        while pending.commits.front().is_some_and(|commit| commit.done) {
+            let over = pending.commits.pop_front();
+            committed = over.map_or(committed, |commit| commit.sequence);
+        }
+        self.committed.store(committed, Ordering::Release);
+        let over = pending
+            .waiters
+            .extract_if(.., |(sequence, _)| *sequence <= committed);
+        let waiters: Vec<_> = over.map(|(_, outbound)| outbound).collect();
+        if pending.stop || pending.settling || matches!(pending.image, Image::Whole(..)) {
+            self.rouse(&mut pending);
+        }
+        drop(pending);
         for outbound in waiters {
             outbound.wake();
         }
     }
 
-    fn start_compaction(self: &Arc<Self>, files: &mut Files) -> io::Result<()> {
-        let sealed = files.rotate()?;
-        let writer = Arc::clone(self);
-        let work = move || {
-            let ended = sealed.compact(&writer.given_up);
-            writer.lock().compacted = Some(ended);
-            writer.changed.notify_one();
-        };
-        std::thread::Builder::new()
-            .name("mqtt-compact".into())
-            .spawn(work)
-            .map(drop)
+    /// Has the leading thread look again, if it rests.
+    fn rouse(&self, pending: &mut Pending) {
+        if pending.rest != Rest::None {
+            pending.rest = Rest::None;
+            self.changed.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Appending whole journals cannot leave half of one behind.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.pending)
     }
+}
+
+impl Pending {
+    /// Whether what gathered is not to wait for more.
+    fn is_pressing(&self) -> bool {
+        self.awaited
+            || self.forced
+            || self.bytes.len() >= GATHERED
+            || matches!(self.image, Image::Begins(_))
+    }
+}
+
+/// Nothing here leaves anything half done under a lock: appending whole journals cannot leave half of one behind.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

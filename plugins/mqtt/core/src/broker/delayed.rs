@@ -4,6 +4,7 @@
 //! found out when its time has come. Its message expiry interval begins then, as that of a will.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::session::SessionId;
@@ -64,6 +65,16 @@ impl Delayed {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Time, u64, &Waiting)> {
         let waiting = self.waiting.iter();
+        waiting.map(|((at, number), waiting)| (*at, *number, waiting))
+    }
+
+    /// Those behind one, or all.
+    pub(super) fn behind(
+        &self,
+        last: Option<(Time, u64)>,
+    ) -> impl Iterator<Item = (Time, u64, &Waiting)> {
+        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let waiting = self.waiting.range((start, Bound::Unbounded));
         waiting.map(|((at, number), waiting)| (*at, *number, waiting))
     }
 

@@ -3,13 +3,13 @@
 //!
 //! The engine appends records to a [`Journal`] while it handles a batch; its
 //! host hands them to a [`Store`] and keeps back the batch's output until they are committed.
-//! A store needs no knowledge of records but [`State`], to load and to compact.
+//! A store needs no knowledge of records but [`State`], to load; the engine itself writes what replaces old ones.
 
 pub mod journal;
 pub mod record;
 pub mod state;
 
-pub use journal::{Journal, read_frames};
+pub use journal::{Journal, has_whole_frame, read_frames};
 pub use record::Record;
 pub use state::State;
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Broker;
+use crate::broker::image::note_session;
 use crate::broker::session::{Awaiting, Session};
 use crate::codec::QoS;
 use crate::message::Message;
 use crate::retained::SYS;
 use crate::store::{Journal, Record, State};
-use crate::time::Time;
 
 /// Numbers for what goes to the store. A message has one, whoever it is delivered to.
 struct Numbers {
@@ -47,6 +47,8 @@ impl Broker {
     /// imported.
     pub fn begin_store(&mut self, mut state: State) {
         self.last_number = self.last_number.max(state.last_number);
+        let last = self.last_number;
+        self.journal.require(&Record::Numbers { last });
         state.sessions.retain(|&session, stored| {
             let known = self.clients.contains_key(stored.client_id.as_str());
             if known {
@@ -74,7 +76,7 @@ impl Broker {
             session.durable = session.expiry > 0;
             session.recorded = session.durable || session.will.is_some();
             if session.recorded {
-                record(session, self.now, &mut self.journal);
+                note_session(session, self.now, &mut self.journal);
             }
             if session.durable {
                 record_deliveries(session, &mut numbers, &mut self.journal);
@@ -93,43 +95,6 @@ impl Broker {
         }
         self.last_number = numbers.last;
         self.restore(state);
-    }
-}
-
-fn record(session: &Session, now: Time, journal: &mut Journal) {
-    let will = session.will.as_ref();
-    journal.require(&Record::Session {
-        session: session.number,
-        client_id: &session.client_id,
-        expiry: session.expiry,
-        will: will.map(|will| (&*will.message, will.delay)),
-    });
-    if session.connection.is_none() {
-        let since = session.ends_at.map_or(now, |at| {
-            Time(at.0.saturating_sub(u64::from(session.expiry) * 1000))
-        });
-        journal.require(&Record::Offline {
-            session: session.number,
-            at: since.min(now),
-            will_done: false,
-        });
-    }
-    if !session.durable {
-        return;
-    }
-    for (filter, (options, identifier)) in &session.subscriptions {
-        journal.require(&Record::Subscribed {
-            session: session.number,
-            filter,
-            options: options.encode(),
-            identifier: *identifier,
-        });
-    }
-    for &packet_identifier in session.received.keys() {
-        journal.require(&Record::Received {
-            session: session.number,
-            packet_identifier,
-        });
     }
 }
 
