@@ -45,7 +45,11 @@ pub fn connect(data: &[u8]) {
     if let Some(will) = &connect.will {
         assert!(topic::is_name(will.topic));
     }
-    let whole = if connect.version == Version::V31 { 0 } else { data.len() };
+    let whole = if connect.version == Version::V31 {
+        0
+    } else {
+        data.len()
+    };
     for end in 0..whole {
         assert!(Connect::decode(&data[..end]).is_err(), "cut at {end}");
     }
@@ -114,10 +118,7 @@ pub fn publish(data: &[u8]) {
         (again.topic, again.payload),
         (publish.topic, publish.payload)
     );
-    assert_eq!(
-        again.properties.topic_alias,
-        publish.properties.topic_alias
-    );
+    assert_eq!(again.properties.topic_alias, publish.properties.topic_alias);
     assert_eq!(
         again.properties.message_expiry_interval,
         publish.properties.message_expiry_interval

@@ -32,6 +32,10 @@ pub fn records(data: &[u8]) {
     let cut = log.len() / 2;
     assert!(read_frames(&log[..cut], |_| true) <= cut);
     compacted(&state);
+    // Brokers number from 1 on, and never come that far.
+    if state.last_number > 1 << 62 {
+        return;
+    }
     let clients: Vec<String> = state
         .sessions
         .values()
@@ -40,7 +44,9 @@ pub fn records(data: &[u8]) {
     let mut broker = Broker::new(Settings::default(), || 7, NOW);
     broker.restore(state);
     let exported = broker.export(NOW, |_| true);
-    assert!(Broker::import(Settings::default(), || 7, &exported, NOW).is_ok());
+    if let Err(damaged) = Broker::import(Settings::default(), || 7, &exported, NOW) {
+        panic!("what was restored cannot be handed on: {damaged}");
+    }
     for client in clients.iter().take(8) {
         connect(&mut broker, client);
     }
