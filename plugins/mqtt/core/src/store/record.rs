@@ -394,7 +394,7 @@ impl Record<'_> {
             8 => Decoded::Plain(Record::Sent {
                 session: first(&mut reader)?,
                 delivery: u64(&mut reader)?,
-                packet_identifier: reader.two_byte_integer()?,
+                packet_identifier: reader.packet_identifier()?,
             }),
             9 => Decoded::Plain(Record::Released {
                 session: first(&mut reader)?,
@@ -406,11 +406,11 @@ impl Record<'_> {
             }),
             11 => Decoded::Plain(Record::Received {
                 session: first(&mut reader)?,
-                packet_identifier: reader.two_byte_integer()?,
+                packet_identifier: reader.packet_identifier()?,
             }),
             12 => Decoded::Plain(Record::ReceivedReleased {
                 session: first(&mut reader)?,
-                packet_identifier: reader.two_byte_integer()?,
+                packet_identifier: reader.packet_identifier()?,
             }),
             13 => Decoded::Retained(message(&mut reader)?),
             14 => Decoded::Plain(Record::Numbers {
