@@ -6,12 +6,14 @@ use std::process::Command;
 use crate::{Outcome, workspace};
 
 /// Programs that tests and benchmarks run, with the Debian package each is in.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("mosquitto_sub", "mosquitto-clients"),
     ("curl", "curl"),
     ("lftp", "lftp"),
     ("tshark", "tshark"),
     ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("mosquitto", "mosquitto"),
     ("htpasswd", "apache2-utils"),
     ("openssl", "openssl"),
@@ -38,7 +40,33 @@ pub fn clients() -> Outcome {
             missing.join(" ")
         ));
     }
-    venv()
+    venv()?;
+    node_modules()
+}
+
+/// What runs beneath Node.js.
+const NODE_PACKAGES: [&str; 1] = ["mqtt@5.16.0"];
+
+/// Fills `target/clients/node_modules` unless it holds what is asked for.
+fn node_modules() -> Outcome {
+    let dir = workspace::target()?.join("clients");
+    let done = dir.join("node-installed.txt");
+    let wanted = NODE_PACKAGES.join(" ");
+    if std::fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    npm.args([
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--ignore-scripts",
+        "--prefix",
+    ]);
+    workspace::run(npm.arg(&dir).args(NODE_PACKAGES))?;
+    std::fs::write(&done, wanted).map_err(|e| format!("{}: {e}", done.display()))
 }
 
 /// Makes `target/clients/venv` unless it holds what requirements.txt asks for.
