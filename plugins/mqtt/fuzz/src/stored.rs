@@ -1,5 +1,6 @@
 //! What a broker is started from: records of a store, and the state of the broker before.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use polyport_mqtt_core::broker::Meter;
@@ -41,6 +42,11 @@ pub fn records(data: &[u8]) {
         .values()
         .map(|session| session.client_id.clone())
         .collect();
+    // Nor does one have two sessions of a client.
+    let different: BTreeSet<&String> = clients.iter().collect();
+    if different.len() < clients.len() {
+        return;
+    }
     let mut broker = Broker::new(Settings::default(), || 7, NOW);
     broker.restore(state);
     let exported = broker.export(NOW, |_| true);
