@@ -22,7 +22,7 @@ struct Long {
     full: &'static str,
 }
 
-const TESTS: [Long; 11] = [
+const TESTS: [Long; 12] = [
     Long {
         name: "mqtt-kills",
         package: "polyport-mqtt",
@@ -30,6 +30,14 @@ const TESTS: [Long; 11] = [
         test: "t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message",
         variable: "POLYPORT_KILLS",
         full: "500",
+    },
+    Long {
+        name: "mqtt-gigabyte",
+        package: "polyport-mqtt",
+        file: "pause",
+        test: "nobody_waits_for_a_large_store_that_is_written_anew",
+        variable: "POLYPORT_STORE_MIB",
+        full: "1024",
     },
     Long {
         name: "mqtt-sessions",
