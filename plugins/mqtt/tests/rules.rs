@@ -1,0 +1,112 @@
+//! Rules of the operator about topics and subscriptions, with mosquitto's clients, while they are changed and the host
+//! is killed.
+
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
+mod wire;
+
+use polyport_testkit::{Client, Host, Running};
+use wire::ANONYMOUS;
+
+const SETTINGS: &str = r#"
+auto_subscribe = [{ filter = "old/%c", qos = 1 }]
+rewrite = [{ filter = "old/#", to = "new/$1" }]
+"#;
+
+fn host(settings: &str) -> Host {
+    let accounts = format!("{ANONYMOUS}deny.secret = publish,subscribe secret/#\n");
+    Host::builder()
+        .service("mqtt")
+        .settings("mqtt", settings)
+        .accounts(&accounts)
+        .start()
+}
+
+fn publish(host: &Host, topic: &str, payload: &str) {
+    let port = host.port("mqtt").to_string();
+    Client::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1"])
+        .args(["-t", topic, "-m", payload])
+        .run()
+        .expect_success();
+}
+
+/// A subscriber that is certainly subscribed, and prints a line for each message.
+fn subscriber(host: &Host, arguments: &[&str]) -> Running {
+    let port = host.port("mqtt").to_string();
+    let running = Client::new("stdbuf")
+        .args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port])
+        .args(["-d", "-v", "-q", "1"])
+        .args(arguments)
+        .spawn();
+    running.wait_line("Subscribed (mid: 1)");
+    running
+}
+
+#[test]
+fn topics_are_rewritten_and_delayed_for_clients_that_know_nothing_of_it() {
+    let host = host(SETTINGS);
+    let client = subscriber(&host, &["-i", "c", "-t", "old/x"]);
+    publish(&host, "$delayed/1/old/x", "later");
+    publish(&host, "old/x", "at once");
+    publish(&host, "old/c", "without asking");
+    client.wait_line("new/x at once");
+    client.wait_line("new/c without asking");
+    client.wait_line("new/x later");
+}
+
+#[test]
+fn a_rule_holds_for_connected_clients_from_its_reload_on() {
+    let host = host("");
+    let client = subscriber(&host, &["-i", "c", "-t", "#"]);
+    publish(&host, "a/1", "as it is");
+    client.wait_line("a/1 as it is");
+    let changes = host.change(|text| {
+        let settings = "[services.mqtt.settings]\n";
+        let rule = "rewrite = [{ filter = \"a/+\", to = \"b/$1\" }]\ndelayed_publish = false\n";
+        text.replace(settings, &format!("{settings}{rule}"))
+    });
+    assert!(
+        changes.iter().any(|line| line.contains("live")),
+        "{changes:?}"
+    );
+    publish(&host, "a/2", "rewritten");
+    client.wait_line("b/2 rewritten");
+    let dollar = subscriber(&host, &["-i", "d", "-t", "$delayed/#"]);
+    publish(&host, "$delayed/0/a/3", "plain");
+    dollar.wait_line("$delayed/0/a/3 plain");
+}
+
+#[test]
+fn a_delayed_message_outlives_a_kill_and_a_swap() {
+    let mut host = host("");
+    publish(&host, "$delayed/3/t", "killed");
+    publish(&host, "$delayed/3/t", "twice");
+    host.kill9();
+    host.start();
+    host.command(&["restart", "mqtt"]).expect_success();
+    let client = subscriber(&host, &["-i", "c", "-t", "t"]);
+    client.wait_line("t killed");
+    client.wait_line("t twice");
+}
+
+#[test]
+fn what_is_refused_is_logged_with_its_topic() {
+    let host = host("");
+    let mark = host.log_mark();
+    let port = host.port("mqtt").to_string();
+    let _ = Client::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1"])
+        .args(["-t", "secret/x", "-m", "m"])
+        .run();
+    let line = host.wait_log(mark, "PUBLISH refused");
+    assert!(
+        line.contains("secret/x") && line.contains("NotAuthorized"),
+        "{line}"
+    );
+    let _ = Client::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-t", "secret/#", "-W", "1"])
+        .run();
+    let line = host.wait_log(mark, "SUBSCRIBE refused");
+    assert!(line.contains("secret/#"), "{line}");
+}
