@@ -145,3 +145,64 @@ impl Store for &DiskStore {
         self.writer.committed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use polyport_mqtt_core::store::Record;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        durability: Durability::Always,
+        flush_interval: Duration::from_secs(1),
+        compact_bytes: 1,
+    };
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn ended(session: u64) -> Journal {
+        let mut journal = Journal::default();
+        journal.require(&Record::SessionEnded { session });
+        journal.seal();
+        journal
+    }
+
+    fn contents(folder: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let entries = entries.map(|entry| entry.unwrap());
+        let read = entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()));
+        read.collect()
+    }
+
+    #[test]
+    fn one_that_goes_on_with_a_store_and_is_stopped_has_written_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, _) = DiskStore::open(folder.path(), SETTINGS).unwrap();
+        for session in 0..100 {
+            { &before }.append(&ended(session));
+        }
+        let bequest = before.settle(LIMIT).unwrap();
+        let left = contents(folder.path());
+        let next = DiskStore::inherit(folder.path(), SETTINGS, bequest).unwrap();
+        next.close().unwrap();
+        drop(next);
+        assert_eq!(contents(folder.path()), left);
+
+        // The one before goes on, and another one after it.
+        { &before }.append(&ended(100));
+        let bequest = before.settle(LIMIT).unwrap();
+        let next = DiskStore::inherit(folder.path(), SETTINGS, bequest).unwrap();
+        before.close().unwrap();
+        drop(before);
+        { &next }.append(&ended(101));
+        next.close().unwrap();
+        drop(next);
+        let (store, loaded) = DiskStore::open(folder.path(), SETTINGS).unwrap();
+        assert!(loaded.damage.is_empty(), "{:?}", loaded.damage);
+        store.close().unwrap();
+        let bytes: usize = contents(folder.path()).values().map(Vec::len).sum();
+        let frame = ended(0).bytes().len();
+        assert_eq!(bytes, 16 + 102 * frame);
+    }
+}
