@@ -122,14 +122,12 @@ impl Plugin for Mqtt {
         })
     }
 
-    async fn connection(self: Arc<Self>, connection: Connection) -> Result<(), Error> {
-        serve::serve(
-            &self.engine,
-            &self.context,
-            &self.websocket_paths.get(),
-            connection,
-        )
-        .await
+    fn connection(
+        self: Arc<Self>,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let (engine, context) = (Arc::clone(&self.engine), self.context.clone());
+        serve::serve(engine, context, self.websocket_paths.get(), connection)
     }
 
     fn reload(&self, config: &Config) -> bool {

@@ -3,6 +3,7 @@
 mod arrival;
 mod link;
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,24 +25,53 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The same while the instance drains: the next one waits for the store.
 const LINGER_DRAINING: Duration = Duration::from_millis(500);
 
-/// Serves one client.
-pub(crate) async fn serve(
-    engine: &Arc<Engine>,
-    context: &Context,
-    websocket_paths: &[String],
+/// Serves one client. What comes before its packets is boxed, and gone by then: what stays for as long as the
+/// connection does is its link.
+pub(crate) fn serve(
+    engine: Arc<Engine>,
+    context: Context,
+    websocket_paths: Arc<Vec<String>>,
     connection: Connection,
-) -> Result<(), Error> {
+) -> impl Future<Output = Result<(), Error>> + Send {
+    let begins = Box::pin(begin(engine, context, websocket_paths, connection));
+    async move {
+        let Some((mut link, attached)) = begins.await? else {
+            return Ok(());
+        };
+        let ended = loop {
+            match std::future::poll_fn(|cx| link.poll(cx)).await {
+                Ok(Ended::Crosses) => match link.cross() {
+                    Ok(()) => return Ok(()),
+                    Err(back) => link = *back,
+                },
+                ended => break ended,
+            }
+        };
+        drop(attached);
+        // Boxed: every connection would carry its buffer for all its life.
+        Box::pin(finish(ended, link)).await
+    }
+}
+
+/// A connection that the engine knows; none if it is over already.
+async fn begin(
+    engine: Arc<Engine>,
+    context: Context,
+    websocket_paths: Arc<Vec<String>>,
+    connection: Connection,
+) -> Result<Option<(Link<Stream>, Attached)>, Error> {
     let limits = connection.limits();
-    let scheme = Arc::clone(&connection.scheme);
-    match &*scheme {
-        "tcp" | "unix" => serve_plain(engine, context, Arrival::new(connection)?, &limits).await,
-        // Boxed: a TCP connection's task need not be as large as a WebSocket's.
+    match &*connection.scheme {
+        "tcp" | "unix" => {
+            let arrival = Arrival::new(connection)?;
+            begin_plain(engine, &context, arrival, &limits).await
+        }
         "ws" | "ws+unix" => {
             let listener = connection.listener();
             let Connection { stream, origin, .. } = connection;
             let client = (stream, origin, listener);
-            let served = serve_websocket(engine, context, websocket_paths, client, limits);
-            Box::pin(served).await
+            serve_websocket(engine, &context, &websocket_paths, client, limits).await?;
+            Ok(None)
         }
         other => Err(Error::Operator(format!(
             "listen scheme: expected tcp, unix or ws, got {other:?}"
@@ -50,43 +80,32 @@ pub(crate) async fn serve(
 }
 
 /// Such a connection goes from one instance to the next, unless it is one of TLS.
-async fn serve_plain(
-    engine: &Arc<Engine>,
+async fn begin_plain(
+    engine: Arc<Engine>,
     context: &Context,
     mut arrival: Arrival,
     limits: &Limits,
-) -> Result<(), Error> {
+) -> Result<Option<(Link<Stream>, Attached)>, Error> {
     let outbound = Arc::new(Outbound::default());
     let id = loop {
         match engine.standing() {
             Standing::Serving => {}
             Standing::Frozen => engine.moved(Standing::Frozen).await,
             Standing::Retired => match arrival.pass_on() {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(None),
                 Err(back) => arrival = *back,
             },
         }
-        if let Some(id) = arrival.join(engine, &outbound, limits)? {
+        if let Some(id) = arrival.join(&engine, &outbound, limits)? {
             break id;
         }
     };
-    let attached = Attached { engine, id };
-    let mut link = arrival.link(engine, context, (id, outbound));
-    let ended = loop {
-        match std::future::poll_fn(|cx| link.poll(cx)).await {
-            Ok(Ended::Crosses) => match link.cross() {
-                Ok(()) => return Ok(()),
-                Err(back) => link = *back,
-            },
-            ended => break ended,
-        }
-    };
-    drop(attached);
-    finish(ended, &mut link.stream, context).await
+    let link = arrival.link(&engine, context, (id, outbound));
+    Ok(Some((link, Attached { engine, id })))
 }
 
 async fn serve_websocket(
-    engine: &Arc<Engine>,
+    engine: Arc<Engine>,
     context: &Context,
     paths: &[String],
     (stream, origin, listener): (Stream, Origin, u32),
@@ -110,24 +129,24 @@ async fn serve_websocket(
             None => engine.moved(Standing::Frozen).await,
         }
     };
-    let attached = Attached { engine, id };
     let client = (stream, origin, pacer);
     let beginning = Beginning::default();
-    let mut link = Link::new((engine, context), client, (id, outbound), None, beginning);
+    let mut link = Link::new((&engine, context), client, (id, outbound), None, beginning);
+    let attached = Attached { engine, id };
     let ended = std::future::poll_fn(|cx| link.poll(cx)).await;
     drop(attached);
-    finish(ended, &mut link.stream, context).await
+    finish(ended, link).await
 }
 
 async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     ended: io::Result<Ended>,
-    stream: &mut S,
-    context: &Context,
+    link: Link<S>,
 ) -> Result<(), Error> {
     match ended {
         Ok(Ended::ByUs) => {
-            // Boxed: every connection would carry its buffer for all its life.
-            let _ = Box::pin(tokio::time::timeout(linger(context), end(stream))).await;
+            let linger = linger(&link.context);
+            let mut stream = link.stream;
+            let _ = tokio::time::timeout(linger, end(&mut stream)).await;
             Ok(())
         }
         Ok(Ended::ByPeer | Ended::Crosses) => Ok(()),
@@ -138,12 +157,12 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// A connection that the engine knows of, until it is dropped: also by a panic, or when the drain
 /// deadline has passed.
-struct Attached<'a> {
-    engine: &'a Engine,
+struct Attached {
+    engine: Arc<Engine>,
     id: ConnectionId,
 }
 
-impl Drop for Attached<'_> {
+impl Drop for Attached {
     fn drop(&mut self) {
         self.engine.lost(self.id);
     }

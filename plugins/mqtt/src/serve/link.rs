@@ -79,7 +79,7 @@ fn is_again(request: &LoginRequest) -> bool {
 /// One connection at work.
 pub(super) struct Link<S> {
     pub(super) engine: Arc<Engine>,
-    context: Context,
+    pub(super) context: Context,
     pub(super) stream: S,
     pub(super) origin: Origin,
     pacer: Pacer,
@@ -91,7 +91,7 @@ pub(super) struct Link<S> {
     unread: Unread,
     /// The engine has not seen all of `unread`.
     untaken: bool,
-    login: Option<Login>,
+    login: Option<Box<Login>>,
     /// Whose it is, and the end of that.
     account: Option<(Account, Waiting<()>)>,
     /// What is unread may be taken then, and nothing is read before.
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             written: 0,
             untaken: !beginning.unread.is_empty(),
             unread: Unread::Small(beginning.unread),
-            login: beginning.login,
+            login: beginning.login.map(Box::new),
             account: beginning.account.map(|account| {
                 let watch = watch(&account);
                 (account, watch)
@@ -165,8 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Standing::Retired if self.crossing.is_none() => {}
                 Standing::Retired => {
                     // Its answer goes along: it is waited for, unless it can only be had there.
-                    let asked = |login: &Option<Login>| matches!(login, Some(Login::Asked(..)));
-                    if asked(&self.login) && self.poll_asked(cx).is_pending() {
+                    let asked = matches!(self.login.as_deref(), Some(Login::Asked(..)));
+                    if asked && self.poll_asked(cx).is_pending() {
                         return Poll::Pending;
                     }
                     return Poll::Ready(Ok(Ended::Crosses));
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Waits for the answer to a login that was asked for.
     fn poll_asked(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(Login::Asked(asked, request)) = &mut self.login else {
+        let Some(Login::Asked(asked, request)) = self.login.as_deref_mut() else {
             return Poll::Ready(());
         };
         let answer = match (ready!(asked.as_mut().poll(cx)), &request.authentication) {
@@ -214,18 +214,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             (Ok(answer), Some(_)) => Login::Stepped(Ok(answer), request.clone()),
         };
-        self.login = Some(answer);
+        self.login = Some(Box::new(answer));
         Poll::Ready(())
     }
 
     fn poll_login(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if let Some(Login::Again(request)) = &self.login
+        if let Some(Login::Again(request)) = self.login.as_deref()
             && self.engine.standing() == Standing::Serving
         {
             self.ask(request.clone());
         }
         ready!(self.poll_asked(cx));
-        match self.login.take() {
+        match self.login.take().map(|login| *login) {
             Some(Login::Answered(answer)) => {
                 let rights = match &answer {
                     Ok(account) => self.begin_account(account, cx),
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 };
                 if self.engine.login_answer(self.id, rights).is_none() {
                     self.account = None;
-                    self.login = Some(Login::Answered(answer));
+                    self.login = Some(Box::new(Login::Answered(answer)));
                     return Poll::Pending;
                 }
             }
@@ -243,12 +243,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     if let Ok(Answer::Authenticated(..)) = answer {
                         self.account = None;
                     }
-                    self.login = Some(Login::Stepped(answer, request));
+                    self.login = Some(Box::new(Login::Stepped(answer, request)));
                     return Poll::Pending;
                 }
             }
             other => {
-                self.login = other;
+                self.login = other.map(Box::new);
                 return Poll::Pending;
             }
         }
@@ -307,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             request.clone(),
             self.account.as_ref().map(|(account, _)| account.clone()),
         ));
-        self.login = Some(Login::Asked(asked, request));
+        self.login = Some(Box::new(Login::Asked(asked, request)));
     }
 
     /// Gives the engine what it has not seen, or left until a login was answered.
@@ -333,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
         unsent.drain(..std::mem::take(&mut self.written));
         let mut account = self.account.take().map(|(account, _)| account);
-        let login = self.login.take().map(|login| match login {
+        let login = self.login.take().map(|login| match *login {
             Login::Stepped(Err(refusal), request) if !is_again(&request) => {
                 luggage::Login::Refused(refusal)
             }
