@@ -449,11 +449,10 @@ impl Broker {
                 return Err(Error::Malformed("CONNECT too long"));
             }
             PacketType::Connect => {}
-            PacketType::Auth | PacketType::Disconnect if exchanging => {
-                if header.frame() > CONNECT_MAX {
-                    return Err(Error::Malformed("AUTH too long"));
-                }
+            PacketType::Auth if exchanging && header.frame() > CONNECT_MAX => {
+                return Err(Error::Malformed("AUTH too long"));
             }
+            PacketType::Auth | PacketType::Disconnect if exchanging => {}
             // MQTT-3.1.2-30.
             _ if exchanging => {
                 return Err(Error::Protocol("packet other than AUTH before CONNACK"));
