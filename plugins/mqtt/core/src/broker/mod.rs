@@ -57,10 +57,10 @@ pub use crate::slab::Key;
 pub use authenticate::{AuthAnswer, Authentication};
 pub use connection::{ConnectionId, Meter, Output};
 pub use handover::Damaged;
+pub use image::Walk;
 pub use inspect::{ConnectionView, RetainedCursor, RetainedView, SessionView, Totals};
 pub use local::LOCAL_CLIENT;
 pub use operate::{Heard, Kicked};
-pub use image::Walk;
 pub use report::{Counters, DropCause, Event, Sizes};
 pub use sys::{SysFacts, Traffic};
 
