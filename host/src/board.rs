@@ -115,7 +115,13 @@ impl Board {
         };
         let services = shown.services.iter();
         services
-            .map(|service| (service.name.clone(), service.plugin.clone(), commands(service)))
+            .map(|service| {
+                (
+                    service.name.clone(),
+                    service.plugin.clone(),
+                    commands(service),
+                )
+            })
             .collect()
     }
 
