@@ -90,8 +90,8 @@ fn compact(store: &DiskStore, expected: &mut State, number: &mut u64) -> bool {
     }
     store.begin_image();
     let image = expected.to_journal();
-    { &*store }.append(&image);
-    { &*store }.append(&batch(expected, *number));
+    { store }.append(&image);
+    { store }.append(&batch(expected, *number));
     *number += 1;
     let sequence = store.end_image(image.bytes().len() as u64);
     wait_committed(store, sequence);

@@ -252,7 +252,7 @@ impl<'a> Link<'a> {
             let body = &frame[header.length..];
             said = self
                 .relay
-                .from_local(header.first, body, &mut self.to)
+                .take_local(header.first, body, &mut self.to)
                 .map_err(here)?;
             at += header.frame();
         }
@@ -295,7 +295,7 @@ impl<'a> Link<'a> {
             let body = &frame[header.length..];
             said = self
                 .relay
-                .from_remote(header.first, body, &mut self.to)
+                .take_remote(header.first, body, &mut self.to)
                 .map_err(there)?;
             at += header.frame();
         }

@@ -105,9 +105,10 @@ impl Bridges {
         let All {
             wanted, running, ..
         } = all;
-        let gone =
-            |name: &String, running: &mut Running| wanted.get(name) != Some(&running.settings);
-        let mut ended: BTreeMap<String, Running> = running.extract_if(.., gone).collect();
+        let (mut ended, stay): (BTreeMap<_, _>, _) = std::mem::take(running)
+            .into_iter()
+            .partition(|(name, running)| wanted.get(name) != Some(&running.settings));
+        *running = stay;
         for (name, before) in &ended {
             if !wanted.contains_key(name) {
                 info!(bridge = %name, "removed");

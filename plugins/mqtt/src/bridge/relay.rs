@@ -111,7 +111,7 @@ impl Relay {
     }
 
     /// A packet of this broker.
-    pub(super) fn from_local(
+    pub(super) fn take_local(
         &mut self,
         first: u8,
         body: &[u8],
@@ -154,7 +154,7 @@ impl Relay {
     }
 
     /// A packet of the other broker.
-    pub(super) fn from_remote(
+    pub(super) fn take_remote(
         &mut self,
         first: u8,
         body: &[u8],

@@ -376,7 +376,8 @@ fn read(
     let whole = read_frames(records, |body| loaded.state.apply(body));
     let rest = &records[whole..];
     // The last record of the newest log may be torn by a crash: it was never acknowledged.
-    if !rest.is_empty() && !(newest && is_torn(rest)) {
+    let is_whole = rest.is_empty() || newest && is_torn(rest);
+    if !is_whole {
         loaded.damage.push(format!(
             "{name}: unreadable from byte {}; {} bytes left aside",
             whole + MAGIC.len(),

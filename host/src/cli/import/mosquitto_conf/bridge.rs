@@ -119,14 +119,16 @@ impl Bridge {
             self.tls.insert(key, value.into());
         } else if let Some(key) = known(NUMBERS) {
             match value.parse::<i64>() {
-                // Without a limit.
-                Ok(0) => self.keys.insert(key, 268_435_455.into()),
-                Ok(number) => self.keys.insert(key, number.into()),
+                Ok(number) => {
+                    // 0 is without a limit.
+                    let number = if number == 0 { 268_435_455 } else { number };
+                    self.keys.insert(key, number.into());
+                }
                 Err(_) => {
                     let wrong = format_args!("{option}: expected a number, got {value:?}");
-                    return plan.note(&line.place, wrong);
+                    plan.note(&line.place, wrong);
                 }
-            };
+            }
         } else if let Some(instead) = known(ELSEWHERE) {
             plan.note(&line.place, format_args!("{option} {value}: {instead}"));
         } else {

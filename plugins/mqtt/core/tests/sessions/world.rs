@@ -264,10 +264,12 @@ impl World {
         loop {
             let committed = self.committed;
             let client = &mut self.clients[at];
-            while let Some((_, bytes)) =
-                client.incoming.pop_front_if(|(gate, _)| *gate <= committed)
-            {
-                client.unread.extend(bytes);
+            let is_on_disk = |(gate, _): &(_, _)| *gate <= committed;
+            while client.incoming.front().is_some_and(is_on_disk) {
+                let come = client.incoming.pop_front();
+                client
+                    .unread
+                    .extend(come.into_iter().flat_map(|(_, bytes)| bytes));
             }
             let Some((&first, &length)) = client.unread.first().zip(client.unread.get(1)) else {
                 return;

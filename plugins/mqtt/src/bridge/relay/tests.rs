@@ -49,13 +49,13 @@ fn only(bytes: &[u8]) -> (u8, &[u8]) {
 
 fn local(relay: &mut Relay, (first, body): &(u8, Vec<u8>)) -> Packets {
     let mut to = Packets::default();
-    assert_eq!(relay.from_local(*first, body, &mut to), Ok(None));
+    assert_eq!(relay.take_local(*first, body, &mut to), Ok(None));
     to
 }
 
 fn remote(relay: &mut Relay, (first, body): &(u8, Vec<u8>)) -> Packets {
     let mut to = Packets::default();
-    relay.from_remote(*first, body, &mut to).unwrap();
+    relay.take_remote(*first, body, &mut to).unwrap();
     to
 }
 
@@ -210,7 +210,7 @@ fn a_packet_too_large_to_take_is_answered_once_its_identifier_is_there() {
 fn a_refusal_is_told_and_ends_the_message() {
     let mut relay = relay(Version::V5, &Connack::default());
     let mut to = Packets::default();
-    let said = relay.from_remote(0x40, &ack(7, 0x87), &mut to);
+    let said = relay.take_remote(0x40, &ack(7, 0x87), &mut to);
     assert_eq!(said, Ok(Some(Said::Refused(0x87))));
     assert_eq!(only(&to.local), (0x40, &[0, 7, 0x87][..]));
 }
@@ -219,11 +219,11 @@ fn a_refusal_is_told_and_ends_the_message() {
 fn packets_of_the_wrong_side_are_errors() {
     let mut relay = relay(Version::V311, &Connack::default());
     let mut to = Packets::default();
-    assert!(relay.from_remote(0x82, &[0, 1], &mut to).is_err());
+    assert!(relay.take_remote(0x82, &[0, 1], &mut to).is_err());
     assert!(
-        relay.from_remote(0xe0, &[], &mut to).is_err(),
+        relay.take_remote(0xe0, &[], &mut to).is_err(),
         "3.1.1 has none"
     );
-    assert!(relay.from_remote(0x00, &[], &mut to).is_err());
-    assert!(relay.from_local(0xc0, &[], &mut to).is_err());
+    assert!(relay.take_remote(0x00, &[], &mut to).is_err());
+    assert!(relay.take_local(0xc0, &[], &mut to).is_err());
 }
