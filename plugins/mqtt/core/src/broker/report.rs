@@ -121,7 +121,7 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    /// All of them, in the order of [`Counters::dropped`].
+    /// All of them, in the order of `Counters::dropped`.
     pub const ALL: [DropCause; 6] = [
         DropCause::QueueFull,
         DropCause::SocketFull,
