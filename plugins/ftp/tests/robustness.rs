@@ -290,8 +290,9 @@ fn a_listing_of_a_hundred_thousand_names_is_sent_in_pieces() {
     assert_eq!(names.len(), COUNT, "each once");
     let lines = session.fetch("LIST many").unwrap().len();
     let more = host.peak_memory() - before;
+    // Two pieces of 10,000 names with all that is known of each: one is made while the other is sent.
     assert!(
-        more < (lines as u64) / 2,
+        more < (lines as u64) * 3 / 4,
         "{more} bytes more for {lines} bytes of lines"
     );
     let refused = session.command("STAT many");

@@ -133,7 +133,7 @@ fn a_topic_of_65_535_levels_overflows_no_stack() {
 
     let host = Host::builder()
         .service("mqtt")
-        .settings("mqtt", "max_topic_levels = 65536")
+        .settings("mqtt", "max_topic_levels = 65536\nmax_wildcards = 65536")
         .accounts(ANONYMOUS)
         .start();
     let mut wire = Wire::connected(&host, "a");

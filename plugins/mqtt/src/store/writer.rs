@@ -98,8 +98,8 @@ enum Image {
     /// It begins at this byte of what is pending.
     Begins(usize),
     UnderWay,
-    /// All of it was appended up to this sequence, so many bytes.
-    Whole(Sequence, u64),
+    /// All of it was appended up to this sequence, so many bytes; where it begins if that is pending still.
+    Whole(Sequence, u64, Option<usize>),
 }
 
 impl Writer {
@@ -207,7 +207,11 @@ impl Writer {
         pending.forced = true;
         let sequence = pending.sequence;
         if let Some(bytes) = whole {
-            pending.image = Image::Whole(sequence, bytes);
+            let begins = match pending.image {
+                Image::Begins(at) => Some(at),
+                _ => None,
+            };
+            pending.image = Image::Whole(sequence, bytes, begins);
         }
         self.rouse(&mut pending);
         sequence
@@ -376,6 +380,10 @@ impl Writer {
                 pending.image = Image::UnderWay;
                 Some(at)
             }
+            Image::Whole(sequence, bytes, begins) => {
+                pending.image = Image::Whole(sequence, bytes, None);
+                begins
+            }
             _ => None,
         };
         pending.last_commit += 1;
@@ -395,7 +403,7 @@ impl Writer {
                 pending.image = Image::Due;
                 self.due.notify_one();
             }
-            Image::Whole(sequence, bytes) if sequence <= self.committed() => {
+            Image::Whole(sequence, bytes, _) if sequence <= self.committed() => {
                 pending.image = Image::None;
                 let Some(obsolete) = files.end_image(bytes) else {
                     return;
@@ -485,7 +493,7 @@ impl Pending {
         self.awaited
             || self.forced
             || self.bytes.len() >= GATHERED
-            || matches!(self.image, Image::Begins(_))
+            || matches!(self.image, Image::Begins(_) | Image::Whole(_, _, Some(_)))
     }
 }
 
