@@ -110,9 +110,15 @@ impl<'a> Link<'a> {
         subscribe(packet, self.version, filters, RetainHandling::SendIfNew);
     }
 
-    /// Relays until one side ends.
-    pub(super) async fn run(&mut self, name: &str, filters: &[(&str, QoS)]) -> Ended {
-        let ended = self.relay(name, filters).await;
+    /// Relays until one side ends. `unsubscribed` is called when the other broker has answered an
+    /// UNSUBSCRIBE.
+    pub(super) async fn run(
+        &mut self,
+        name: &str,
+        filters: &[(&str, QoS)],
+        unsubscribed: &(dyn Fn() + Sync),
+    ) -> Ended {
+        let ended = self.relay(name, filters, unsubscribed).await;
         self.report.count(self.relay.counts);
         match ended {
             Ok(ended) => ended,
@@ -123,7 +129,12 @@ impl<'a> Link<'a> {
         }
     }
 
-    async fn relay(&mut self, name: &str, filters: &[(&str, QoS)]) -> io::Result<Ended> {
+    async fn relay(
+        &mut self,
+        name: &str,
+        filters: &[(&str, QoS)],
+        unsubscribed: &(dyn Fn() + Sync),
+    ) -> io::Result<Ended> {
         loop {
             while let Some(said) = self.take_local()? {
                 match said {
@@ -145,13 +156,14 @@ impl<'a> Link<'a> {
                         let text = format!("this broker: {}", described(code, words));
                         return Ok(Ended::Failed(text));
                     }
-                    Said::Pong | Said::Refused(_) => {}
+                    Said::Unsubscribed | Said::Pong | Said::Refused(_) => {}
                 }
             }
             while let Some(said) = self.take_remote(name)? {
                 match said {
                     Said::Pong => self.pinged = None,
                     Said::Subscribed(codes) => refused_filters(name, filters, &codes),
+                    Said::Unsubscribed => unsubscribed(),
                     Said::Disconnect(code, words) => {
                         return Ok(Ended::Failed(described(code, words)));
                     }

@@ -40,12 +40,8 @@ impl Memory {
     }
 
     /// Keeps them, on the disk.
-    pub(super) fn keep_filters<'a>(
-        &self,
-        bridge: &str,
-        filters: impl Iterator<Item = &'a str>,
-    ) -> io::Result<()> {
-        let text: String = filters.map(|filter| format!("{filter}\0")).collect();
+    pub(super) fn keep_filters(&self, bridge: &str, filters: &[&str]) -> io::Result<()> {
+        let text: String = filters.iter().map(|filter| format!("{filter}\0")).collect();
         self.write(bridge, text.as_bytes())
     }
 
@@ -59,7 +55,9 @@ impl Memory {
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
-        let (new, file) = (self.folder.join(".new"), self.folder.join(name));
+        // Every bridge its own: two may write at once.
+        let new = self.folder.join(format!(".new-{name}"));
+        let file = self.folder.join(name);
         let mut options = std::fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut opened = options.open(&new)?;
@@ -81,12 +79,29 @@ mod tests {
         let name = memory.name().unwrap();
         assert_eq!((name.len(), memory.name().unwrap()), (16, name));
         assert_eq!(memory.filters("a"), None);
-        memory.keep_filters("a", ["x/#", "y"].into_iter()).unwrap();
+        memory.keep_filters("a", &["x/#", "y"]).unwrap();
         assert_eq!(memory.filters("a").unwrap(), ["x/#", "y"]);
-        memory.keep_filters("a", [].into_iter()).unwrap();
+        memory.keep_filters("a", &[]).unwrap();
         assert_eq!(memory.filters("a"), Some(vec![]));
         memory.forget("a").unwrap();
         memory.forget("a").unwrap();
         assert_eq!(memory.filters("a"), None);
+    }
+
+    #[test]
+    fn bridges_that_keep_theirs_at_once_keep_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(folder.path());
+        std::thread::scope(|scope| {
+            for bridge in ["a", "b", "c", "d"] {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        memory.keep_filters(bridge, &[bridge]).unwrap();
+                        assert_eq!(memory.filters(bridge).unwrap(), [bridge]);
+                    }
+                });
+            }
+        });
     }
 }

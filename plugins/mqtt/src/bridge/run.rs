@@ -249,11 +249,12 @@ impl Work {
         let mut link = Link::new(&self.settings, local, remote, relay, &self.report);
         link.subscribe(&filters, &gone);
         let wanted = filters.iter().map(|(filter, _)| *filter);
-        if !present || wanted.clone().ne(before.iter().map(String::as_str)) {
-            self.memory_done(self.memory.keep_filters(&self.name, wanted.clone()));
-        }
+        // What is unsubscribed from is forgotten when the other broker has answered: until then it may still be there.
+        let standing = gone.iter().copied().filter(|_| present);
+        self.keep_filters(wanted.clone().chain(standing).collect());
+        let unsubscribed = || self.keep_filters(wanted.clone().collect());
         let ended = tokio::select! {
-            ended = link.run(&self.name, &filters) => ended,
+            ended = link.run(&self.name, &filters, &unsubscribed) => ended,
             () = self.stop.ends.cancelled() => Ended::Here,
             () = self.engine.moved(Standing::Serving) => Ended::Here,
             () = revoked(account.as_ref()) => Ended::Failed("the account changed or was removed".into()),
@@ -311,6 +312,16 @@ impl Work {
     fn failed(&self, why: &str, pause: Duration) {
         if self.report.down(&self.engine, Some(why)) {
             warn!(bridge = %self.name, "{why}; tried again in {pause:.1?}, then without a word");
+        }
+    }
+
+    fn keep_filters(&self, filters: Vec<&str>) {
+        if self
+            .memory
+            .filters(&self.name)
+            .is_none_or(|kept| kept != filters)
+        {
+            self.memory_done(self.memory.keep_filters(&self.name, &filters));
         }
     }
 
