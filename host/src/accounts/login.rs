@@ -11,7 +11,7 @@ use super::account::Account;
 use super::list::AccountList;
 use super::rights::{self, Cause, Decision};
 use super::scram::{self, Proof};
-use super::session::{Client, Entrance, Session};
+use super::session::{Caller, Client, Entrance, Session};
 use super::token::Token;
 use super::verify::{self, Source};
 use super::{Accounts, Parsed};
@@ -38,27 +38,23 @@ pub enum Denied {
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: Vec<u8>,
-    pub(super) entrance: Arc<Entrance>,
-    pub(super) peer: Option<IpAddr>,
-    pub(super) secure: bool,
-    pub(super) client_id: Option<String>,
-}
-
-impl Login {
-    fn client(&self) -> Client<'_> {
-        Client {
-            address: self.peer,
-            secure: self.secure,
-            certificate: &[],
-            id: self.client_id.as_deref(),
-        }
-    }
+    pub(super) caller: Caller,
 }
 
 /// Why a client may not use an account here, and what it is told.
 pub(super) struct Refusal {
     pub(super) reason: String,
     pub(super) denied: Denied,
+}
+
+impl Refusal {
+    /// Of a login that proved nothing.
+    pub(super) fn of_login(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            denied: Denied::Refused,
+        }
+    }
 }
 
 impl Accounts {
@@ -121,21 +117,25 @@ impl Accounts {
         let login = Login {
             user: user.to_owned(),
             password: password.to_owned(),
-            entrance: Arc::clone(entrance),
-            peer: client.address,
-            secure: client.secure,
-            client_id: client.id.map(str::to_owned),
+            caller: Caller::new(entrance, client),
         };
         if let Some(account) = self.proven(&login) {
             return done(Session::begin(self, &account, None, entrance, client, true));
         }
         let now = Instant::now();
-        if let Some(banned) = self.banned.refuses(user, login.peer, now) {
+        if let Some(banned) = self.banned.refuses(user, client.address, now) {
             tracing::debug!(user, %banned, "login refused");
             return done(Err(Denied::Refused));
         }
-        let check = Check::Password(login, Arc::clone(self), done);
-        if let Some(left) = self.pool.submit(Source::of(client.address), check) {
+        self.submit(
+            client.address,
+            Check::Password(login, Arc::clone(self), done),
+        );
+    }
+
+    /// Has the pool do `check` for a client at `peer`, who is turned away if there is no room for it.
+    pub(super) fn submit(&self, peer: Option<IpAddr>, check: Check) {
+        if let Some(left) = self.pool.submit(Source::of(peer), check) {
             left.turn_away();
         }
     }
@@ -197,22 +197,21 @@ impl Accounts {
     pub(super) fn proven(&self, login: &Login) -> Option<Arc<Account>> {
         let list = self.list();
         let account = list.get(&login.user)?;
+        let caller = &login.caller;
         let proven = account.is_proven(&self.key, &login.password)
-            && refusal(account, login.entrance.service(), login.peer).is_none();
+            && refusal(account, caller.entrance.service(), caller.address).is_none();
         proven.then(|| Arc::clone(account))
     }
 
     /// The whole check of a password. A refusal takes the same time whatever its reason is.
     pub(super) fn check(self: &Arc<Self>, login: &Login) -> Result<Session, Denied> {
-        let begin = |account: &Arc<Account>| {
-            Session::begin(self, account, None, &login.entrance, &login.client(), true)
-        };
+        let caller = &login.caller;
         if let Some(account) = self.proven(login) {
-            return begin(&account); // proven while this one was waiting
+            return caller.begin(self, &account); // proven while this one was waiting
         }
         if self
             .banned
-            .refuses(&login.user, login.peer, Instant::now())
+            .refuses(&login.user, caller.address, Instant::now())
             .is_some()
         {
             return Err(Denied::Refused); // banned while this one was waiting
@@ -221,25 +220,23 @@ impl Accounts {
         let account = list.get(&login.user);
         let secret = account.and_then(|account| account.secret.as_ref());
         let right = secret.is_some_and(|secret| secret.matches(&login.password));
-        let refused = |reason: &str| Refusal {
-            reason: reason.to_owned(),
-            denied: Denied::Refused,
-        };
         let Refusal { reason, denied } = match account {
-            None => refused("there is no such account"),
-            Some(account) if account.secret.is_none() => refused("the account has no password"),
-            Some(_) if !right => refused("the password is wrong"),
-            Some(account) => match refusal(account, login.entrance.service(), login.peer) {
+            None => Refusal::of_login("there is no such account"),
+            Some(account) if account.secret.is_none() => {
+                Refusal::of_login("the account has no password")
+            }
+            Some(_) if !right => Refusal::of_login("the password is wrong"),
+            Some(account) => match refusal(account, caller.entrance.service(), caller.address) {
                 Some(refusal) => refusal,
                 None => {
                     account.prove(&self.key, &login.password);
                     self.banned.succeeded(&login.user);
-                    return begin(account);
+                    return caller.begin(self, account);
                 }
             },
         };
         list.dummy().spend_rest(secret, &login.password);
-        self.failed(Some(&login.user), &login.entrance, login.peer, &reason);
+        self.failed(Some(&login.user), &caller.entrance, caller.address, &reason);
         Err(denied)
     }
 

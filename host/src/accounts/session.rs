@@ -35,6 +35,14 @@ pub struct Client<'a> {
     pub id: Option<&'a str>,
 }
 
+/// A client whose password, or proof of one, is being checked. Its certificate plays no part in that.
+pub(super) struct Caller {
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) address: Option<IpAddr>,
+    secure: bool,
+    client_id: Option<String>,
+}
+
 /// Which of the account's limits of bytes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -86,6 +94,36 @@ impl Entrance {
     /// Whether passwords are only taken over a secure connection.
     pub fn requires_tls(&self) -> bool {
         self.require_tls.load(Ordering::Relaxed)
+    }
+}
+
+impl Caller {
+    /// What has to be known of `client` until the check is over.
+    pub(super) fn new(entrance: &Arc<Entrance>, client: &Client<'_>) -> Self {
+        Self {
+            entrance: Arc::clone(entrance),
+            address: client.address,
+            secure: client.secure,
+            client_id: client.id.map(str::to_owned),
+        }
+    }
+
+    /// Begins a session of `account`, whose password it knows.
+    ///
+    /// # Errors
+    /// Those of [`Session::begin`].
+    pub(super) fn begin(
+        &self,
+        accounts: &Arc<Accounts>,
+        account: &Arc<Account>,
+    ) -> Result<Session, Denied> {
+        let client = Client {
+            address: self.address,
+            secure: self.secure,
+            certificate: &[],
+            id: self.client_id.as_deref(),
+        };
+        Session::begin(accounts, account, None, &self.entrance, &client, true)
     }
 }
 

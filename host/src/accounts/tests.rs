@@ -17,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::login::Login;
+use super::session::Caller;
 use super::*;
 use crate::config::Diagnostics;
 
@@ -100,10 +101,7 @@ fn login(user: &str, password: &str) -> Login {
     Login {
         user: user.into(),
         password: password.into(),
-        entrance: Entrance::new("ftp"),
-        peer: LOCAL,
-        secure: false,
-        client_id: None,
+        caller: Caller::new(&Entrance::new("ftp"), &client(LOCAL)),
     }
 }
 

@@ -6,7 +6,6 @@
 mod message;
 mod stand_in;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,8 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::login::{Check, Refusal, refusal};
 use super::password::{Keys, Secret, is_prepared};
-use super::session::{Client, Entrance, Session};
-use super::verify::Source;
+use super::session::{Caller, Client, Entrance, Session};
 use super::{Accounts, Denied};
 use message::{ClientFinal, ClientFirst};
 pub(super) use stand_in::StandIn;
@@ -69,23 +67,9 @@ pub(super) struct Proof {
     /// Of the client's message what its proof is over.
     without_proof: String,
     proof: [u8; 32],
-    entrance: Arc<Entrance>,
-    peer: Option<IpAddr>,
-    secure: bool,
-    client_id: Option<String>,
+    caller: Caller,
     /// The session that goes on.
     current: Option<Arc<Session>>,
-}
-
-impl Proof {
-    fn client(&self) -> Client<'_> {
-        Client {
-            address: self.peer,
-            secure: self.secure,
-            certificate: &[],
-            id: self.client_id.as_deref(),
-        }
-    }
 }
 
 impl Accounts {
@@ -182,16 +166,13 @@ impl Accounts {
             without_proof: read.without_proof.to_owned(),
             proof: read.proof,
             state,
-            entrance: Arc::clone(entrance),
-            peer: client.address,
-            secure: client.secure,
-            client_id: client.id.map(str::to_owned),
+            caller: Caller::new(entrance, client),
             current,
         };
-        let check = Check::Proof(Box::new(proof), Arc::clone(self), done);
-        if let Some(left) = self.pool.submit(Source::of(client.address), check) {
-            left.turn_away();
-        }
+        self.submit(
+            client.address,
+            Check::Proof(Box::new(proof), Arc::clone(self), done),
+        );
     }
 
     /// Whether somebody proved before that he knows the password of this user: then a ban of others does not keep him
@@ -203,7 +184,7 @@ impl Accounts {
 
     /// The whole check of a proof. A refusal takes the same time whatever its reason is.
     pub(super) fn check_proof(self: &Arc<Self>, proof: &Proof) -> Result<Proven, Denied> {
-        let state = &proof.state;
+        let Proof { state, caller, .. } = proof;
         let list = self.list();
         let account = list.get(&state.user);
         let found = account.map_or(Err("there is no such account"), |account| {
@@ -219,27 +200,23 @@ impl Accounts {
         };
         let signed = [&*state.bare, &state.message, &proof.without_proof].join(",");
         let right = keys.accept(signed.as_bytes(), &proof.proof) && found.is_ok();
-        let refused = |reason: &str| Refusal {
-            reason: reason.to_owned(),
-            denied: Denied::Refused,
-        };
         let Refusal { reason, denied } = match (account, found) {
-            (None, Ok(_)) => refused("there is no such account"),
-            (_, Err(reason)) => refused(reason),
-            (Some(_), _) if !right => refused("the proof is wrong"),
+            (None, Ok(_)) => Refusal::of_login("there is no such account"),
+            (_, Err(reason)) => Refusal::of_login(reason),
+            (Some(_), _) if !right => Refusal::of_login("the proof is wrong"),
             (Some(account), Ok(keys)) => {
-                match refusal(account, proof.entrance.service(), proof.peer) {
+                match refusal(account, caller.entrance.service(), caller.address) {
                     Some(refusal) => refusal,
-                    None if proof.is_of_another(account) => {
-                        refused("the client is logged in as somebody else, or not any more")
-                    }
+                    None if proof.is_of_another(account) => Refusal::of_login(
+                        "the client is logged in as somebody else, or not any more",
+                    ),
                     None => {
                         account.note_proven();
                         self.banned.succeeded(&state.user);
                         let message = STANDARD.encode(keys.sign(signed.as_bytes()));
                         let session = match proof.current {
                             Some(_) => None,
-                            None => Some(self.begin_proven(account, proof)?),
+                            None => Some(caller.begin(self, account)?),
                         };
                         return Ok(Proven {
                             session,
@@ -252,16 +229,8 @@ impl Accounts {
         if list.scram_form().computed && !computed {
             std::hint::black_box(Keys::compute(b"", &state.salt, state.rounds));
         }
-        self.failed(Some(&state.user), &proof.entrance, proof.peer, &reason);
+        self.failed(Some(&state.user), &caller.entrance, caller.address, &reason);
         Err(denied)
-    }
-
-    fn begin_proven(
-        self: &Arc<Self>,
-        account: &Arc<Account>,
-        proof: &Proof,
-    ) -> Result<Session, Denied> {
-        Session::begin(self, account, None, &proof.entrance, &proof.client(), true)
     }
 }
 
