@@ -6,9 +6,12 @@ mod operate;
 pub mod server;
 mod trace;
 
+use std::io;
+
 use polyport_abi::operate::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// What may be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +82,16 @@ pub enum Answer {
     Done(Value),
     /// It was not; why.
     Failed(String),
+}
+
+/// Writes what is said as one line of JSON.
+async fn write_line(
+    write: &mut (impl AsyncWrite + Unpin),
+    said: &impl Serialize,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(said)?;
+    line.push(b'\n');
+    write.write_all(&line).await
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
-use super::Answer;
+use super::{Answer, write_line};
 use crate::board::{Board, Commands};
 use crate::operate::Operator;
 
@@ -38,9 +38,7 @@ pub(super) async fn stream(
         Err(End { text, code }) if *code == END_FAILED => Answer::Failed(text.clone()),
         Err(end) => Answer::Done(json!({ "end": end })),
     };
-    let mut line = serde_json::to_vec(&answer)?;
-    line.push(b'\n');
-    write.write_all(&line).await?;
+    write_line(&mut write, &answer).await?;
     let Ok((service, operator, command)) = found else {
         return Ok(());
     };
@@ -93,21 +91,21 @@ async fn answer_all(
             },
         };
         if end.code != END_ELSEWHERE {
-            return say(write, &Said::End(end)).await;
+            return write_line(write, &Said::End(end)).await;
         }
         if !command.follows {
             let text = format!("service {service:?} was replaced meanwhile: ask again");
             let code = END_FAILED;
-            return say(write, &Said::End(End { code, text })).await;
+            return write_line(write, &Said::End(End { code, text })).await;
         }
         let Some(next) = successor(board, service, &operator).await else {
             let text = format!("service {service:?} ended");
             let code = END_FAILED;
-            return say(write, &Said::End(End { code, text })).await;
+            return write_line(write, &Said::End(End { code, text })).await;
         };
         operator = next;
         let note = format!("service {service:?} was replaced; what passed in between is not shown");
-        say(write, &Said::Note(note)).await?;
+        write_line(write, &Said::Note(note)).await?;
     }
 }
 
@@ -125,12 +123,6 @@ fn split(piece: &[u8]) -> (&[u8], Option<End>) {
         Ok(Said::End(end)) => (&piece[..last], Some(end)),
         _ => (piece, None),
     }
-}
-
-async fn say(write: &mut (impl AsyncWrite + Unpin), said: &Said) -> io::Result<()> {
-    let mut line = serde_json::to_vec(said)?;
-    line.push(b'\n');
-    write.write_all(&line).await
 }
 
 /// Who takes commands after this one.

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::trace::{self, Wanted};
-use super::{Answer, Command, operate};
+use super::{Answer, Command, operate, write_line};
 use crate::board::Board;
 
 /// The longest command, in bytes.
@@ -190,9 +190,7 @@ async fn answer(
             "expected a command in JSON on one line, got {line:?}: {error}"
         )),
     };
-    let mut line = serde_json::to_string(&answer)?;
-    line.push('\n');
-    write.write_all(line.as_bytes()).await
+    write_line(&mut write, &answer).await
 }
 
 async fn pass_on(command: Command, requests: &mpsc::Sender<Request>) -> Answer {

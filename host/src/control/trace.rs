@@ -5,7 +5,7 @@ use std::io;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Answer;
+use super::{Answer, write_line};
 use crate::board::Board;
 use crate::trace::{self, Readers, Watch};
 
@@ -33,9 +33,7 @@ pub(super) async fn stream(
     let refused = matches!(answer, Answer::Failed(_));
     // Looking begins before the answer: what the client does then is seen.
     let mut watch = trace::hub(&wanted.service).watch(wanted.connection);
-    let mut line = serde_json::to_vec(&answer)?;
-    line.push(b'\n');
-    write.write_all(&line).await?;
+    write_line(&mut write, &answer).await?;
     if refused {
         return Ok(());
     }
