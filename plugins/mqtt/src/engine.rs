@@ -27,9 +27,6 @@ use crate::store::{self, DiskStore, Loaded};
 pub(crate) use operate::Tail;
 pub(crate) use succession::Standing;
 
-/// Characters of a topic that are logged.
-const LOGGED_TOPIC: usize = 200;
-
 /// The broker as its connections see it.
 pub(crate) struct Engine {
     inner: Mutex<Inner>,
@@ -471,8 +468,7 @@ impl Inner {
                 again,
             } => {
                 let peer = self.peer(*connection);
-                // One that tries for ever does not fill the log, nor does one with a topic of 64 KiB.
-                let topic: String = topic.chars().take(LOGGED_TOPIC).collect();
+                // One that tries for ever does not fill the log.
                 if *again {
                     debug!(%peer, %client_id, ?reason, %topic, "{what} refused");
                 } else {
