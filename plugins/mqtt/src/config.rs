@@ -138,8 +138,9 @@ pub(crate) fn connection_limits(limits: &limits::Limits) -> Limits {
     }
 }
 
-/// All but what the store was opened for.
+/// All but whether there is a store.
 pub(crate) const LIVE: &[&str] = &[
+    "durability",
     "durability_interval_ms",
     "store_compact_bytes",
     "receive_maximum",

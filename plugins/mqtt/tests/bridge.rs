@@ -100,11 +100,15 @@ fn publish_all(wire: &mut Wire, qos: u8, topic: &str, identifier: u16, payload: 
     }
 }
 
+/// What [`warm_up`] sends until one of them has come: others may still be on their way.
+const WARM: &[u8] = b"warm";
+
 /// The next message with its QoS, answered as that wants; `topic payload`.
 fn next(wire: &mut Wire) -> (u8, String) {
     let (first, body) = loop {
         let (first, body) = wire.receive();
         match first >> 4 {
+            3 if body.ends_with(WARM) => {}
             3 => break (first, body),
             6 => wire.send(&packet(0x70, &body)),
             _ => panic!("{first:#x}"),
@@ -126,6 +130,9 @@ fn next(wire: &mut Wire) -> (u8, String) {
 fn quiet(wire: &mut Wire) {
     wire.stream.set_read_timeout(Some(QUIET)).unwrap();
     while let Ok((first, body)) = wire.try_receive() {
+        if first >> 4 == 3 && body.ends_with(WARM) {
+            continue;
+        }
         assert_eq!(first >> 4, 6, "{:?}", String::from_utf8_lossy(&body));
         wire.send(&packet(0x70, &body));
     }
@@ -141,7 +148,7 @@ fn warm_up(from: u16, into: u16, there: &str, here: &str) {
         .set_read_timeout(Some(Duration::from_millis(100)))
         .unwrap();
     eventually("a message goes over", || {
-        publish_all(&mut sender, 0, there, 1, "warm");
+        publish_all(&mut sender, 0, there, 1, &String::from_utf8_lossy(WARM));
         receiver.try_receive().ok()
     });
 }
@@ -487,15 +494,7 @@ fn a_swap_hands_the_bridge_over() {
             publish_all(&mut sender, 2, "out/t", number + 1, &payload);
             publish_all(&mut stranger, 2, "in/t", number + 1, &payload);
         }
-        let word = ["always", "interval"][usize::from(round + 1) % 2];
-        here.change(|text| {
-            let kept = text.lines().filter(|line| !line.starts_with("durability"));
-            let text: String = kept.map(|line| format!("{line}\n")).collect();
-            text.replace(
-                "[services.mqtt.settings]",
-                &format!("[services.mqtt.settings]\ndurability = \"{word}\""),
-            )
-        });
+        here.command(&["restart", "mqtt"]).expect_success();
         for number in 0..20 {
             let payload = format!("{round}-{number}");
             assert_eq!(next(&mut abroad), (2, format!("out/t {payload}")));

@@ -237,7 +237,7 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
         // Small enough that compaction falls among the kills.
         .settings(
             "mqtt",
-            "store_compact_bytes = 65536\nmax_queued_messages = 1000000",
+            "durability = \"never\"\nstore_compact_bytes = 65536\nmax_queued_messages = 1000000",
         )
         .accounts("[anonymous]\nservices = mqtt\n")
         .start();
@@ -256,6 +256,9 @@ fn t7_kills_lose_nothing_acknowledged_and_repeat_no_qos_2_message() {
         .zip(&progress)
         .map(|(qos, progress)| publisher(addr, qos, Arc::clone(&stop), Arc::clone(progress)))
         .collect();
+    // What is acknowledged from here on is on the disk.
+    let changes = host.change(|text| text.replace("\"never\"", "\"always\""));
+    assert_eq!(changes[0], "mqtt: live (settings)", "{changes:#?}");
     for kill in 0..kills {
         let before: Vec<_> = progress
             .iter()

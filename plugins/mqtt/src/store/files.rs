@@ -172,9 +172,12 @@ impl Files {
         })
     }
 
-    /// Puts what was written when nobody asked for that on the disk.
-    pub(super) fn catch_up(&mut self) -> io::Result<()> {
-        if self.synced || !self.sync {
+    /// Whether what is written from here on is put on the disk; if so, what was written when nobody asked for that is
+    /// put there first.
+    pub(super) fn set_sync(&mut self, sync: bool) -> io::Result<()> {
+        self.sync = sync;
+        self.synced &= sync;
+        if !sync || self.synced {
             return Ok(());
         }
         let listed = list(&self.folder)?;
@@ -184,7 +187,12 @@ impl Files {
             .into_iter()
             .map(|number| (number, SNAPSHOT));
         for (number, kind) in logs.chain(snapshots) {
-            File::open(path(&self.folder, number, kind))?.sync_all()?;
+            match File::open(path(&self.folder, number, kind)) {
+                Ok(file) => file.sync_all()?,
+                // An image made it superfluous meanwhile.
+                Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+                Err(problem) => return Err(problem),
+            }
         }
         sync_folder(&self.folder)?;
         self.synced = true;

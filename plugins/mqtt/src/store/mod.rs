@@ -11,6 +11,7 @@ mod writer;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use polyport_mqtt_core::store::{Journal, Sequence, State, Store};
@@ -45,7 +46,8 @@ pub struct Loaded {
 #[derive(Debug)]
 pub struct DiskStore {
     writer: Arc<Writer>,
-    awaited: bool,
+    /// Whether anything waits for commits.
+    awaited: AtomicBool,
 }
 
 impl DiskStore {
@@ -55,14 +57,7 @@ impl DiskStore {
     /// When the folder or its files cannot be created, read or locked.
     pub fn open(folder: &Path, settings: Settings) -> io::Result<(DiskStore, Loaded)> {
         let (files, loaded) = files::open(folder, settings.durability != Durability::Never)?;
-        let writer = Writer::start(files, settings)?;
-        Ok((
-            DiskStore {
-                writer,
-                awaited: settings.durability == Durability::Always,
-            },
-            loaded,
-        ))
+        Ok((DiskStore::start(files, settings)?, loaded))
     }
 
     /// Goes on with a store that an instance before this one had open, and that it does not write to any more. Nothing
@@ -76,10 +71,13 @@ impl DiskStore {
         bequest: Bequest,
     ) -> io::Result<DiskStore> {
         let sync = settings.durability != Durability::Never;
-        let files = Files::inherit(folder, sync, bequest)?;
+        DiskStore::start(Files::inherit(folder, sync, bequest)?, settings)
+    }
+
+    fn start(files: Files, settings: Settings) -> io::Result<DiskStore> {
         Ok(DiskStore {
             writer: Writer::start(files, settings)?,
-            awaited: settings.durability == Durability::Always,
+            awaited: AtomicBool::new(settings.durability == Durability::Always),
         })
     }
 
@@ -112,14 +110,16 @@ impl DiskStore {
         self.writer.force(Some(bytes))
     }
 
-    /// Other settings from now on, but for [`Settings::durability`], which stays.
+    /// Other settings from now on: what was appended before waits for the disk as it was to.
     pub(crate) fn set_settings(&self, settings: Settings) {
         self.writer.set_settings(settings);
+        let awaited = settings.durability == Durability::Always;
+        self.awaited.store(awaited, Ordering::Relaxed);
     }
 
     /// Whether anything waits for commits.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.awaited
+        self.awaited.load(Ordering::Relaxed)
     }
 
     /// Has `outbound` woken once `sequence` is committed; false when it is already.
@@ -173,6 +173,27 @@ mod tests {
         let entries = entries.map(|entry| entry.unwrap());
         let read = entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()));
         read.collect()
+    }
+
+    #[test]
+    fn what_was_written_without_the_disk_is_put_there_when_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |durability| Settings {
+            durability,
+            ..SETTINGS
+        };
+        let (store, _) = DiskStore::open(folder.path(), of(Durability::Never)).unwrap();
+        let written = |durability| {
+            store.set_settings(of(durability));
+            { &store }.append(&ended(1));
+            let synced = store.settle(LIMIT).unwrap().place.synced;
+            (store.is_awaited(), synced)
+        };
+        assert_eq!(written(Durability::Never), (false, false));
+        assert_eq!(written(Durability::Always), (true, true));
+        assert_eq!(written(Durability::Never), (false, false));
+        assert_eq!(written(Durability::Interval), (false, true));
+        store.close().unwrap();
     }
 
     #[test]

@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that nothing waits for are written when there are so many of them, or after a moment.
 const GATHERED: usize = 256 << 10;
 const MOMENT: Duration = Duration::from_millis(5);
+/// Commits that may be under way at once.
+const THREADS: usize = 2;
 
 /// The appending side and the threads' side of the store.
 #[derive(Debug)]
@@ -38,7 +40,6 @@ pub(super) struct Writer {
     /// An image of the state is wanted.
     due: Notify,
     committed: AtomicU64,
-    durability: Durability,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
     /// Removes what is not needed any more.
     removal: Mutex<Option<JoinHandle<()>>>,
@@ -67,8 +68,7 @@ struct Pending {
     stop: bool,
     /// A thread gave up for good.
     failed: bool,
-    flush_interval: Duration,
-    compact_bytes: u64,
+    settings: Settings,
 }
 
 /// What wakes the leading thread.
@@ -88,6 +88,17 @@ struct Commit {
     number: u64,
     sequence: Sequence,
     done: bool,
+}
+
+/// What a commit is to do.
+struct Taken {
+    number: u64,
+    /// Whether files are put on the disk from here on.
+    sync: bool,
+    /// Whether this commit is.
+    flush: bool,
+    /// Where in its bytes an image begins.
+    image: Option<usize>,
 }
 
 /// How far the next image of the state is.
@@ -122,23 +133,17 @@ impl Writer {
                 bequest: None,
                 stop: false,
                 failed: false,
-                flush_interval: settings.flush_interval,
-                compact_bytes: settings.compact_bytes,
+                settings,
             }),
             files: Mutex::new(Some(files)),
             changed: Condvar::new(),
             settled: Condvar::new(),
             due: Notify::new(),
             committed: AtomicU64::new(0),
-            durability: settings.durability,
             threads: Mutex::new(Vec::new()),
             removal: Mutex::new(None),
         });
-        let count = match settings.durability {
-            Durability::Always => 2,
-            Durability::Interval | Durability::Never => 1,
-        };
-        for _ in 0..count {
+        for _ in 0..THREADS {
             let of_thread = Arc::clone(&writer);
             let thread = std::thread::Builder::new()
                 .name("mqtt-store".into())
@@ -156,15 +161,15 @@ impl Writer {
 
     pub(super) fn set_settings(&self, settings: Settings) {
         let mut pending = self.lock();
-        pending.flush_interval = settings.flush_interval;
-        pending.compact_bytes = settings.compact_bytes;
+        pending.settings = settings;
         self.rouse(&mut pending);
     }
 
     pub(super) fn append(&self, journal: &Journal) -> Sequence {
         let mut pending = self.lock();
         pending.bytes.extend_from_slice(journal.bytes());
-        pending.awaited |= self.durability == Durability::Always && journal.must_commit();
+        pending.awaited |=
+            pending.settings.durability == Durability::Always && journal.must_commit();
         pending.sequence += 1;
         let ready = match pending.rest {
             Rest::None => false,
@@ -255,10 +260,6 @@ impl Writer {
     }
 
     fn run(&self) -> io::Result<()> {
-        let caught_up = locked(&self.files).as_mut().map(Files::catch_up);
-        if let Some(Err(problem)) = caught_up {
-            error!("store: what was written before is not on the disk for sure: {problem}");
-        }
         let mut bytes = Vec::new();
         let mut flusher = Flusher::default();
         let ended = loop {
@@ -280,9 +281,16 @@ impl Writer {
         let Some(files) = &mut *leading else {
             return Ok(false);
         };
-        let Some((number, flush, image)) = self.take(files, bytes) else {
+        let Some(Taken {
+            number,
+            sync,
+            flush,
+            image,
+        }) = self.take(files, bytes)
+        else {
             return Ok(false);
         };
+        self.until_done(|| files.set_sync(sync))?;
         let (before, after) = bytes.split_at(image.unwrap_or(0));
         if image.is_some() {
             self.until_done(|| files.append(before))?;
@@ -305,19 +313,18 @@ impl Writer {
         Ok(true)
     }
 
-    /// Waits for something to write; none when the store was closed and all is written. Else the number of the
-    /// commit, whether it is flushed, and where in it an image begins.
-    fn take(&self, files: &mut Files, bytes: &mut Vec<u8>) -> Option<(u64, bool, Option<usize>)> {
+    /// Waits for something to write; none when the store was closed and all is written.
+    fn take(&self, files: &mut Files, bytes: &mut Vec<u8>) -> Option<Taken> {
         let mut pending = self.lock();
         let mut since = None;
         loop {
             self.look_at_image(files, &mut pending);
             let ending = pending.stop || pending.settling;
             let moment = |since: &Option<Instant>| since.is_some_and(|at| at.elapsed() >= MOMENT);
-            let interval = self.durability == Durability::Interval
+            let interval = pending.settings.durability == Durability::Interval
                 && pending.dirty
-                && pending.flushed.elapsed() >= pending.flush_interval;
-            let last = ending && pending.dirty && self.durability != Durability::Never;
+                && pending.flushed.elapsed() >= pending.settings.flush_interval;
+            let last = ending && pending.dirty && pending.settings.durability != Durability::Never;
             let gathered = !pending.bytes.is_empty();
             if pending.stop && pending.failed {
                 return None;
@@ -336,9 +343,9 @@ impl Writer {
                 continue;
             }
             let mut wait = None;
-            if self.durability == Durability::Interval && pending.dirty {
+            if pending.settings.durability == Durability::Interval && pending.dirty {
                 let elapsed = pending.flushed.elapsed();
-                wait = Some(pending.flush_interval.saturating_sub(elapsed));
+                wait = Some(pending.settings.flush_interval.saturating_sub(elapsed));
             }
             if gathered {
                 let since = since.get_or_insert_with(Instant::now);
@@ -363,10 +370,10 @@ impl Writer {
         let ending = pending.stop || pending.settling;
         let awaited = std::mem::take(&mut pending.awaited);
         let flush = std::mem::take(&mut pending.forced)
-            || match self.durability {
+            || match pending.settings.durability {
                 Durability::Always => awaited || ending,
                 Durability::Interval => {
-                    ending || pending.flushed.elapsed() >= pending.flush_interval
+                    ending || pending.flushed.elapsed() >= pending.settings.flush_interval
                 }
                 Durability::Never => false,
             };
@@ -393,13 +400,18 @@ impl Writer {
             sequence,
             done: false,
         });
-        Some((number, flush, image))
+        Some(Taken {
+            number,
+            sync: pending.settings.durability != Durability::Never,
+            flush,
+            image,
+        })
     }
 
     /// Asks for an image when it is time, and ends one that is on the disk.
     fn look_at_image(&self, files: &mut Files, pending: &mut Pending) {
         match pending.image {
-            Image::None if files.is_outgrown(pending.compact_bytes) => {
+            Image::None if files.is_outgrown(pending.settings.compact_bytes) => {
                 pending.image = Image::Due;
                 self.due.notify_one();
             }
