@@ -40,6 +40,38 @@ impl Message {
     pub fn is_expired(&self, now: Time) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
+
+    /// The same under another number in the store.
+    #[must_use]
+    pub fn numbered(&self, stored: u64) -> Message {
+        Message {
+            stored,
+            ..self.clone()
+        }
+    }
+
+    /// What takes a retained message away: the same without a payload (3.3.1.3).
+    #[must_use]
+    pub fn cleared(&self) -> Message {
+        Message {
+            payload: Bytes::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Stands for a message of QoS 2 that its receiver has: only the packet identifier is left of it.
+    #[must_use]
+    pub fn received(stored: u64) -> Message {
+        Message {
+            stored,
+            topic: Box::default(),
+            payload: Bytes::new(),
+            properties: Box::default(),
+            expires: None,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+        }
+    }
 }
 
 /// A message on its way through the broker: a view over the packet, or over a kept [`Message`].

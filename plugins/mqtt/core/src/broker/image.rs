@@ -8,8 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Broker;
-use super::session::{Awaiting, Delivery, Session};
-use crate::codec::QoS;
+use super::session::{Awaiting, Session};
 use crate::message::Message;
 use crate::retained::SYS;
 use crate::store::{Journal, Record};
@@ -221,11 +220,11 @@ impl Writing<'_> {
         let is_left = |number| (left.behind + 1..=left.until).contains(&number);
         let in_flight = session.in_flight.iter();
         for entry in in_flight.filter(|entry| is_left(entry.number)) {
-            self.delivery(
-                entry.number,
-                entry.packet_identifier,
-                entry.delivery.as_ref(),
-            );
+            let message = match &entry.delivery {
+                Some(delivery) => self.message(&delivery.message),
+                None => self.received(),
+            };
+            self.journal.note(&entry.record(self.session, message));
             if entry.awaiting == Awaiting::Pubcomp {
                 self.journal.note(&Record::Released {
                     session: self.session,
@@ -243,29 +242,13 @@ impl Writing<'_> {
         };
         let queue = queue.range(written..);
         for delivery in queue.filter(|delivery| is_left(delivery.number)) {
-            self.delivery(delivery.number, 0, Some(delivery));
+            self.message(&delivery.message);
+            self.journal.note(&delivery.record(self.session));
             if self.journal.unsealed() >= room {
                 return Some(delivery.number);
             }
         }
         None
-    }
-
-    /// `delivery` is none once PUBREC has come.
-    fn delivery(&mut self, number: u64, packet_identifier: u16, delivery: Option<&Delivery>) {
-        let message = match delivery {
-            Some(delivery) => self.message(&delivery.message),
-            None => self.received(),
-        };
-        self.journal.note(&Record::Delivery {
-            session: self.session,
-            delivery: number,
-            message,
-            qos: delivery.map_or(QoS::ExactlyOnce, |delivery| delivery.qos),
-            retain: delivery.is_some_and(|delivery| delivery.retain),
-            identifiers: delivery.map_or(&[], |delivery| &delivery.identifiers),
-            packet_identifier,
-        });
     }
 
     /// Has the message written unless it is already.
@@ -287,16 +270,8 @@ impl Writing<'_> {
         let (journal, last) = (&mut *self.journal, &mut *self.last_number);
         *self.walk.received.get_or_insert_with(|| {
             *last += 1;
-            let message = Message {
-                stored: *last,
-                topic: Box::default(),
-                payload: bytes::Bytes::new(),
-                properties: Box::default(),
-                expires: None,
-                qos: QoS::ExactlyOnce,
-                retain: false,
-            };
-            journal.note(&Record::Message { message: &message });
+            let message = &Message::received(*last);
+            journal.note(&Record::Message { message });
             *last
         })
     }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{Broker, Phase, SessionId};
 use crate::codec::ReasonCode;
 use crate::message::{Message, MessageView};
@@ -98,12 +96,8 @@ impl Broker {
         }
         self.retained.remove(topic);
         if self.is_stored(topic) {
-            let cleared = Message {
-                payload: Bytes::new(),
-                ..Message::clone(&message)
-            };
-            self.journal
-                .require(&Record::Retained { message: &cleared });
+            let message = &message.cleared();
+            self.journal.require(&Record::Retained { message });
         }
         true
     }

@@ -260,10 +260,7 @@ impl Broker {
             return true;
         }
         let message = if session.durable {
-            let stored = Arc::new(Message {
-                stored: self.next_number(),
-                ..Message::clone(message)
-            });
+            let stored = Arc::new(message.numbered(self.next_number()));
             self.journal.require(&Record::Message { message: &stored });
             stored
         } else {

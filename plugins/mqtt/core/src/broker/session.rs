@@ -10,6 +10,7 @@ use crate::codec::QoS;
 use crate::message::Message;
 use crate::settings::ClientLimits;
 use crate::slab::Key;
+use crate::store::Record;
 use crate::time::Time;
 
 pub(super) type SessionId = Key;
@@ -23,6 +24,21 @@ pub(super) struct Delivery {
     pub qos: QoS,
     pub retain: bool,
     pub identifiers: Box<[u32]>,
+}
+
+impl Delivery {
+    /// The record of it while it is queued.
+    pub(super) fn record(&self, session: u64) -> Record<'_> {
+        Record::Delivery {
+            session,
+            delivery: self.number,
+            message: self.message.stored,
+            qos: self.qos,
+            retain: self.retain,
+            identifiers: &self.identifiers,
+            packet_identifier: 0,
+        }
+    }
 }
 
 /// What a packet identifier towards the client is waiting for (figures 4.2 and 4.3).
@@ -50,6 +66,20 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// The record of it, with the message that is delivered or, once PUBREC has come, one that stands for it.
+    pub(super) fn record(&self, session: u64, message: u64) -> Record<'_> {
+        let delivery = self.delivery.as_ref();
+        Record::Delivery {
+            session,
+            delivery: self.number,
+            message,
+            qos: delivery.map_or(QoS::ExactlyOnce, |delivery| delivery.qos),
+            retain: delivery.is_some_and(|delivery| delivery.retain),
+            identifiers: delivery.map_or(&[], |delivery| &*delivery.identifiers),
+            packet_identifier: self.packet_identifier,
+        }
+    }
+
     fn size(&self) -> usize {
         let delivery = self.delivery.as_ref();
         delivery.map_or(0, |delivery| delivery.message.size())

@@ -7,7 +7,6 @@ use super::connection::Phase;
 use super::session::SessionId;
 use super::{Broker, ConnectionId};
 use crate::codec::ReasonCode;
-use crate::message::Message;
 use crate::store::Record;
 use crate::time::Time;
 
@@ -175,12 +174,9 @@ impl Broker {
         };
         if message.is_expired(self.now) {
             self.retained.remove(topic);
-            if self.settings.persistence {
-                let cleared = Message {
-                    payload: bytes::Bytes::new(),
-                    ..Message::clone(&message)
-                };
-                self.journal.note(&Record::Retained { message: &cleared });
+            if self.is_stored(topic) {
+                let message = &message.cleared();
+                self.journal.note(&Record::Retained { message });
             }
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Broker;
 use crate::broker::image::note_session;
 use crate::broker::session::{Awaiting, Session};
-use crate::codec::QoS;
 use crate::message::Message;
 use crate::retained::SYS;
 use crate::store::{Journal, Record, State};
@@ -29,10 +28,7 @@ impl Numbers {
         if let Some(stored) = self.messages.get(&Arc::as_ptr(message)) {
             return stored.clone();
         }
-        let stored = Arc::new(Message {
-            stored: self.next(),
-            ..Message::clone(message)
-        });
+        let stored = Arc::new(message.numbered(self.next()));
         journal.require(&Record::Message { message: &stored });
         // The key stays alive with what it stands for: no other message gets its address meanwhile.
         self.kept.push(message.clone());
@@ -100,16 +96,7 @@ impl Broker {
 
 /// In the order of their numbers, which is that of delivery.
 fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut Journal) {
-    // Of what the receiver has already only the identifier is left.
-    let received = Arc::new(Message {
-        stored: 0,
-        topic: Box::default(),
-        payload: bytes::Bytes::new(),
-        properties: Box::default(),
-        expires: None,
-        qos: QoS::ExactlyOnce,
-        retain: false,
-    });
+    let received = Arc::new(Message::received(0));
     for entry in &mut session.in_flight {
         entry.number = numbers.next();
         let message = match &mut entry.delivery {
@@ -120,16 +107,7 @@ fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut
             }
             None => numbers.stored(&received, journal),
         };
-        let delivery = entry.delivery.as_ref();
-        journal.require(&Record::Delivery {
-            session: session.number,
-            delivery: entry.number,
-            message: message.stored,
-            qos: delivery.map_or(QoS::ExactlyOnce, |delivery| delivery.qos),
-            retain: delivery.is_some_and(|delivery| delivery.retain),
-            identifiers: delivery.map_or(&[], |delivery| &delivery.identifiers),
-            packet_identifier: entry.packet_identifier,
-        });
+        journal.require(&entry.record(session.number, message.stored));
         if entry.awaiting == Awaiting::Pubcomp {
             journal.require(&Record::Released {
                 session: session.number,
@@ -140,14 +118,6 @@ fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut
     for delivery in &mut session.queue {
         delivery.number = numbers.next();
         delivery.message = numbers.stored(&delivery.message, journal);
-        journal.require(&Record::Delivery {
-            session: session.number,
-            delivery: delivery.number,
-            message: delivery.message.stored,
-            qos: delivery.qos,
-            retain: delivery.retain,
-            identifiers: &delivery.identifiers,
-            packet_identifier: 0,
-        });
+        journal.require(&delivery.record(session.number));
     }
 }
