@@ -6,14 +6,16 @@ use super::*;
 
 /// How long the service lets a client wait that sends this and no more, and what it says at the end.
 fn outlasted(host: &Host, port: &str, sent: &[u8]) -> (Duration, String) {
-    let mut stream = host.connect(port);
+    // Its clock may begin before this thread goes on.
     let start = Instant::now();
+    let mut stream = host.connect(port);
     stream.write_all(sent).unwrap();
     let told = String::from_utf8_lossy(&rest(&mut stream)).into_owned();
     (start.elapsed(), told)
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+/// What clients are given: long enough that one says what it has to say on a busy machine.
+const LIMIT: Duration = Duration::from_secs(2);
 
 #[test]
 fn who_does_not_log_in_in_time_is_sent_away() {
@@ -22,59 +24,56 @@ fn who_does_not_log_in_in_time_is_sent_away() {
         .service("mqtt")
         .service("tcp-files")
         .accounts("; nobody\n")
-        .keys("ftp", "limits.login_timeout = \"1s\"")
-        .keys("mqtt", "limits.login_timeout = \"1s\"")
-        .keys("tcp-files", "limits.login_timeout = \"1s\"")
+        .keys("ftp", "limits.login_timeout = \"2s\"")
+        .keys("mqtt", "limits.login_timeout = \"2s\"")
+        .keys("tcp-files", "limits.login_timeout = \"2s\"")
         .start();
     let (time, told) = outlasted(&host, "ftp", b"NOOP\r\nUSER x\r\n");
     assert!(
-        time >= SECOND && told.ends_with("421 Timeout.\r\n"),
+        time >= LIMIT && told.ends_with("421 Timeout.\r\n"),
         "{time:?} {told}"
     );
     for (port, sent) in [("mqtt", &b"\x10\x0d\x00"[..]), ("tcp-files", b"{\"cmd\"")] {
         let (time, told) = outlasted(&host, port, sent);
-        assert!(
-            time >= SECOND && told.is_empty(),
-            "{port} {time:?} {told:?}"
-        );
+        assert!(time >= LIMIT && told.is_empty(), "{port} {time:?} {told:?}");
     }
 }
 
 #[test]
 fn who_asks_for_nothing_is_sent_away() {
-    let host = all_services("limits.idle_timeout = \"1s\"").start();
+    let host = all_services("limits.idle_timeout = \"2s\"").start();
     let login = b"USER anonymous\r\nPASS x\r\nNOOP\r\n";
     let (time, told) = outlasted(&host, "ftp", login);
     assert!(
-        time >= SECOND && told.ends_with("421 Timeout.\r\n"),
+        time >= LIMIT && told.ends_with("421 Timeout.\r\n"),
         "{time:?} {told}"
     );
     for port in ["files", "json"] {
         let get = b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n";
         let (time, told) = outlasted(&host, port, get);
         assert!(
-            time >= SECOND && told.starts_with("HTTP/1.1 404 "),
+            time >= LIMIT && told.starts_with("HTTP/1.1 404 "),
             "{port} {time:?} {told}"
         );
     }
     let (time, _) = outlasted(&host, "tcp-files", b"");
-    assert!(time >= SECOND, "{time:?}");
+    assert!(time >= LIMIT, "{time:?}");
     // A keep alive of an hour does not help.
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x0e\x10\x00\x01c";
     let (time, told) = outlasted(&host, "mqtt", connect);
     assert!(
-        time >= SECOND && told == "\x20\x02\x00\x00",
+        time >= LIMIT && told == "\x20\x02\x00\x00",
         "{time:?} {told:?}"
     );
 }
 
 #[test]
 fn who_does_not_finish_a_header_is_sent_away() {
-    let host = all_services("limits.handshake_timeout = \"1s\"").start();
+    let host = all_services("limits.handshake_timeout = \"2s\"").start();
     for port in ["files", "json", "mqtt-ws"] {
         let (time, told) = outlasted(&host, port, b"GET / HTTP/1.1\r\nHost: a\r\n");
         assert!(
-            time >= SECOND && !told.starts_with("HTTP/1.1 2"),
+            time >= LIMIT && !told.starts_with("HTTP/1.1 2"),
             "{port} {time:?} {told}"
         );
     }
