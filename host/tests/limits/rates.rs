@@ -8,6 +8,8 @@ const RATE: u64 = 100_000;
 const BYTES: usize = 250_000;
 /// What passes before the first wait, and what the system has taken without its client.
 const AHEAD: usize = 40_000;
+/// A file that no sockets hold.
+const BIG: u64 = 1 << 30;
 
 /// The least time that the bytes may take.
 fn least() -> Duration {
@@ -118,9 +120,10 @@ fn an_account_has_a_rate_for_all_of_its_connections_together() {
 
 #[test]
 fn a_rate_can_be_set_while_bytes_pass() {
-    let host = all_services("")
-        .file("files/big", vec![b'x'; 30_000_000])
-        .start();
+    let host = all_services("").start();
+    // Far more than sockets take, and sparse.
+    let big = std::fs::File::create(host.path().join("files/big")).unwrap();
+    big.set_len(BIG).unwrap();
     let mut stream = host.connect("files");
     stream
         .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -135,19 +138,17 @@ fn a_rate_can_be_set_while_bytes_pass() {
         )
     });
     reload(&host);
-    // What the system has taken already comes at once, and then it is slow.
-    let start = Instant::now();
-    let mut read = 0;
-    while start.elapsed() < Duration::from_secs(2) {
-        read += stream.read(&mut some).unwrap();
+    // What the system has taken already comes at once, and then it is slow: three times in a row, for once may be
+    // the machine.
+    let (mut read, mut slow) = (0, 0);
+    while slow < 3 {
+        let start = Instant::now();
+        stream.read_exact(&mut some).unwrap();
+        read += some.len() as u64;
+        assert!(read < BIG / 2, "{read} bytes, and it is not slow yet");
+        slow = match start.elapsed() >= Duration::from_millis(500) {
+            true => slow + 1,
+            false => 0,
+        };
     }
-    let mut least = vec![0; 50_000];
-    let start = Instant::now();
-    stream.read_exact(&mut least).unwrap();
-    assert!(read < 29_000_000, "{read}");
-    assert!(
-        start.elapsed() >= Duration::from_millis(100),
-        "{:?}",
-        start.elapsed()
-    );
 }
