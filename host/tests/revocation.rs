@@ -102,10 +102,10 @@ const CAUSES: [(&str, &str, &str); 10] = [
 ];
 
 /// Longer than the second that is promised: machines that run tests are busy.
-const BOUND: Duration = Duration::from_secs(3);
+const BOUND: Duration = Duration::from_secs(10);
 
-/// How long the account of the clock's case lives: its sessions have to be open by then.
-const LIFE: Duration = Duration::from_secs(12);
+/// How long the account of the clock's case lives at least: its sessions have to be open by then.
+const LIFE: Duration = Duration::from_secs(6);
 
 fn host() -> Host {
     let accounts = ACCOUNTS.replace("all /crew/../** ; of group", "all /**");
@@ -440,10 +440,14 @@ fn a_change_of_an_account_ends_what_it_has_open_everywhere() {
 #[test]
 fn an_account_that_expires_by_the_clock_ends_what_it_has_open() {
     let host = host();
+    // Opening them takes longer on a busy machine.
+    let opening = Instant::now();
+    drop(open(&host, "group", "x"));
+    let life = LIFE + 5 * opening.elapsed();
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
-    let (begin, at) = (Instant::now(), now + LIFE);
+    let (begin, at) = (Instant::now(), now + life);
     // Whole seconds are what the file can say.
     let until = begin + (Duration::from_secs(at.as_secs()) - now);
     let done = std::process::Command::new("date")
