@@ -97,8 +97,11 @@ impl Sentry {
             }
             while !self.event_within(RESCAN).await? {
                 if self.look() != self.order.seen {
-                    debug!("something changed without an event");
-                    least = SILENT_REST;
+                    // One that changed just now has its event on the way.
+                    if !self.event_within(LULL).await? {
+                        debug!("something changed without an event");
+                        least = SILENT_REST;
+                    }
                     break;
                 }
             }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::*;
 
-/// Far more than the quiet time.
+/// The quiet time that a host has by default.
+const QUIET: Duration = Duration::from_millis(100);
+/// Far more than that.
 const PAUSE: Duration = Duration::from_millis(600);
 
 #[test]
@@ -113,6 +115,7 @@ fn a_configuration_that_lost_all_its_services_ends_none() {
 fn two_hundred_changes_in_a_second_end_at_the_last() {
     let host = started();
     let (begin, step) = (Instant::now(), Duration::from_millis(5));
+    let (mut written, mut rests) = (begin, 0);
     for round in 1..=200 {
         fs::write(
             host.config(),
@@ -120,6 +123,9 @@ fn two_hundred_changes_in_a_second_end_at_the_last() {
         )
         .unwrap();
         sleep((step * round).saturating_sub(begin.elapsed()));
+        // On a busy machine the file may rest in between, and then it counts.
+        rests += usize::from(written.elapsed() > QUIET / 2);
+        written = Instant::now();
     }
     await_greeting_by_event(&host, "change 200");
     let log = host.log();
@@ -127,6 +133,6 @@ fn two_hundred_changes_in_a_second_end_at_the_last() {
         .iter()
         .filter(|line| line.contains("reload (files changed): generation"));
     let made = made.count();
-    assert!(made <= 3, "{made} generations");
+    assert!(made <= 3 + rests, "{made} generations, {rests} rests");
     polyport_testkit::figure("generations of 200 changes in a second", made);
 }
