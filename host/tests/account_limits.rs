@@ -56,7 +56,9 @@ fn a_rate_is_shared_by_all_sessions_of_an_account_and_nobody_else() {
         thread::scope(|scope| {
             scope.spawn(|| by_http(files, "slow"));
             scope.spawn(|| by_tcp(tcp, "slow"));
-            fast = timed(|| by_http(files, "fast")) + timed(|| by_tcp(tcp, "fast"));
+            // The quickest of some: any one may be held up on a busy machine.
+            let both = || timed(|| by_http(files, "fast")) + timed(|| by_tcp(tcp, "fast"));
+            fast = (0..3).map(|_| both()).min().unwrap_or_default();
         });
     });
     // Three seconds' worth, but for what passes at once at the beginning.

