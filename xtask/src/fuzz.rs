@@ -75,23 +75,19 @@ fn corpus() -> PathBuf {
     root().join("plugins/mqtt/fuzz/corpus")
 }
 
+/// A command of cargo on the program that libFuzzer drives.
+fn on_program(command: &str) -> Outcome<Command> {
+    let mut command = cargo(&[command, "--quiet", "--package", PACKAGE])?;
+    command.args(["--features", "libfuzzer", "--bin", "mqtt-fuzz"]);
+    Ok(command)
+}
+
 /// Builds the targets beneath libFuzzer, in a target folder of their own: everything is compiled with other flags.
 pub fn build() -> Outcome<PathBuf> {
     let folder = workspace::target()?.join("fuzz");
-    let mut command = cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--target",
-        TRIPLE,
-        "--package",
-        PACKAGE,
-        "--features",
-        "libfuzzer",
-        "--bin",
-        "mqtt-fuzz",
-    ])?;
+    let mut command = on_program("build")?;
     command
+        .args(["--release", "--target", TRIPLE])
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTFLAGS", RUSTFLAGS)
         .env("CARGO_PROFILE_RELEASE_LTO", "off");
@@ -101,16 +97,7 @@ pub fn build() -> Outcome<PathBuf> {
 
 /// Checks that the program beneath libFuzzer fits the targets; libFuzzer itself is not built for that.
 pub fn check() -> Outcome<Command> {
-    let mut command = cargo(&[
-        "check",
-        "--quiet",
-        "--package",
-        PACKAGE,
-        "--features",
-        "libfuzzer",
-        "--bin",
-        "mqtt-fuzz",
-    ])?;
+    let mut command = on_program("check")?;
     command.env("CUSTOM_LIBFUZZER_PATH", "/nowhere/libfuzzer.a");
     Ok(command)
 }
