@@ -2,31 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod echo;
+
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
+use echo::{connect, echo, greeted};
 use polyport_testkit::{Host, PATIENCE, eventually};
 
 fn host() -> Host {
     Host::builder()
         .plugin("one", "echo", "polyport-echo")
         .start()
-}
-
-/// A client that was greeted and is listed.
-fn connect(host: &Host, service: &str) -> TcpStream {
-    let mut stream = host.connect(service);
-    let mut greeting = [0; 6];
-    stream.read_exact(&mut greeting).unwrap();
-    stream
-}
-
-fn echo(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut back = vec![0; text.len()];
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(back, text.as_bytes());
 }
 
 /// The rows of `clients` as JSON, once there are so many.
@@ -163,7 +151,7 @@ fn a_command_that_follows_goes_on_with_the_next_instance() {
     said(&mut client, "before\n");
     host.change(|text| format!("{text}greeting = \"HELLO\"\n"));
     listen.wait_line("service \"one\" was replaced; what passed in between is not shown");
-    let mut client = connect(&host, "one");
+    let mut client = greeted(&host, "one", "HELLO\n");
     said(&mut client, "after\n");
     host.change(|text| text.replacen("[services.one]\n", "[services.one]\nenabled = false\n", 1));
     host.edit_config(|text| text.split("\n[services.one]").next().unwrap().into());

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+mod echo;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
+use echo::{connect, echo};
 use polyport_testkit::{Host, PATIENCE, Signal};
 
 fn host() -> Host {
@@ -14,22 +16,6 @@ fn host() -> Host {
         .plugin("one", "echo", "polyport-echo")
         .plugin("two", "echo", "polyport-echo")
         .start()
-}
-
-/// A client that was greeted.
-fn connect(host: &Host, service: &str) -> TcpStream {
-    let mut stream = host.connect(service);
-    let mut greeting = [0; 6];
-    stream.read_exact(&mut greeting).unwrap();
-    assert_eq!(&greeting, b"hello\n");
-    stream
-}
-
-fn echo(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut back = vec![0; text.len()];
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(back, text.as_bytes());
 }
 
 #[test]
