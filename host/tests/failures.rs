@@ -13,7 +13,7 @@ fn host(plugin: &str, package: &str) -> Host {
     Host::builder()
         .plugin("good", "echo", "polyport-echo")
         .plugin("bad", plugin, package)
-        .host_keys("ready_timeout = \"2s\"")
+        .host_keys("ready_timeout = \"10s\"")
         .prepare()
 }
 
@@ -151,10 +151,13 @@ fn instances_that_do_not_start() {
     for (mode, expected) in [
         ("panic-at-start", "panicked at start: start panics as asked"),
         ("fail-at-start", "start fails as asked"),
-        ("never-ready", "expected it to be ready within 2s"),
+        ("never-ready", "expected it to be ready within 4s"),
     ] {
         let mut host = host("misbehaving", "polyport-misbehaving");
-        host.edit_config(|text| format!("{text}mode = {mode:?}\n"));
+        host.edit_config(|text| {
+            let text = text.replace("ready_timeout = \"10s\"", "ready_timeout = \"4s\"");
+            format!("{text}mode = {mode:?}\n")
+        });
         assert_good_runs_and_bad_says(&mut host, &[expected]);
     }
 }

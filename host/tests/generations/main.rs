@@ -25,9 +25,7 @@ fn builder(host_keys: &str) -> polyport_testkit::Builder {
         .plugin("two", "misbehaving", "polyport-misbehaving")
         .settings("one", "greeting = \"first\"")
         .settings("two", "word = \"first\"")
-        .host_keys(&format!(
-            "ready_timeout = \"2s\"\ndrain_timeout = \"5s\"\n{host_keys}"
-        ))
+        .host_keys(&format!("drain_timeout = \"5s\"\n{host_keys}"))
 }
 
 fn host() -> Host {
