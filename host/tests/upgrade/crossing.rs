@@ -15,9 +15,9 @@ fn the_store_and_every_connection_cross_whatever_was_half_said() {
     }
     let mut named = Client::connect(&host, "one");
     assert_eq!(named.ask(&format!("login {USER} {PASSWORD}")), "welcome");
-    // Half a line, and more than the sockets take while nobody reads.
+    // Half a line, and more than the sockets take while nobody reads: Linux may let them grow to 32 MiB and more.
     clients[0].send("cou");
-    let bytes = 16 << 20;
+    let bytes = 64 << 20;
     clients[1].send(&format!("fill {bytes}\nget\n"));
     host.upgrade();
     host.first_ended();

@@ -106,12 +106,16 @@ impl DerefMut for Upgradable {
     }
 }
 
-/// The processes that run in this folder.
+/// The processes that run in this folder, also with the last of their threads: it may be the one that closes what they
+/// all had open.
 fn processes(folder: &Path) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_here =
-        |pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder);
+    let is_here = |pid: &u32| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        let mut tasks = tasks.into_iter().flatten().flatten();
+        tasks.any(|task| std::fs::read_link(task.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
+    };
     pids.filter(is_here).collect()
 }
 
@@ -146,6 +150,10 @@ impl Client {
     }
 }
 
+/// A time for hand-overs that a busy machine does not need, and one that a test waits for the end of.
+const PATIENT: &str = "handover_timeout = \"30s\"";
+const IMPATIENT: &str = "handover_timeout = \"2s\"";
+
 /// A keeper, which has an estate, as `one`.
 fn keeper(keys: &str) -> Builder {
     Host::builder()
@@ -155,7 +163,7 @@ fn keeper(keys: &str) -> Builder {
             "word = \"first\"\nfreeze = \"good\"\ntake = \"good\"",
         )
         .host_keys(&format!(
-            "quiet_time = \"50ms\"\nhandover_timeout = \"2s\"\ndrain_timeout = \"10s\"\n{keys}"
+            "quiet_time = \"50ms\"\n{PATIENT}\ndrain_timeout = \"10s\"\n{keys}"
         ))
 }
 
