@@ -9,7 +9,7 @@ use std::net::TcpStream;
 
 use polyport_testkit::{Host, PATIENCE};
 use support::session::Session;
-use support::{builder, files};
+use support::{builder, files, sparse};
 
 /// An account with a home of its own beside the shared folder, and one without.
 const HOMES: &str = "\
@@ -229,8 +229,8 @@ fn t26_banner_and_idle_timeout() {
 fn t26_a_data_connection_that_does_not_come_or_move_is_given_up() {
     let host = builder()
         .settings("ftp", "accept_timeout = 1\ndata_timeout = 1")
-        .file("files/big.bin", vec![0; 50_000_000])
         .start();
+    sparse(&files(&host).join("big.bin"));
     let mut session = Session::login(&host, "xzz", "123456");
     session.passive();
     assert!(session.command("RETR big.bin").starts_with("150 "));

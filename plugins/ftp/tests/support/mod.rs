@@ -75,6 +75,15 @@ pub fn write_noise(path: &Path, len: usize) -> String {
     sha256(path)
 }
 
+/// Length of a [`sparse`] file: far more than sockets take while nobody reads.
+pub const SPARSE: u64 = 1 << 30;
+
+/// Makes a file of zeros that takes no room.
+pub fn sparse(path: &Path) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(SPARSE).unwrap();
+}
+
 /// The SHA-256 of a file in hexadecimal.
 pub fn sha256(path: &Path) -> String {
     let mut file =
