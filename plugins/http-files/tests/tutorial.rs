@@ -113,7 +113,14 @@ fn t12_the_line_of_a_broken_download_tells_what_was_sent() {
 
 #[test]
 fn t13_idle_and_half_open_connections_do_not_slow_others() {
-    let host = files_host().file("files/hello.txt", HELLO).start();
+    // None of them is to be sent away while this machine is slow.
+    let host = files_host()
+        .keys(
+            "files",
+            "limits = { idle_timeout = \"10m\", handshake_timeout = \"10m\" }",
+        )
+        .file("files/hello.txt", HELLO)
+        .start();
     let address = host.addr("files");
     let quick = |host: &Host| {
         let began = Instant::now();
@@ -143,7 +150,7 @@ fn t13_idle_and_half_open_connections_do_not_slow_others() {
     for _ in 0..20 {
         let took = quick(&host);
         assert!(
-            took < Duration::from_secs(2),
+            took < Duration::from_secs(10),
             "{took:?} beside {} connections",
             crowd.len()
         );
@@ -166,22 +173,23 @@ fn t13_a_connection_that_does_nothing_is_closed() {
     let host = files_host()
         .keys(
             "files",
-            "limits = { idle_timeout = \"1s\", handshake_timeout = \"1s\" }",
+            "limits = { idle_timeout = \"3s\", handshake_timeout = \"3s\" }",
         )
         .file("files/hello.txt", HELLO)
         .start();
     for begun in ["", "GET /hello.txt HTTP/1.1\r\nHo"] {
+        // The server's clock may begin before this thread goes on.
+        let began = Instant::now();
         let mut stream = host.connect("files");
         stream.write_all(begun.as_bytes()).unwrap();
-        let began = Instant::now();
         assert_eq!(stream.read(&mut [0; 100]).unwrap_or(0), 0, "{begun:?}");
-        assert!(began.elapsed() > Duration::from_millis(500), "{begun:?}");
+        assert!(began.elapsed() >= Duration::from_secs(3), "{begun:?}");
     }
     // A kept connection has its time anew after each response.
     let mut stream = BufReader::new(host.connect("files"));
-    for _ in 0..3 {
+    for _ in 0..4 {
         assert_eq!(ask(&mut stream, "GET", "/hello.txt", "").status, 200);
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 
@@ -242,8 +250,9 @@ fn t16_t20_curl_browses_uploads_and_fetches_a_folder() {
         "uploaded"
     );
 
-    let counted = &host.status()["services"][0]["metrics"];
-    assert_eq!(counted["uploads"], 2, "{counted}");
+    host.wait_status("both are counted", |status| {
+        status["services"][0]["metrics"]["uploads"] == 2
+    });
 
     let archive = place.path().join("folder.tar.gz");
     let _ = curl(&host, "/folder/?archive=tar.gz")
