@@ -124,9 +124,7 @@ fn replay(swaps: bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/transcripts");
     let mut by_settings: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in transcript::load(&folder) {
-        // Restarts take the time that this one measures: see `handover.rs`.
-        let timed = swaps && case.name.starts_with("keep alive is enforced");
-        if case.duration() <= LONGEST && !case.engine_only && !timed {
+        if case.duration() <= LONGEST && !case.engine_only {
             by_settings
                 .entry(case.settings.clone())
                 .or_default()
