@@ -413,7 +413,7 @@ fn t7_every_qos_arrives_over_reconnect_and_restart() {
 fn t8_a_retained_message_arrives_at_once_and_is_cleared_by_an_empty_one() {
     let host = host();
     mosquitto("mosquitto_pub", &host)
-        .args(["-t", "r/a", "-m", "kept", "-r"])
+        .args(["-t", "r/a", "-m", "kept", "-r", "-q", "1"])
         .run()
         .expect_success();
     let got = mosquitto("mosquitto_sub", &host)
@@ -422,7 +422,7 @@ fn t8_a_retained_message_arrives_at_once_and_is_cleared_by_an_empty_one() {
         .expect_success();
     assert_eq!(got.stdout(), "r/a 1 kept\n");
     mosquitto("mosquitto_pub", &host)
-        .args(["-t", "r/a", "-r", "-n"])
+        .args(["-t", "r/a", "-r", "-n", "-q", "1"])
         .run()
         .expect_success();
     let after = mosquitto("mosquitto_sub", &host)
@@ -435,21 +435,25 @@ fn t8_a_retained_message_arrives_at_once_and_is_cleared_by_an_empty_one() {
 fn t9_a_silent_client_is_dropped_and_its_will_published_while_a_pinging_one_stays() {
     let host = host();
     let watcher = subscriber(&host, &["-t", "will"]);
-    let listening = paho(&host, "mqtt", &["client_id=pings", "keepalive=1", "stay=4"]).spawn();
+    // It pings when five seconds are over and is given seven and a half, which a busy machine does not use up.
+    let listening = paho(
+        &host,
+        "mqtt",
+        &["client_id=pings", "keepalive=5", "stay=10"],
+    )
+    .spawn();
     let mut silent = host.connect("mqtt");
-    silent
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    // The broker's clock begins before this thread goes on.
+    let since = std::time::Instant::now();
     silent
         .write_all(b"\x10\x19\x00\x04MQTT\x04\x06\x00\x01\x00\x01s\x00\x04will\x00\x04gone")
         .unwrap();
     let mut connack = [0; 4];
     silent.read_exact(&mut connack).unwrap();
-    let since = std::time::Instant::now();
     assert_eq!(silent.read(&mut connack).unwrap(), 0, "the connection ends");
     let took = since.elapsed();
     assert!(
-        took > Duration::from_millis(1400) && took < Duration::from_secs(4),
+        took >= Duration::from_millis(1500) && took < Duration::from_secs(15),
         "{took:?}"
     );
     watcher.wait_line("will gone");

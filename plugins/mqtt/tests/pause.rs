@@ -160,7 +160,7 @@ fn nobody_waits_for_a_large_store_that_is_written_anew() {
     let alone = longest(&mut pinging, b"\xc0\x00", 2, || Instant::now() > calm);
     // Nobody is kept waiting for the whole of it, whatever else this machine does.
     assert!(
-        ping.0 < Duration::from_secs(1).max(took / 4),
+        ping.0 < Duration::from_secs(5).max(took / 4),
         "{:?}",
         ping.0
     );

@@ -215,7 +215,7 @@ fn connections_without_a_connect_make_room_for_clients() {
         (wire.try_receive().ok()? == (0x20, vec![0, 0])).then_some(())
     });
     assert!(
-        since.elapsed() < Duration::from_secs(15),
+        since.elapsed() < Duration::from_secs(25),
         "{:?}",
         since.elapsed()
     );
@@ -266,7 +266,7 @@ fn a_connect_full_of_user_properties_takes_no_time() {
     }
     // 1,200,000 properties.
     assert!(
-        since.elapsed() < Duration::from_secs(10),
+        since.elapsed() < Duration::from_secs(25),
         "{:?}",
         since.elapsed()
     );

@@ -80,12 +80,15 @@ fn a_rule_holds_for_connected_clients_from_its_reload_on() {
 #[test]
 fn a_delayed_message_outlives_a_kill_and_a_swap() {
     let mut host = host("");
+    // The session is there before: the messages come in their time, however long the rest takes.
+    let session = ["-i", "c", "-c", "-t", "t"];
+    drop(subscriber(&host, &session));
     publish(&host, "$delayed/3/t", "killed");
     publish(&host, "$delayed/3/t", "twice");
     host.kill9();
     host.start();
     host.command(&["restart", "mqtt"]).expect_success();
-    let client = subscriber(&host, &["-i", "c", "-t", "t"]);
+    let client = subscriber(&host, &session);
     client.wait_line("t killed");
     client.wait_line("t twice");
 }
