@@ -332,15 +332,15 @@ async fn receive(
     let mut buffer = vec![0; BLOCK];
     loop {
         stream.readable().await.map_err(broken)?;
-        let (filled, ended) = match fill(&stream, &mut buffer) {
+        let (filled, then) = fill(&stream, &mut buffer);
+        let (ended, failed) = match then {
+            Then::More => (false, None),
+            Then::End => (true, None),
             // the end of the socket without that of TLS: who is on the way could have cut it off
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                if strict_end {
-                    return Err(Stopped::Truncated);
-                }
-                (0, true)
+            Then::Broken(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                (!strict_end, strict_end.then_some(Stopped::Truncated))
             }
-            filled => filled.map_err(broken)?,
+            Then::Broken(error) => (false, Some(broken(error))),
         };
         octets.fetch_add(filled as u64, Ordering::Relaxed);
         (writer, buffer) = blocking(move || {
@@ -350,6 +350,9 @@ async fn receive(
         })
         .await
         .map_err(disk)?;
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
         if ended {
             // clients wait for our close_notify; one that has gone already does not miss it
             let _ = stream.shutdown().await;
@@ -358,20 +361,27 @@ async fn receive(
     }
 }
 
-/// Reads what is there, up to the size of the buffer; whether the stream ended.
-fn fill(stream: &Stream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+/// How a stream goes on behind what was read of it.
+#[derive(Debug)]
+enum Then {
+    More,
+    End,
+    /// The system tells it once: who reads again is told that this was the end.
+    Broken(io::Error),
+}
+
+/// Reads what is there, up to the size of the buffer. What arrived before a break counts.
+fn fill(stream: &Stream, buffer: &mut [u8]) -> (usize, Then) {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.try_read(&mut buffer[filled..]) {
-            Ok(0) => return Ok((filled, true)),
+            Ok(0) => return (filled, Then::End),
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // what arrived before the break is kept
-            Err(error) if filled == 0 => return Err(error),
-            Err(_) => break,
+            Err(error) => return (filled, Then::Broken(error)),
         }
     }
-    Ok((filled, false))
+    (filled, Then::More)
 }
 
 fn broken(_: io::Error) -> Stopped {
@@ -380,4 +390,30 @@ fn broken(_: io::Error) -> Stopped {
 
 fn disk(error: io::Error) -> Stopped {
     Stopped::File(failure(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use rustix::net::sockopt::set_socket_linger;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_reset_behind_its_last_bytes_has_not_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        served.set_nonblocking(true).unwrap();
+        let stream = Stream::from(tokio::net::TcpStream::from_std(served).unwrap());
+        client.write_all(b"the beginning of a file").unwrap();
+        set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        drop(client);
+        stream.readable().await.unwrap();
+        let (filled, then) = fill(&stream, &mut [0; 1000]);
+        assert!(matches!(then, Then::Broken(_)), "{filled} {then:?}");
+    }
 }
