@@ -16,8 +16,8 @@ use polyport_testkit::{Builder, Host, STANDARD};
 use changes::{CHANGES, Change};
 use connections::{CONNECTIONS, Kind};
 
-/// How long a replaced instance goes on with what did not go over.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long a replaced instance goes on with what did not go over: enough for what is under way, on a busy machine.
+const DRAIN: Duration = Duration::from_secs(6);
 /// Enough that a client's and the server's buffers together do not hold it.
 pub const LARGE: usize = 32 * 1024 * 1024;
 
@@ -75,7 +75,7 @@ fn outcomes(change: &Change) -> Vec<&'static str> {
         .map(|connection| connection.finish().is_ok())
         .collect();
     // There is no event for the end of what is left of an old instance: it is when its time is up.
-    std::thread::sleep(DRAIN + Duration::from_millis(700));
+    std::thread::sleep(DRAIN + Duration::from_secs(2));
     let alive: Vec<bool> = open
         .iter_mut()
         .map(|connection| connection.ask().is_ok())
