@@ -2,27 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod keeper;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use keeper::{Client, IMPATIENT, PATIENT};
 use polyport_testkit::{Host, PASSWORD, USER, eventually};
 use serde_json::Value;
 
-/// A time for hand-overs that a busy machine does not need, and one that a test waits for the end of.
-const PATIENT: &str = "handover_timeout = \"30s\"";
-const IMPATIENT: &str = "handover_timeout = \"2s\"";
-
 fn host_with(handover: &str, accounts: Option<&str>) -> Host {
-    let builder = Host::builder()
-        .plugin("one", "keeper", "polyport-keeper")
-        .settings(
-            "one",
-            "word = \"first\"\nfreeze = \"good\"\ntake = \"good\"",
-        )
-        .host_keys(&format!(
-            "quiet_time = \"1m\"\n{handover}\ndrain_timeout = \"10s\""
-        ));
+    let builder = keeper::builder(&format!("quiet_time = \"1m\"\n{handover}"));
     match accounts {
         Some(accounts) => builder.accounts(accounts).start(),
         None => builder.start(),
@@ -31,33 +22,6 @@ fn host_with(handover: &str, accounts: Option<&str>) -> Host {
 
 fn host() -> Host {
     host_with(PATIENT, None)
-}
-
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(host: &Host, service: &str) -> Self {
-        Self(BufReader::new(host.connect(service)))
-    }
-
-    fn send(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// The next line; empty once it is closed, in order or not.
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        match self.0.read_line(&mut line) {
-            Ok(_) => line.trim_end().to_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => String::new(),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.send(&format!("{line}\n"));
-        self.hear()
-    }
 }
 
 fn set(host: &Host, from: &str, to: &str) {

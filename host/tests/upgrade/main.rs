@@ -5,15 +5,16 @@
 
 mod crossing;
 mod failures;
+#[path = "../keeper/mod.rs"]
+mod keeper;
 mod listeners;
 mod services;
 mod supervisor;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
+use keeper::{Client, IMPATIENT, PATIENT};
 use polyport_testkit::{Builder, Host, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -125,46 +126,9 @@ fn kill(pid: u32, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// A client of the keeper.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(host: &Host, service: &str) -> Self {
-        Self(BufReader::new(host.connect(service)))
-    }
-
-    fn send(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// The next line; empty once it is closed.
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.send(&format!("{line}\n"));
-        self.hear()
-    }
-}
-
-/// A time for hand-overs that a busy machine does not need, and one that a test waits for the end of.
-const PATIENT: &str = "handover_timeout = \"30s\"";
-const IMPATIENT: &str = "handover_timeout = \"2s\"";
-
 /// A keeper, which has an estate, as `one`.
 fn keeper(keys: &str) -> Builder {
-    Host::builder()
-        .plugin("one", "keeper", "polyport-keeper")
-        .settings(
-            "one",
-            "word = \"first\"\nfreeze = \"good\"\ntake = \"good\"",
-        )
-        .host_keys(&format!(
-            "quiet_time = \"50ms\"\n{PATIENT}\ndrain_timeout = \"10s\"\n{keys}"
-        ))
+    keeper::builder(&format!("quiet_time = \"50ms\"\n{PATIENT}\n{keys}"))
 }
 
 fn generation(host: &Host) -> u64 {
