@@ -1,13 +1,17 @@
-// What MQTT.js does with a broker: usage: round.js PORT tcp|ws VERSION
+// What MQTT.js does with a broker: usage: round.js PORT tcp|ws|tls|wss VERSION
+// With TLS, CA names the file of the authority, and CERT and KEY those of the client's certificate, if it has one.
 // Prints one line for each thing that works, and `done`.
 "use strict";
 const assert = require("assert");
+const fs = require("fs");
 const mqtt = require("mqtt");
 
 const [port, transport, version] = process.argv.slice(2);
 const five = version === "5";
-const url = `${{ tcp: "mqtt", ws: "ws" }[transport]}://127.0.0.1:${port}${transport === "ws" ? "/mqtt" : ""}`;
-const base = { protocolVersion: five ? 5 : 4, reconnectPeriod: 0 };
+const scheme = { tcp: "mqtt", tls: "mqtts" }[transport] ?? transport;
+const url = `${scheme}://127.0.0.1:${port}${scheme.startsWith("ws") ? "/mqtt" : ""}`;
+const file = (name) => process.env[name] && fs.readFileSync(process.env[name]);
+const base = { protocolVersion: five ? 5 : 4, reconnectPeriod: 0, ca: file("CA"), cert: file("CERT"), key: file("KEY") };
 const connect = (options) => mqtt.connectAsync(url, { ...base, ...options });
 const next = (client) =>
   new Promise((resolve) => client.once("message", (topic, payload, packet) => resolve([topic, payload.toString(), packet])));

@@ -1,6 +1,7 @@
 """What aiomqtt does with a broker: usage: aiomqtt_round.py PORT tcp|websockets VERSION
 
-Prints one line for each thing that works, and `done`.
+With CA in the environment it uses TLS and trusts the authority in that file; CERT and KEY name the files of its own
+certificate, if it has one. Prints one line for each thing that works, and `done`.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ FIVE = VERSION == "5"
 def client(name, **options):
     if TRANSPORT == "websockets":
         options["websocket_path"] = "/mqtt"
+    if "CA" in os.environ:
+        own = os.environ.get("CERT"), os.environ.get("KEY")
+        options["tls_params"] = aiomqtt.TLSParameters(ca_certs=os.environ["CA"], certfile=own[0], keyfile=own[1])
     version = aiomqtt.ProtocolVersion.V5 if FIVE else aiomqtt.ProtocolVersion.V311
     return aiomqtt.Client(
         "127.0.0.1", PORT, identifier=f"aio-{name}-{os.getpid()}", protocol=version, transport=TRANSPORT, **options
