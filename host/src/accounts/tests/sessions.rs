@@ -428,3 +428,22 @@ fn sessions_share_a_rate() {
         "{second}"
     );
 }
+
+#[test]
+fn an_account_that_nobody_is_logged_in_to_may_do_what_its_rules_say_now() {
+    let accounts = start(
+        "[a]\nname = anna\npassword = x\nfrom = 10.0.0.0/8\nrequire_tls = yes\nservices = mqtt\n\
+         allow.1 = publish dev/%u/%c\n[off]\nenabled = no\nrights = all\n\
+         [anonymous]\nrights = publish\ndeny.1 = publish dev/#\n",
+    );
+    let may = |service: &str, login: &str, topic: &str| {
+        let entrance = Entrance::new(service);
+        accounts.named_allows(&entrance, login, "c", Action::Publish, topic)
+    };
+    assert!(may("mqtt", "anna", "dev/anna/c"));
+    assert!(!may("mqtt", "anna", "dev/anna/d") && !may("mqtt", "a", "dev/anna/c"));
+    assert!(!may("other", "anna", "dev/anna/c") && !may("mqtt", "off", "t"));
+    assert!(may("mqtt", "anonymous", "t") && !may("mqtt", "anonymous", "dev/x"));
+    accounts.replace(parse("[b]\nname = anna\n").unwrap());
+    assert!(!may("mqtt", "anna", "dev/anna/c") && !may("mqtt", "anonymous", "t"));
+}

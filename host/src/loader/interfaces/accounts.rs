@@ -213,7 +213,7 @@ fn client(peer: &RStr<'_>) -> Client<'static> {
     }
 }
 
-fn action_of(number: u32) -> Option<Action> {
+pub(super) fn action_of(number: u32) -> Option<Action> {
     Some(match number {
         abi::ACTION_LIST => Action::List,
         abi::ACTION_READ => Action::Read,
