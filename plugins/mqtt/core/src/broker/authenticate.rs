@@ -120,7 +120,7 @@ impl Broker {
             }
             _ => return Err(Error::Protocol("AUTH out of place")),
         };
-        connection.login = Some(LoginRequest {
+        connection.login = Some(Box::new(LoginRequest {
             client_id,
             username: None,
             password: None,
@@ -130,7 +130,7 @@ impl Broker {
                 state,
                 again,
             }),
-        });
+        }));
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! CONNECT and its answer: checks, login, session takeover and resumption (3.1.4).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -137,7 +136,7 @@ impl Broker {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Authenticating(Box::new(pending));
             connection.exchange = exchange;
-            connection.login = Some(request);
+            connection.login = Some(Box::new(request));
         }
     }
 
@@ -390,7 +389,7 @@ impl Broker {
                 .map_or(usize::MAX, |size| size as usize);
             connection.request_problem_information = pending.request_problem_information;
             connection.topic_alias_maximum_out = pending.topic_alias_maximum;
-            connection.topic_aliases_out = HashMap::new();
+            connection.topic_aliases_out = None;
             let limits = [
                 u64::from(keep_alive) * 1_500,
                 connection.limits.idle_timeout,

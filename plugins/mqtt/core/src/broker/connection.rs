@@ -186,7 +186,7 @@ pub(super) struct Connection {
     pub number: u64,
     pub phase: Phase,
     pub version: Version,
-    pub login: Option<LoginRequest>,
+    pub login: Option<Box<LoginRequest>>,
     /// Of a client that named an authentication method.
     pub exchange: Option<Box<Exchange>>,
     pub authorizer: Arc<dyn Authorizer>,
@@ -202,12 +202,13 @@ pub(super) struct Connection {
     pub maximum_packet_size: usize,
     pub request_problem_information: bool,
     pub topic_aliases_in: Vec<Box<str>>,
-    pub topic_aliases_out: HashMap<Box<str>, u16>,
+    /// Boxed once there is one: most clients take none.
+    pub topic_aliases_out: Option<Box<HashMap<Box<str>, u16>>>,
     pub topic_alias_maximum_out: u16,
     pub output: Output,
     pub touched: bool,
     pub meter: Arc<Meter>,
-    pub last_route: Option<LastRoute>,
+    pub last_route: Option<Box<LastRoute>>,
     /// Retained messages of new subscriptions that wait for room.
     pub retained: Option<Box<RetainedQueue>>,
     pub arriving: Option<Box<Arriving>>,
@@ -247,7 +248,7 @@ impl Connection {
             maximum_packet_size: usize::MAX,
             request_problem_information: true,
             topic_aliases_in: Vec::new(),
-            topic_aliases_out: HashMap::new(),
+            topic_aliases_out: None,
             topic_alias_maximum_out: 0,
             output: Output::default(),
             touched: false,
@@ -317,7 +318,7 @@ impl Connection {
         self.authorizer = Arc::new(Nobody);
         self.exchange = None;
         self.topic_aliases_in = Vec::new();
-        self.topic_aliases_out = HashMap::new();
+        self.topic_aliases_out = None;
         self.last_route = None;
         self.retained = None;
         if let Some(arriving) = &mut self.arriving {

@@ -277,7 +277,8 @@ impl Broker {
         let login = self
             .connections
             .get_mut(id)
-            .and_then(|connection| connection.login.take());
+            .and_then(|connection| connection.login.take())
+            .map(|login| *login);
         Received {
             consumed,
             resume_at,

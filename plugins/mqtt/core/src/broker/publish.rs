@@ -95,12 +95,12 @@ impl Broker {
                     None => self.subscriptions.route(to),
                     Some(_) => Route::default(),
                 };
-                LastRoute {
+                Box::new(LastRoute {
                     route: Arc::new(route),
                     topic: topic.into(),
                     rewritten,
                     epoch: self.subscriptions.epoch(),
-                }
+                })
             }
         };
 

@@ -1,5 +1,7 @@
 //! PUBLISH towards a client: one head for all receivers that take the same, aliases, limits.
 
+use std::collections::HashMap;
+
 use super::connection::Connection;
 use super::{Counters, DropCause};
 use crate::codec::QoS;
@@ -99,8 +101,9 @@ pub(super) fn send(
     }
     let mut with_alias = Vec::new();
     if connection.topic_alias_maximum_out > 0 {
-        let known = connection.topic_aliases_out.get(view.topic).copied();
-        let given = connection.topic_aliases_out.len();
+        let aliases = connection.topic_aliases_out.as_deref();
+        let known = aliases.and_then(|aliases| aliases.get(view.topic).copied());
+        let given = aliases.map_or(0, HashMap::len);
         if let Some(alias) = known {
             head.topic_alias = alias;
             head.topic = "";
@@ -114,6 +117,7 @@ pub(super) fn send(
             if known.is_none() {
                 connection
                     .topic_aliases_out
+                    .get_or_insert_default()
                     .insert(view.topic.into(), head.topic_alias);
             }
             (bytes, identifier_at) = (&with_alias, at);

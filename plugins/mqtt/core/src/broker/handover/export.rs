@@ -240,7 +240,11 @@ impl<'a> Writer<'a> {
             put_bytes(&mut self.out, topic.as_bytes());
         }
         put_u16(&mut self.out, connection.topic_alias_maximum_out);
-        let mut aliases: Vec<_> = connection.topic_aliases_out.iter().collect();
+        let mut aliases: Vec<_> = connection
+            .topic_aliases_out
+            .iter()
+            .flat_map(|aliases| aliases.iter())
+            .collect();
         aliases.sort_unstable_by_key(|(_, alias)| **alias);
         self.count(aliases.len());
         for (topic, alias) in aliases {

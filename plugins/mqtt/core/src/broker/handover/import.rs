@@ -394,7 +394,8 @@ fn connection(
         aliases.len() as u64,
         connection.topic_alias_maximum_out.into(),
     )?;
-    connection.topic_aliases_out = aliases.into_iter().collect();
+    connection.topic_aliases_out =
+        (!aliases.is_empty()).then(|| Box::new(aliases.into_iter().collect()));
     let retained = list(reader, |reader| {
         let pending = (place(reader, messages)?.clone(), qos(reader.byte()?)?);
         Ok((pending, identifier(reader)?))
