@@ -18,6 +18,7 @@ use polyport_mqtt_core::store::{Sequence, Store};
 use polyport_mqtt_core::{
     AuthAnswer, Authorizer, Broker, ConnectionId, Limits, LoginRefusal, Settings, Time,
 };
+use polyport_sdk::accounts::Changes;
 use polyport_sdk::net::Peer;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     moved: Notify,
     /// How often it was frozen or thawed: a freeze that was given up notices.
     freezes: AtomicU64,
+    /// How often accounts changed, from 1.
+    accounts: AtomicU64,
 }
 
 struct Inner {
@@ -132,6 +135,7 @@ impl Engine {
             standing: AtomicU8::new(Standing::Serving as u8),
             moved: Notify::new(),
             freezes: AtomicU64::new(0),
+            accounts: AtomicU64::new(1),
         }
     }
 
@@ -207,6 +211,20 @@ impl Engine {
     /// A connection wrote all it had.
     pub(crate) fn drained(&self, id: ConnectionId) {
         self.batch_later(Later::Drained(id));
+    }
+
+    /// Differs from what it was, and from 0, once accounts have changed; all connections are woken then.
+    pub(crate) fn accounts_revision(&self) -> u64 {
+        self.accounts.load(Ordering::Acquire)
+    }
+
+    /// Tells the connections of each change, for as long as the runtime lives.
+    pub(crate) async fn watch_accounts(self: Arc<Self>, mut changes: Changes) {
+        loop {
+            changes.next().await;
+            self.accounts.fetch_add(1, Ordering::AcqRel);
+            self.wake_all();
+        }
     }
 
     /// The account of a connection lost its rights.

@@ -78,6 +78,7 @@ impl Plugin for Mqtt {
 
     async fn start(config: Config, context: Context) -> Result<Self, Error> {
         let condition = Condition::new(&context);
+        let changes = context.accounts().changes();
         let engine = match context.inheritance().await {
             Some(estate) => {
                 let engine = Arc::new(succeed(&config, &context, &condition, estate).await?);
@@ -100,6 +101,7 @@ impl Plugin for Mqtt {
         for (scheme, address) in context.listeners() {
             info!("opening {scheme} listen socket on {address}");
         }
+        tokio::spawn(Arc::clone(&engine).watch_accounts(changes));
         tokio::spawn(run_timers(Arc::clone(&engine), context.clone()));
         tokio::spawn(write_images(Arc::clone(&engine), context.clone()));
         let metrics = metrics::publish(Arc::clone(&engine), context.clone(), condition);

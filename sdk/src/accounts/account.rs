@@ -1,8 +1,9 @@
 //! An account as it was at login.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use polyport_abi::accounts::AccountHandle;
@@ -48,7 +49,7 @@ impl Drop for Seat {
 struct Shared {
     held: Held,
     accounts: Arc<Inner>,
-    described: OnceLock<Described>,
+    described: OnceLock<Arc<Described>>,
 }
 
 /// One holder of the host's handle.
@@ -63,8 +64,9 @@ impl Drop for Held {
     }
 }
 
+/// What the host says of an account, the same for all that have logged in by it since it was changed.
 #[derive(Default, serde::Deserialize)]
-struct Described {
+pub(super) struct Described {
     name: String,
     home: Option<PathBuf>,
     #[serde(default)]
@@ -75,11 +77,30 @@ struct Described {
     quota: Option<u64>,
 }
 
+/// Those last read, so that clients with one account share one.
+#[derive(Default)]
+pub(super) struct Descriptions(Mutex<HashMap<Box<[u8]>, Weak<Described>>>);
+
+impl Descriptions {
+    fn get(&self, text: &[u8]) -> Arc<Described> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(described) = known.get(text).and_then(Weak::upgrade) {
+            return described;
+        }
+        if known.len() == known.capacity() {
+            known.retain(|_, described| described.strong_count() > 0);
+        }
+        let described = Arc::new(serde_json::from_slice(text).unwrap_or_default());
+        known.insert(text.into(), Arc::downgrade(&described));
+        described
+    }
+}
+
 impl Shared {
     fn described(&self) -> &Described {
         self.described.get_or_init(|| {
             let described = self.held.table.describe(self.held.handle);
-            serde_json::from_slice(described.as_slice()).unwrap_or_default()
+            self.accounts.descriptions.get(described.as_slice())
         })
     }
 }

@@ -17,8 +17,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::net::Origin;
 
-use self::account::Held;
 pub use self::account::{Account, Pace, Resting};
+use self::account::{Descriptions, Held};
 pub(crate) use self::scram::PendingProof;
 pub use self::scram::{Challenge, Proof};
 use self::table::Table;
@@ -29,11 +29,30 @@ pub struct Accounts {
     inner: Option<Arc<Inner>>,
 }
 
+/// The changes of accounts, for who holds many and looks at all of them after each:
+/// [`Account::is_current`].
+#[derive(Debug)]
+pub struct Changes(Option<watch::Receiver<u64>>);
+
+impl Changes {
+    /// Resolves when there was one since it did so last.
+    pub async fn next(&mut self) {
+        let changed = match &mut self.0 {
+            Some(changes) => changes.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            std::future::pending().await
+        }
+    }
+}
+
 struct Inner {
     table: Table,
     scram: Option<&'static ScramV1>,
     named: Option<&'static NamedV1>,
     changes: Arc<watch::Sender<u64>>,
+    descriptions: Descriptions,
 }
 
 impl fmt::Debug for Inner {
@@ -168,8 +187,16 @@ impl Accounts {
                 scram: scram::of(host, table),
                 named: crate::export::host_interface(host).ok(),
                 changes,
+                descriptions: Descriptions::default(),
             })),
         }
+    }
+
+    /// The changes from now on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let inner = self.inner.as_ref();
+        Changes(inner.map(|inner| inner.changes.subscribe()))
     }
 
     /// Checks a login: user and password, the password being the account's or one of its API tokens; an API

@@ -215,7 +215,7 @@ impl Engine {
         self.moved.notify_waiters();
     }
 
-    fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         let inner = self.lock();
         let outbounds: Vec<_> = inner
             .connections

@@ -92,8 +92,8 @@ pub(super) struct Link<S> {
     /// The engine has not seen all of `unread`.
     untaken: bool,
     login: Option<Box<Login>>,
-    /// Whose it is, and the end of that.
-    account: Option<(Account, Waiting<()>)>,
+    /// Whose it is, and at which [`Engine::accounts_revision`] that was looked at.
+    account: Option<(Account, u64)>,
     /// What is unread may be taken then, and nothing is read before.
     paused: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Set when the connection is to end: the time its last bytes may take.
@@ -146,10 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             untaken: !beginning.unread.is_empty(),
             unread: Unread::Small(beginning.unread),
             login: beginning.login.map(Box::new),
-            account: beginning.account.map(|account| {
-                let watch = watch(&account);
-                (account, watch)
-            }),
+            account: beginning.account.map(|account| (account, 0)),
             paused: None,
             linger: None,
             crossing,
@@ -175,11 +172,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Standing::Serving | Standing::Frozen => return Poll::Pending,
             }
         }
-        if let Some((_, revoked)) = &mut self.account
-            && revoked.as_mut().poll(cx).is_ready()
-        {
-            self.account = None;
-            self.engine.revoke(self.id);
+        if let Some((account, seen)) = &mut self.account {
+            let now = self.engine.accounts_revision();
+            if std::mem::replace(seen, now) != now && !account.is_current() {
+                self.account = None;
+                self.engine.revoke(self.id);
+            }
         }
         loop {
             let login = self.poll_login(cx);
@@ -228,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         match self.login.take().map(|login| *login) {
             Some(Login::Answered(answer)) => {
                 let rights = match &answer {
-                    Ok(account) => self.begin_account(account, cx),
+                    Ok(account) => self.begin_account(account),
                     Err(refusal) => Err(*refusal),
                 };
                 if self.engine.login_answer(self.id, rights).is_none() {
@@ -238,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
             }
             Some(Login::Stepped(answer, request)) => {
-                let told = self.step(&answer, cx);
+                let told = self.step(&answer);
                 if self.engine.auth_answer(self.id, told).is_none() {
                     if let Ok(Answer::Authenticated(..)) = answer {
                         self.account = None;
@@ -257,17 +255,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// What the engine is told of a step.
-    fn step(
-        &mut self,
-        answer: &Result<Answer, LoginRefusal>,
-        cx: &mut TaskContext<'_>,
-    ) -> AuthAnswer {
+    fn step(&mut self, answer: &Result<Answer, LoginRefusal>) -> AuthAnswer {
         match answer {
             Ok(Answer::Continue { data, state }) => AuthAnswer::Continue {
                 data: data.clone(),
                 state: state.clone(),
             },
-            Ok(Answer::Authenticated(account, data)) => match self.begin_account(account, cx) {
+            Ok(Answer::Authenticated(account, data)) => match self.begin_account(account) {
                 Ok(rights) => AuthAnswer::Success {
                     authorizer: Some(rights),
                     data: Some(data.clone()),
@@ -284,18 +278,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The client has this account from now on.
-    fn begin_account(
-        &mut self,
-        account: &Account,
-        cx: &mut TaskContext<'_>,
-    ) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
+    fn begin_account(&mut self, account: &Account) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
         self.pacer.pace_for(Some(account));
-        let mut revoked = watch(account);
-        // Polled once, to be woken from then on.
-        if revoked.as_mut().poll(cx).is_ready() {
+        // Before it is looked at: a change after that is noticed.
+        let seen = self.engine.accounts_revision();
+        if !account.is_current() {
             return Err(LoginRefusal::NotAuthorized);
         }
-        self.account = Some((account.clone(), revoked));
+        self.account = Some((account.clone(), seen));
         Ok(login::rights(account.clone()))
     }
 
@@ -530,11 +520,6 @@ pub(super) enum Ended {
     ByPeer,
     /// It goes on in the next instance.
     Crosses,
-}
-
-fn watch(account: &Account) -> Waiting<()> {
-    let watched = account.clone();
-    Box::pin(async move { watched.revoked().await })
 }
 
 enum Written {
