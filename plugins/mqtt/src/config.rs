@@ -70,6 +70,8 @@ pub struct Config {
     pub max_retained_messages: usize,
     /// Bytes of them; 0 is no limit.
     pub max_retained_bytes: usize,
+    /// Deliver a retained message only while its publisher might publish it.
+    pub check_retained_source: bool,
     /// Give clients without an identifier one.
     pub allow_zero_length_clientid: bool,
     /// Subscriptions in one session.
@@ -162,6 +164,7 @@ pub(crate) const LIVE: &[&str] = &[
     "retain_available",
     "max_retained_messages",
     "max_retained_bytes",
+    "check_retained_source",
     "allow_zero_length_clientid",
     "max_subscriptions",
     "max_topic_levels",
@@ -208,6 +211,7 @@ impl Default for Config {
             retain_available: core.retain_available,
             max_retained_messages: core.max_retained_messages,
             max_retained_bytes: core.rules.max_retained_bytes,
+            check_retained_source: core.rules.check_retained_source,
             allow_zero_length_clientid: core.allow_zero_length_clientid,
             max_subscriptions: core.max_subscriptions,
             max_topic_levels: core.max_topic_levels,

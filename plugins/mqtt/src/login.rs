@@ -6,9 +6,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyport_mqtt_core::{Authorizer, Extent, LoginRefusal, LoginRequest};
+use polyport_mqtt_core::{Absent, Authorizer, Extent, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
-use polyport_sdk::accounts::{Account, Action, Denied, Login};
+use polyport_sdk::accounts::{Account, Accounts, Action, Denied, Login};
 use polyport_sdk::net::Origin;
 
 use crate::engine::Engine;
@@ -133,6 +133,24 @@ fn refused(denied: Denied) -> Unanswered {
         Denied::TooManySessions => LoginRefusal::QuotaExceeded,
         Denied::Busy => LoginRefusal::Busy,
     })
+}
+
+/// The accounts of the host by their names.
+struct ByName(Accounts);
+
+impl Absent for ByName {
+    fn may_publish(&self, account: &str, client_id: &str, topic_name: &str) -> bool {
+        let allows = self
+            .0
+            .named_allows(account, client_id, Action::Publish, topic_name);
+        // An older host cannot tell; then it is as it was before this was asked.
+        allows.unwrap_or(true)
+    }
+}
+
+/// The rights of accounts whose clients are not here.
+pub(crate) fn absent(context: &Context) -> Arc<dyn Absent> {
+    Arc::new(ByName(context.accounts().clone()))
 }
 
 /// The rights of an account for the engine.

@@ -272,6 +272,21 @@ fn a_connect_full_of_user_properties_takes_no_time() {
     );
 }
 
+/// A client that logs in with the password `x`, and the answer to its CONNECT.
+fn login(host: &Host, id: &str, user: &str) -> (Wire, (u8, Vec<u8>)) {
+    let mut wire = Wire::open(host);
+    let body = [
+        b"\x00\x04MQTT\x04\xc2\x00\x00",
+        &text(id)[..],
+        &text(user),
+        &text("x"),
+    ]
+    .concat();
+    wire.send(&packet(0x10, &body));
+    let answer = wire.receive();
+    (wire, answer)
+}
+
 /// Mosquitto before 1.4.12, CVE-2017-7650: a client with the identifier or user name `#` or `+` passed rules with a
 /// pattern.
 #[test]
@@ -291,19 +306,7 @@ fn a_wildcard_as_client_identifier_or_user_name_widens_no_rule() {
             "[own]\npassword = x\nallow.1 = publish,subscribe dev/%c/#\n[other]\npassword = x\n",
         )
         .start();
-    let login = |id: &str, user: &str| {
-        let mut wire = Wire::open(&host);
-        let body = [
-            b"\x00\x04MQTT\x04\xc2\x00\x00",
-            &text(id)[..],
-            &text(user),
-            &text("x"),
-        ]
-        .concat();
-        wire.send(&packet(0x10, &body));
-        let answer = wire.receive();
-        (wire, answer)
-    };
+    let login = |id: &str, user: &str| login(&host, id, user);
     let (mut other, answer) = login("other", "other");
     assert_eq!(answer, (0x20, vec![0, 0]));
     for id in ["#", "+", "+/#", "c/#", "/"] {
@@ -328,6 +331,52 @@ fn a_wildcard_as_client_identifier_or_user_name_widens_no_rule() {
         assert_eq!(answer, (0x20, vec![0, 4]), "{user}");
         assert_eq!(wire.end(), b"");
     }
+}
+
+/// Mosquitto before 1.5.5, CVE-2018-12546: a retained message was delivered after its publisher's right to the topic was
+/// withdrawn.
+#[test]
+fn a_retained_message_is_not_delivered_once_its_publisher_may_not_publish_it() {
+    let mut host = Host::builder()
+        .service("mqtt")
+        .accounts("[p]\npassword = x\nallow.1 = publish a/#\n[s]\npassword = x\n")
+        .start();
+    let (mut wire, _) = login(&host, "p", "p");
+    wire.exchange(&publish(0x03, "a/x", 7, b"m"), 0x40, &[0, 7]);
+    wire.leave();
+    let delivered = |host: &Host| {
+        let (mut wire, answer) = login(host, "s", "s");
+        assert_eq!(answer, (0x20, vec![0, 0]));
+        wire.exchange(&subscribe("a/#", 0), 0x90, &[0, 1, 0]);
+        wire.send(b"\xc0\x00");
+        match wire.receive() {
+            (0x31, body) => {
+                assert_eq!(body, b"\x00\x03a/xm");
+                assert_eq!(wire.receive(), (0xd0, vec![]));
+                true
+            }
+            answer => {
+                assert_eq!(answer, (0xd0, vec![]));
+                false
+            }
+        }
+    };
+    let change = |host: &Host, from: &str, to: &str| {
+        host.edit_accounts(|text| text.replace(from, to));
+        host.command(&["reload", "--wait"]).expect_success();
+    };
+    assert!(delivered(&host));
+    change(&host, "publish a/#", "publish b/#");
+    assert!(!delivered(&host), "the right is withdrawn");
+    host.restart();
+    assert!(!delivered(&host), "and stays so");
+    let shown = host.command(&["mqtt", "retained", "a/#", "--json"]);
+    let shown = shown.expect_success().stdout();
+    assert!(shown.contains("\"publisher\":\"p\""), "{shown}");
+    change(&host, "publish b/#", "publish a/#");
+    assert!(delivered(&host), "the right came back");
+    change(&host, "[p]", "[q]");
+    assert!(!delivered(&host), "the account is gone");
 }
 
 /// Mosquitto up to 1.4.12, CVE-2017-9868: the file with all messages could be read by every user of the machine.

@@ -52,7 +52,10 @@ fn batch(expected: &mut State, number: u64) -> Journal {
             identifier: 0,
         });
     }
-    journal.require(&Record::Retained { message: &message });
+    journal.require(&Record::Retained {
+        message: &message,
+        origin: None,
+    });
     journal.require(&Record::Message { message: &message });
     journal.require(&Record::Delivery {
         session,

@@ -19,6 +19,18 @@ pub trait Authorizer: Send + Sync {
     }
 }
 
+/// The rights of accounts whose clients need not be here: asked about what they left behind.
+pub trait Absent: Send + Sync {
+    /// An account may publish to this topic name now, by a client with this identifier. False once it is gone.
+    fn may_publish(&self, account: &str, client_id: &str, topic_name: &str) -> bool;
+}
+
+impl Absent for AllowAll {
+    fn may_publish(&self, _: &str, _: &str, _: &str) -> bool {
+        true
+    }
+}
+
 /// Who is not logged in, or not any more.
 #[derive(Debug)]
 pub(crate) struct Nobody;

@@ -9,6 +9,7 @@ pub mod authorizer;
 pub mod broker;
 pub mod codec;
 pub mod message;
+pub mod origin;
 mod retained;
 pub mod settings;
 mod slab;
@@ -18,7 +19,7 @@ pub mod topic;
 mod trie;
 pub mod via;
 
-pub use authorizer::{AllowAll, Authorizer, Extent, LoginRefusal};
+pub use authorizer::{Absent, AllowAll, Authorizer, Extent, LoginRefusal};
 pub use broker::{
     AuthAnswer, Authentication, Broker, ConnectionId, LoginRequest, Output, Received,
 };

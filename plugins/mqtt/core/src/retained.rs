@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::message::Message;
+use crate::origin::{Origin, Publisher};
 use crate::time::Time;
 
 /// How topics of the broker's own begin: they count against no limit and are not stored.
@@ -32,8 +33,23 @@ pub(crate) struct Retained {
 struct Kept {
     message: Arc<Message>,
     number: u64,
-    /// When; zero where nobody knows any more.
-    since: Time,
+    origin: Origin,
+}
+
+/// A retained message that was found, and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub message: Arc<Message>,
+    pub origin: Origin,
+}
+
+impl From<&Kept> for Found {
+    fn from(kept: &Kept) -> Self {
+        Found {
+            message: Arc::clone(&kept.message),
+            origin: kept.origin.clone(),
+        }
+    }
 }
 
 /// Something that is found by a topic name.
@@ -151,18 +167,12 @@ impl Retained {
         self.bytes
     }
 
-    /// When the message of a topic was retained.
-    pub(crate) fn retained_at(&self, topic: &str) -> Option<Time> {
-        let kept = self.messages.get(&topic as &dyn Named);
-        kept.map(|kept| kept.since)
-    }
-
     pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
         let kept = self.messages.get(&topic as &dyn Named);
         kept.map(|kept| &kept.message)
     }
 
-    pub(crate) fn insert(&mut self, message: Arc<Message>, since: Time) {
+    pub(crate) fn insert(&mut self, message: Arc<Message>, origin: Origin) {
         self.last += 1;
         let number = self.last;
         let (count, bytes) = counted(&message);
@@ -171,7 +181,7 @@ impl Retained {
         let before = self.messages.replace(Kept {
             message,
             number,
-            since,
+            origin,
         });
         self.uncount(before.as_ref());
     }
@@ -182,19 +192,30 @@ impl Retained {
         self.bytes -= bytes;
     }
 
-    /// When each was retained, in their order.
-    pub(crate) fn since(&self) -> impl Iterator<Item = Time> {
-        self.messages.iter().map(|kept| kept.since)
+    /// Where each comes from, in their order.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.messages.iter().map(|kept| &kept.origin)
     }
 
-    /// The same as another broker told it.
+    /// When each was retained, as another broker told it.
     pub(crate) fn set_since(&mut self, since: &[Time]) {
+        self.change_origins(since, |origin, &since| origin.since = since);
+    }
+
+    /// Who published each, as another broker told it.
+    pub(crate) fn set_publishers(&mut self, publishers: &[Option<Publisher>]) {
+        self.change_origins(publishers, |origin, publisher| {
+            origin.publisher.clone_from(publisher);
+        });
+    }
+
+    fn change_origins<T>(&mut self, told: &[T], change: impl Fn(&mut Origin, &T)) {
         let messages = std::mem::take(&mut self.messages);
-        self.messages = messages
-            .into_iter()
-            .zip(since)
-            .map(|(kept, &since)| Kept { since, ..kept })
-            .collect();
+        let changed = messages.into_iter().zip(told).map(|(mut kept, told)| {
+            change(&mut kept.origin, told);
+            kept
+        });
+        self.messages = changed.collect();
     }
 
     /// The numbers that another broker gave to the same messages, in their order.
@@ -221,16 +242,17 @@ impl Retained {
     }
 
     /// All of them, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
-        self.messages.iter().map(|kept| &kept.message)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<Message>, &Origin)> {
+        let messages = self.messages.iter();
+        messages.map(|kept| (&kept.message, &kept.origin))
     }
 
     /// Those behind a topic, in order.
-    pub(crate) fn behind(&self, topic: &str) -> impl Iterator<Item = &Arc<Message>> {
+    pub(crate) fn behind(&self, topic: &str) -> impl Iterator<Item = (&Arc<Message>, &Origin)> {
         let start = &topic as &dyn Named;
         let range = (Bound::Excluded(start), Bound::Unbounded);
         let behind = self.messages.range::<dyn Named, _>(range);
-        behind.map(|kept| &kept.message)
+        behind.map(|kept| (&kept.message, &kept.origin))
     }
 
     /// Their numbers, in the same order.
@@ -240,12 +262,7 @@ impl Retained {
 
     /// Adds messages from where a search stands on, whatever its filter, until there are `wanted`. False when there is
     /// no more.
-    pub(crate) fn page(
-        &self,
-        search: &mut Search,
-        wanted: usize,
-        found: &mut Vec<(Arc<Message>, Time)>,
-    ) -> bool {
+    pub(crate) fn page(&self, search: &mut Search, wanted: usize, found: &mut Vec<Found>) -> bool {
         let from = &*search.from;
         let start = &from as &dyn Named;
         let range = (Bound::Included(start), Bound::Unbounded);
@@ -255,7 +272,7 @@ impl Retained {
                 next = Some(kept.name().into());
                 break;
             }
-            found.push((Arc::clone(&kept.message), kept.since));
+            found.push(kept.into());
         }
         let more = next.is_some();
         if let Some(next) = next {
@@ -281,7 +298,7 @@ impl Retained {
         search: &mut Search,
         wanted: usize,
         mut looks: usize,
-        found: &mut Vec<Arc<Message>>,
+        found: &mut Vec<Found>,
     ) -> bool {
         let mut from = String::from(&*search.from);
         loop {
@@ -297,7 +314,7 @@ impl Retained {
                 match judge(&search.filter, kept.name()) {
                     Verdict::Matches => {
                         if kept.number <= search.until {
-                            found.push(Arc::clone(&kept.message));
+                            found.push(kept.into());
                         }
                     }
                     Verdict::Skip(to) => {
@@ -382,7 +399,7 @@ mod tests {
     fn retained<'a>(topics: impl IntoIterator<Item = &'a str>) -> Retained {
         let mut retained = Retained::default();
         for topic in topics {
-            retained.insert(message(topic), Time(0));
+            retained.insert(message(topic), Origin::default());
         }
         retained
     }
@@ -402,10 +419,10 @@ mod tests {
         let mut search = retained.search("a/+");
         let mut found = Vec::new();
         assert!(retained.find(&mut search, 1, 100, &mut found));
-        retained.insert(message("a/2"), Time(0));
-        retained.insert(message("a/4"), Time(0));
+        retained.insert(message("a/2"), Origin::default());
+        retained.insert(message("a/4"), Origin::default());
         assert!(!retained.find(&mut search, 100, 100, &mut found));
-        let found: Vec<_> = found.iter().map(|message| &*message.topic).collect();
+        let found: Vec<_> = found.iter().map(|found| &*found.message.topic).collect();
         assert_eq!(found, ["a/1", "a/3"]);
     }
 
@@ -446,7 +463,7 @@ mod tests {
                     break;
                 }
             }
-            let mut all: Vec<_> = all.iter().map(|message| message.topic.to_string()).collect();
+            let mut all: Vec<_> = all.iter().map(|found| found.message.topic.to_string()).collect();
             all.sort();
             let expected: Vec<_> = topics.into_iter().filter(|topic| topic::matches(&filter, topic)).collect();
             prop_assert_eq!(all, expected, "filter {:?}", filter);

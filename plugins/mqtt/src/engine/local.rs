@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polyport_mqtt_core::{ConnectionId, Limits};
+use polyport_mqtt_core::{Absent, ConnectionId, Limits};
 use polyport_sdk::net::Peer;
 
 use super::{Client, Engine, Standing};
@@ -22,6 +22,11 @@ impl Engine {
     /// What this broker is called on messages that pass bridges.
     pub(crate) fn set_name(&self, name: &str) {
         self.lock().broker.set_name(name);
+    }
+
+    /// Who knows the rights of accounts whose clients are not here.
+    pub(crate) fn set_absent(&self, absent: Arc<dyn Absent>) {
+        self.lock().broker.set_absent(absent);
     }
 
     /// Adds a connection from within the program; none unless it serves.

@@ -29,6 +29,7 @@ pub(super) const RETAINED: Command = Command {
         Column("topic", "TOPIC", Shows::Plain),
         Column("qos", "QOS", Shows::Plain),
         Column("bytes", "BYTES", Shows::Plain),
+        Column("publisher", "PUBLISHER", Shows::Plain),
         Column("age", "AGE", Shows::Span),
         Column("expires", "EXPIRES", Shows::Span),
         Column("message", "MESSAGE", Shows::Plain),
@@ -43,6 +44,8 @@ struct Row {
     topic: String,
     qos: u8,
     bytes: usize,
+    /// The account that published it.
+    publisher: Option<String>,
     age: Option<u64>,
     expires: Option<u64>,
     /// Its beginning.
@@ -80,6 +83,7 @@ pub(super) async fn retained(
                     topic: view.message.topic.to_string(),
                     qos: view.message.qos as u8,
                     bytes: view.message.payload.len(),
+                    publisher: view.publisher.map(str::to_owned),
                     age: view
                         .since
                         .map(|since| now.0.saturating_sub(since.0) / 1_000),

@@ -233,6 +233,9 @@ impl Broker {
             expires,
             ..Message::clone(&will.message)
         };
+        if !self.session_may_still_publish(key, &message.topic) {
+            return;
+        }
         let route = Arc::new(self.subscriptions.route(&message.topic));
         self.accept(&MessageView::from(&message), &route, Some(key));
     }

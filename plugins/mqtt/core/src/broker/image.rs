@@ -96,8 +96,9 @@ impl Broker {
 
     fn retained_image(&mut self, behind: &str, room: usize) -> Stage {
         let kept = self.retained.behind(behind);
-        for message in kept.filter(|message| !message.topic.starts_with(SYS)) {
-            self.journal.note(&Record::Retained { message });
+        for (message, origin) in kept.filter(|(message, _)| !message.topic.starts_with(SYS)) {
+            let origin = Some(origin);
+            self.journal.note(&Record::Retained { message, origin });
             if self.journal.unsealed() >= room {
                 return Stage::Retained(message.topic.clone());
             }

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::{Broker, ConnectionId, Phase};
 use crate::codec::{QoS, Version};
 use crate::message::Message;
-use crate::retained::Search;
+use crate::retained::{Found, Search};
 use crate::time::Time;
 use crate::topic::Filter;
 
@@ -164,8 +164,10 @@ pub struct Totals {
 pub struct RetainedView<'a> {
     /// It.
     pub message: &'a Message,
-    /// When it was retained; none for one that a store kept.
+    /// When it was retained; none for one of a store that did not say.
     pub since: Option<Time>,
+    /// The account that published it.
+    pub publisher: Option<&'a str>,
 }
 
 /// Where a look at retained messages stands.
@@ -256,19 +258,17 @@ impl Broker {
         let more = if cursor.all {
             self.retained.page(&mut cursor.search, wanted, &mut found)
         } else {
-            let mut messages = Vec::new();
             let search = &mut cursor.search;
-            let more = self.retained.find(search, wanted, looks, &mut messages);
-            found.extend(messages.into_iter().map(|message| {
-                let since = self.retained.retained_at(&message.topic);
-                (message, since.unwrap_or(Time(0)))
-            }));
-            more
+            self.retained.find(search, wanted, looks, &mut found)
         };
-        for (message, since) in &found {
+        for Found { message, origin } in &found {
             if !message.is_expired(self.now) {
-                let since = Some(*since).filter(|since| since.0 > 0);
-                each(RetainedView { message, since });
+                let publisher = origin.publisher.as_ref();
+                each(RetainedView {
+                    message,
+                    since: Some(origin.since).filter(|since| since.0 > 0),
+                    publisher: publisher.map(|publisher| &*publisher.account),
+                });
             }
         }
         more

@@ -97,7 +97,8 @@ impl Broker {
         self.retained.remove(topic);
         if self.is_stored(topic) {
             let message = &message.cleared();
-            self.journal.require(&Record::Retained { message });
+            let origin = None;
+            self.journal.require(&Record::Retained { message, origin });
         }
         true
     }

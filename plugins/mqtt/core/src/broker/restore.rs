@@ -9,7 +9,6 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{QoS, Version};
 use crate::store::State;
 use crate::store::state::SessionState;
-use crate::time::Time;
 use crate::topic::{Filter, SHARE_PREFIX};
 
 /// Seconds that clients have to come back after a start before their wills are published. The
@@ -21,7 +20,7 @@ impl Broker {
     /// first connection.
     pub fn restore(&mut self, state: State) {
         self.last_number = self.last_number.max(state.last_number);
-        for message in state.retained.into_values() {
+        for (message, origin) in state.retained.into_values() {
             if message.is_expired(self.now) {
                 continue;
             }
@@ -29,7 +28,7 @@ impl Broker {
             if let Some(at) = message.expires {
                 self.timers.retained(at, &message.topic);
             }
-            self.retained.insert(message, Time(0));
+            self.retained.insert(message, origin);
         }
         for (number, delayed) in state.delayed {
             let (client_id, message) = (delayed.client_id.into(), Arc::new(delayed.message));

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Broker, DropCause};
+use super::session::SessionId;
+use super::{Broker, DropCause, LOCAL_CLIENT};
 use crate::codec::QoS;
 use crate::message::MessageView;
+use crate::origin::{Origin, Publisher};
 use crate::retained::SYS;
 use crate::store::Record;
 
 impl Broker {
     /// Keeps a message as the retained one of its topic; one without payload removes it.
-    pub(super) fn retain(&mut self, view: &MessageView<'_>) {
+    pub(super) fn retain(&mut self, view: &MessageView<'_>, from: Option<SessionId>) {
         let existing = self.retained.get(view.topic).map(|message| message.expires);
         if view.payload.is_empty() && existing.is_none() {
             return;
@@ -25,8 +27,15 @@ impl Broker {
             return;
         }
         let message = Arc::new(view.to_message(0));
+        let origin = Origin {
+            since: self.now,
+            publisher: from.and_then(|key| self.publisher(key)),
+        };
         if self.is_stored(view.topic) {
-            let record = Record::Retained { message: &message };
+            let record = Record::Retained {
+                message: &message,
+                origin: (!view.payload.is_empty()).then_some(&origin),
+            };
             if view.qos == QoS::AtMostOnce {
                 self.journal.note(&record)
             } else {
@@ -42,8 +51,31 @@ impl Broker {
             if let Some(at) = view.expires {
                 self.timers.retained(at, view.topic);
             }
-            self.retained.insert(message, self.now);
+            self.retained.insert(message, origin);
             self.look_at_load();
         }
+    }
+
+    /// Whose rights decide about what a session publishes; bridges have the broker's.
+    fn publisher(&self, key: SessionId) -> Option<Publisher> {
+        let session = self.sessions.get(key)?;
+        let account = session.account.as_ref()?;
+        let publisher = || Publisher {
+            account: Arc::clone(account),
+            client_id: Arc::clone(&session.client_id),
+        };
+        (!session.client_id.starts_with(LOCAL_CLIENT)).then(publisher)
+    }
+
+    /// Whether a publisher might still publish to a topic.
+    pub(super) fn may_still_publish(&self, publisher: &Publisher, topic: &str) -> bool {
+        let Publisher { account, client_id } = publisher;
+        self.absent.may_publish(account, client_id, topic)
+    }
+
+    /// Whether whoever publishes as a session has might still do so.
+    pub(super) fn session_may_still_publish(&self, key: SessionId, topic: &str) -> bool {
+        let publisher = self.publisher(key);
+        publisher.is_none_or(|publisher| self.may_still_publish(&publisher, topic))
     }
 }

@@ -11,8 +11,8 @@ use super::topic_checks::may_receive_on;
 use super::{Broker, ConnectionId};
 use crate::codec::QoS;
 use crate::codec::subscribe::{RetainHandling, SubscriptionOptions};
-use crate::message::{Message, MessageView};
-use crate::retained::Search;
+use crate::message::MessageView;
+use crate::retained::{Found, Search};
 use crate::store::Record;
 use crate::topic::Filter;
 
@@ -112,7 +112,7 @@ impl Broker {
         let mut first = Vec::new();
         let more = self.retained.find(&mut search, 1, FIRST_LOOKS, &mut first);
         if let Some(first) = first.first() {
-            search.from = first.topic.clone();
+            search.from = first.message.topic.clone();
         }
         (more || !first.is_empty()).then_some(PendingRetained {
             search,
@@ -193,13 +193,13 @@ impl Broker {
         let more = self
             .retained
             .find(&mut next.search, FOUND, LOOKS, &mut found);
-        for (at, message) in found.iter().enumerate() {
-            if !self.send_retained(key, id, message, qos, identifier) {
+        for (at, one) in found.iter().enumerate() {
+            if !self.send_retained(key, id, one, qos, identifier) {
                 // The rest is found again.
                 let connection = self.connections.get_mut(id);
                 let retained = connection.and_then(|connection| connection.retained.as_mut());
                 if let Some(next) = retained.and_then(|retained| retained.first()) {
-                    next.search.from = found[at].topic.clone();
+                    next.search.from = found[at].message.topic.clone();
                 }
                 return Round::Waits;
             }
@@ -217,15 +217,26 @@ impl Broker {
         Round::More
     }
 
+    /// Whether its publisher might not publish it any more.
+    fn is_withdrawn(&self, found: &Found) -> bool {
+        let publisher = found.origin.publisher.as_ref();
+        self.settings.rules.check_retained_source
+            && publisher.is_some_and(|it| !self.may_still_publish(it, &found.message.topic))
+    }
+
     /// False if the reader has no room for it.
     fn send_retained(
         &mut self,
         key: SessionId,
         id: ConnectionId,
-        message: &Arc<Message>,
+        found: &Found,
         most: QoS,
         identifier: u32,
     ) -> bool {
+        let message = &found.message;
+        if self.is_withdrawn(found) {
+            return true;
+        }
         let (Some(session), Some(connection)) =
             (self.sessions.get(key), self.connections.get_mut(id))
         else {

@@ -186,7 +186,7 @@ impl Broker {
         let mut found = Vec::new();
         let mut search = self.retained.search("$SYS/broker/#");
         while self.retained.find(&mut search, 64, 64, &mut found) {}
-        for message in found {
+        for message in found.into_iter().map(|found| found.message) {
             // What bridges tell of themselves is theirs.
             if !message.topic.starts_with("$SYS/broker/connection/") {
                 self.retained.remove(&message.topic);

@@ -176,7 +176,8 @@ impl Broker {
             self.retained.remove(topic);
             if self.is_stored(topic) {
                 let message = &message.cleared();
-                self.journal.note(&Record::Retained { message });
+                let origin = None;
+                self.journal.note(&Record::Retained { message, origin });
             }
         }
     }

@@ -20,6 +20,8 @@ pub struct Rules {
     pub max_wildcards: usize,
     /// Topics, payloads and properties of all retained messages; 0 is no limit.
     pub max_retained_bytes: usize,
+    /// A retained message goes to new subscriptions only while its publisher might publish it.
+    pub check_retained_source: bool,
     /// `$delayed/SECONDS/topic` publishes later.
     pub delayed_publish: bool,
     /// Delayed messages that wait.
@@ -64,6 +66,7 @@ impl Default for Rules {
             subscription_identifiers: true,
             max_wildcards: 200,
             max_retained_bytes: 0,
+            check_retained_source: true,
             delayed_publish: true,
             max_delayed_messages: 100_000,
             max_delayed_bytes: 64 << 20,

@@ -7,6 +7,7 @@ use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX, put_u16, put_u
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{Error, Version};
 use crate::message::Message;
+use crate::origin::Origin;
 use crate::time::Time;
 
 /// One durable change. Sessions, messages and deliveries are numbered by the broker, never twice.
@@ -118,6 +119,8 @@ pub enum Record<'a> {
     Retained {
         /// The message.
         message: &'a Message,
+        /// Where it comes from; stores of before do not say.
+        origin: Option<&'a Origin>,
     },
     /// A message is to be published later.
     Delayed {
@@ -159,7 +162,7 @@ pub(crate) enum Decoded<'a> {
         will: Option<(Message, u32)>,
     },
     Message(Message),
-    Retained(Message),
+    Retained(Message, Origin),
     Delayed {
         number: u64,
         at: Time,
@@ -286,9 +289,15 @@ impl Record<'_> {
                 put_u64(out, session);
                 put_u16(out, packet_identifier);
             }
-            Record::Retained { message } => {
+            Record::Retained { message, origin } => {
                 out.push(13);
                 put_message(out, message);
+                if let Some(origin) = origin {
+                    let (account, client_id) = origin.names();
+                    put_u64(out, origin.since.0);
+                    put_bytes(out, account.as_bytes());
+                    put_bytes(out, client_id.as_bytes());
+                }
             }
             Record::Numbers { last } => {
                 out.push(14);
@@ -412,7 +421,17 @@ impl Record<'_> {
                 session: first(&mut reader)?,
                 packet_identifier: reader.packet_identifier()?,
             }),
-            13 => Decoded::Retained(message(&mut reader)?),
+            13 => {
+                let message = message(&mut reader)?;
+                let origin = match reader.is_empty() {
+                    true => Origin::default(),
+                    false => {
+                        let since = Time(u64(&mut reader)?);
+                        Origin::new(since, text(&mut reader)?, text(&mut reader)?)
+                    }
+                };
+                Decoded::Retained(message, origin)
+            }
             14 => Decoded::Plain(Record::Numbers {
                 last: first(&mut reader)?,
             }),

@@ -7,6 +7,7 @@ use super::journal::Journal;
 use super::record::{Decoded, Record};
 use crate::codec::QoS;
 use crate::message::Message;
+use crate::origin::Origin;
 use crate::time::Time;
 
 /// Bytes after which a snapshot goes on in a new frame, so that damage costs no more than one.
@@ -17,8 +18,8 @@ const SNAPSHOT_FRAME: usize = 64 * 1024;
 pub struct State {
     /// By session number.
     pub sessions: BTreeMap<u64, SessionState>,
-    /// By topic name.
-    pub retained: BTreeMap<Box<str>, Message>,
+    /// By topic name, with where they come from.
+    pub retained: BTreeMap<Box<str>, (Message, Origin)>,
     /// Messages that are to be published later, by number.
     pub delayed: BTreeMap<u64, DelayedState>,
     /// Numbers up to this one were given out.
@@ -111,11 +112,12 @@ impl State {
                     .entry(number)
                     .or_insert_with(|| Arc::new(message));
             }
-            Decoded::Retained(message) => {
+            Decoded::Retained(message, origin) => {
                 if message.payload.is_empty() {
                     self.retained.remove(&message.topic);
                 } else {
-                    self.retained.insert(message.topic.clone(), message);
+                    self.retained
+                        .insert(message.topic.clone(), (message, origin));
                 }
             }
             Decoded::Delivery {
@@ -250,8 +252,9 @@ impl State {
                 journal.seal();
             }
         };
-        for message in self.retained.values() {
-            journal.note(&Record::Retained { message });
+        for (message, origin) in self.retained.values() {
+            let origin = Some(origin);
+            journal.note(&Record::Retained { message, origin });
             seal(&mut journal);
         }
         for (&number, delayed) in &self.delayed {
@@ -419,7 +422,10 @@ mod tests {
             session: 1,
             packet_identifier: 8,
         });
-        journal.note(&Record::Retained { message: &first });
+        journal.note(&Record::Retained {
+            message: &first,
+            origin: Some(&Origin::new(Time(40), "alice", "c")),
+        });
         journal.seal();
         journal.note(&Record::Offline {
             session: 1,

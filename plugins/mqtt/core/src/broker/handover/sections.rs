@@ -11,6 +11,7 @@ use crate::broker::authenticate::{Exchange, Turn};
 use crate::broker::connection::Connection;
 use crate::broker::delayed::Waiting;
 use crate::codec::primitives::{Reader, put_u32};
+use crate::origin::Origin;
 use crate::store::record::{bytes, message, put_bytes, put_message, put_u64, text, u64};
 use crate::time::Time;
 
@@ -38,6 +39,8 @@ mod section {
     pub const DELAYED: u8 = 25;
     /// Whose sessions they are.
     pub const ACCOUNTS: u8 = 26;
+    /// Who published retained messages, by their places.
+    pub const PUBLISHERS: u8 = 27;
 }
 
 impl Broker {
@@ -51,8 +54,18 @@ impl Broker {
         Self::export_bridges(crossing, writer);
         writer.section(section::SYS, |writer| self.export_sys(writer));
         writer.section(section::RETAINED_SINCE, |writer| {
-            writer.list(self.retained.since(), |writer, since| {
-                put_u64(&mut writer.out, since.0)
+            writer.list(self.retained.origins(), |writer, origin| {
+                put_u64(&mut writer.out, origin.since.0)
+            });
+        });
+        writer.section(section::PUBLISHERS, |writer| {
+            let origins = (0..).zip(self.retained.origins());
+            let known = origins.filter(|(_, origin)| origin.publisher.is_some());
+            writer.list(known, |writer, (place, origin)| {
+                let (account, client_id) = origin.names();
+                put_u32(&mut writer.out, place);
+                put_bytes(&mut writer.out, account.as_bytes());
+                put_bytes(&mut writer.out, client_id.as_bytes());
             });
         });
         writer.section(section::PACES, |writer| export_paces(crossing, writer));
@@ -158,6 +171,16 @@ impl Broker {
                     return Err(Damaged("retained messages without their times"));
                 }
                 self.retained.set_since(&since);
+            }
+            section::PUBLISHERS => {
+                let mut publishers = vec![None; self.retained.total()];
+                list(body, |reader| {
+                    let place = publishers.get_mut(reader.four_byte_integer()? as usize);
+                    let place = place.ok_or(Damaged("a publisher without its message"))?;
+                    *place = Origin::new(Time(0), text(reader)?, text(reader)?).publisher;
+                    Ok(())
+                })?;
+                self.retained.set_publishers(&publishers);
             }
             section::PACES => self.import_paces(body)?,
             section::USERS => self.import_users(body)?,

@@ -56,8 +56,9 @@ impl Broker {
             .retained
             .retain(|topic, _| self.retained.get(topic).is_none());
         let retained = self.retained.iter();
-        for message in retained.filter(|message| !message.topic.starts_with(SYS)) {
-            self.journal.require(&Record::Retained { message });
+        for (message, origin) in retained.filter(|(message, _)| !message.topic.starts_with(SYS)) {
+            let origin = Some(origin);
+            self.journal.require(&Record::Retained { message, origin });
         }
         let mut numbers = Numbers {
             last: self.last_number,
