@@ -92,6 +92,7 @@ impl Plugin for Mqtt {
             None => Arc::new(Engine::new(config.engine(), None)),
         };
         let sizes = engine.sizes();
+        engine.set_absent(login::absent(&context));
         info!(
             sessions = sizes.sessions,
             subscriptions = sizes.subscriptions,

@@ -231,6 +231,29 @@ impl Accounts {
         Some(Account::new(Held { table, handle }, inner))
     }
 
+    /// Whether the account with this name ([`Account::name`]) may do `action` to `target` now, as a client that calls
+    /// itself `client_id`: for what stands there of what it once did. False if there is no such account for this
+    /// service any more. None in an older host, which cannot tell.
+    #[must_use]
+    pub fn named_allows(
+        &self,
+        name: &str,
+        client_id: &str,
+        action: Action,
+        target: &str,
+    ) -> Option<bool> {
+        let named = self.inner.as_ref()?.named?;
+        let target = target.as_bytes().into();
+        let allows = named.allows;
+        Some(allows(
+            named.ctx,
+            name.into(),
+            client_id.into(),
+            action as u32,
+            target,
+        ))
+    }
+
     /// Whether there are accounts to [`Accounts::claim`].
     pub(crate) fn claims(&self) -> bool {
         self.inner.is_some()

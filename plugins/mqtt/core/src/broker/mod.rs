@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::authorizer::{Authorizer, LoginRefusal};
+use crate::authorizer::{Absent, AllowAll, Authorizer, LoginRefusal};
 use crate::codec::property::Property;
 use crate::codec::{
     Error, FixedHeader, PacketType, ReasonCode, disconnect as codec_disconnect, ping,
@@ -113,6 +113,7 @@ pub struct Broker {
     users: Users,
     /// What it is called on messages that pass bridges; empty for nothing.
     name: Box<str>,
+    absent: Arc<dyn Absent>,
     now: Time,
 }
 
@@ -185,6 +186,7 @@ impl Broker {
             paces: false,
             users: Users::default(),
             name: Box::default(),
+            absent: Arc::new(AllowAll),
             now,
         };
         broker.pacing();
@@ -204,6 +206,11 @@ impl Broker {
         self.apply_rules();
         self.pacing();
         self.look_at_load();
+    }
+
+    /// Who knows the rights of accounts whose clients are not here; until then they may do everything.
+    pub fn set_absent(&mut self, absent: Arc<dyn Absent>) {
+        self.absent = absent;
     }
 
     /// A network connection was accepted. `meter` tells how much of its output is not yet sent.

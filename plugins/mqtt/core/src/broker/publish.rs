@@ -152,7 +152,7 @@ impl Broker {
         from: Option<SessionId>,
     ) -> bool {
         if view.retain && self.settings.retain_available {
-            self.retain(view);
+            self.retain(view, from);
         }
         if !self.listeners.is_empty() {
             self.tell_listeners(view, from);

@@ -32,7 +32,7 @@ impl Broker {
         };
         let mut writer = Writer::default();
         writer.count(self.retained.total());
-        for message in self.retained.iter() {
+        for (message, _) in self.retained.iter() {
             writer.message(message);
         }
         let mut places = HashMap::with_capacity(self.sessions.len());

@@ -14,6 +14,7 @@ use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX};
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::codec::{QoS, Version};
 use crate::message::Message;
+use crate::origin::Origin;
 use crate::settings::{Limits, Offer, Settings, Subscribing};
 use crate::store::Record;
 use crate::store::record::{bytes, message, text, u64};
@@ -96,7 +97,7 @@ impl Broker {
         if let Some(at) = message.expires {
             self.timers.retained(at, &message.topic);
         }
-        self.retained.insert(message, Time(0));
+        self.retained.insert(message, Origin::default());
         Ok(())
     }
 
