@@ -9,6 +9,7 @@ use polyport_abi::control::{ControlV1, STATE_DEGRADED, STATE_READY};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::cores::Cores;
 use crate::files::Folders;
 use crate::handover::{Estate, Succession};
 use crate::metrics::Metrics;
@@ -38,6 +39,7 @@ struct Inner {
     control: Option<&'static ControlV1>,
     drain: CancellationToken,
     succession: Arc<Succession>,
+    cores: Cores,
 }
 
 impl Context {
@@ -46,7 +48,7 @@ impl Context {
         host: HostQuery,
         alpn: &'static [&'static str],
         control: Option<&'static ControlV1>,
-        (drain, succession): (CancellationToken, Arc<Succession>),
+        (drain, succession, cores): (CancellationToken, Arc<Succession>, Cores),
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -67,6 +69,7 @@ impl Context {
                 control,
                 drain,
                 succession,
+                cores,
             }),
         }
     }
@@ -109,6 +112,12 @@ impl Context {
         let added = self.inner.added.write();
         let mut added = added.unwrap_or_else(PoisonError::into_inner);
         added.insert(place, (scheme.into(), address.into()));
+    }
+
+    /// The cores that the instance runs on.
+    #[must_use]
+    pub fn cores(&self) -> &Cores {
+        &self.inner.cores
     }
 
     /// The host's accounts.

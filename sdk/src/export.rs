@@ -262,7 +262,10 @@ fn launch<P: Plugin>(
         Gate::new(host, &P::LIMITS, request.listeners.len()),
         log.as_ref().ok().copied(),
         (Passage::new(host), Arc::clone(&succession)),
-        |drain| Context::new(&request, host, P::ALPN, Some(control), (drain, succession)),
+        |drain, cores| {
+            let own = (drain, succession, cores);
+            Context::new(&request, host, P::ALPN, Some(control), own)
+        },
     );
     if let Err(error) = log {
         (control.report)(

@@ -1,7 +1,7 @@
 //! Write a polyport plugin: a configuration struct, one trait, [`export_plugin!`].
 //!
-//! The host owns the sockets, the accounts and the log; a plugin gets a tokio runtime of its own, one task
-//! for each connection, and is told when to drain. Five names stand here at the root; the modules hold what
+//! The host owns the sockets, the accounts and the log; a plugin gets a tokio runtime of its own, or one
+//! for each thread, one task for each connection, and is told when to drain. Five names stand here at the root; the modules hold what
 //! they lead to.
 
 pub mod accounts;
@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 mod connection;
 mod context;
+pub mod cores;
 mod error;
 mod export;
 pub mod files;

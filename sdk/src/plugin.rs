@@ -26,6 +26,12 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// processor, at most 4.
     const AUTO_THREADS: usize = 0;
 
+    /// Whether a connection stays on the thread that it began on, so that no two threads touch what is its own: each
+    /// thread is a core then ([`Context::cores`]), and a connection begins on the one with the fewest tasks. Otherwise
+    /// a thread with nothing to do takes over tasks of the others, which is better where some connections have far more
+    /// to do than others.
+    const PINNED: bool = false;
+
     /// Words before `://` in a listen entry that mean TLS over another of the plugin's schemes:
     /// `[("https", "tcp")]`. [`Connection::scheme`](crate::Connection::scheme) is the second of them by then.
     /// `tls`, over `tcp`, is there without being named.

@@ -1,14 +1,17 @@
 //! From a listening socket to a connection: who it is (PROXY header), whether there is room for it (admission), TLS.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -106,12 +109,12 @@ impl<P: Plugin> Shared<P> {
                         _ = thawed => continue,
                     }
                 }
-                accepted = socket.accept() => accepted,
+                accepted = self.accept_on_core(&socket) => accepted,
             };
             let error = match accepted {
-                Ok(accepted) => {
+                Ok((accepted, core)) => {
                     pause = Duration::ZERO;
-                    self.receive(accepted, &door);
+                    self.receive(accepted, &door, core);
                     continue;
                 }
                 Err(error) => error,
@@ -134,11 +137,24 @@ impl<P: Plugin> Shared<P> {
         }
     }
 
+    /// The next client, and the core that it is served on, which its socket belongs to.
+    async fn accept_on_core(&self, socket: &Socket) -> io::Result<(Accepted, &Handle)> {
+        let mut accepting = pin!(socket.accept());
+        poll_fn(|cx| {
+            let core = self.context.cores().least();
+            let _entered = core.enter();
+            let accepted = ready!(accepting.as_mut().poll(cx));
+            Poll::Ready(accepted.map(|accepted| (accepted, core)))
+        })
+        .await
+    }
+
     /// Serves a client, or tells it why not, in a task of its own.
-    fn receive(self: &Arc<Self>, accepted: Accepted, door: &Arc<Door>) {
+    fn receive(self: &Arc<Self>, accepted: Accepted, door: &Arc<Door>, core: &Handle) {
+        let _entered = core.enter();
         if door.tls || door.limits.is_proxied() {
-            self.tasks
-                .spawn(Arc::clone(self).receive_slowly(accepted, Arc::clone(door)));
+            let received = Arc::clone(self).receive_slowly(accepted, Arc::clone(door));
+            self.tasks.spawn_on(received, core);
             return;
         }
         // Nothing has to be waited for: the task is the connection's and nothing else.
@@ -146,16 +162,17 @@ impl<P: Plugin> Shared<P> {
         match self.admit(accepted, None, origin, door) {
             Ok((connection, admission)) => {
                 if let Some(serving) = self.serve(connection, admission, &door.ending.closing) {
-                    self.tasks.spawn(serving);
+                    self.tasks.spawn_on(serving, core);
                 }
             }
             Err((connection, why)) => {
                 if let Some(slot) = self.refusals.slot(why) {
                     let (shared, door) = (Arc::clone(self), Arc::clone(door));
-                    self.tasks.spawn(async move {
+                    let refusing = async move {
                         let refused = shared.refuse(*connection, &door, why, slot);
                         door.unless_forced(refused).await;
-                    });
+                    };
+                    self.tasks.spawn_on(refusing, core);
                 }
             }
         }

@@ -84,7 +84,7 @@ impl<P: Plugin> Instance<P> {
         if !serves || add.iter().any(taken) {
             return false;
         }
-        let _runtime = self.runtime.enter();
+        let _runtime = self.runtimes.first().enter();
         if let Some(last) = add.iter().map(|(place, _)| *place).max() {
             shared.gate.grow(last);
         }
@@ -112,7 +112,7 @@ impl<P: Plugin> Instance<P> {
             if let Some(plugin) = shared.plugin.get() {
                 guarded("listener_gone", || plugin.listener_gone(*place));
             }
-            self.runtime.spawn(async move {
+            self.runtimes.first().spawn(async move {
                 tokio::time::sleep(deadline).await;
                 ending.force.cancel();
             });

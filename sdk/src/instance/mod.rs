@@ -1,6 +1,7 @@
-//! One running instance: its runtime, its connections, its drain. How clients get to be connections is in `accept`.
+//! One running instance: its runtimes, its connections, its drain. How clients get to be connections is in `accept`.
 
 mod accept;
+mod cores;
 mod doors;
 mod operate;
 mod refuse;
@@ -16,17 +17,18 @@ use polyport_abi::control::{STATE_FAILED, STATE_READY, STATE_STOPPED};
 use polyport_abi::live;
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::StartRequest;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use crate::cores::Cores;
 use crate::handover::{Passage, Succession};
 use crate::limits::Gate;
 use crate::metrics::Number;
 use crate::{Context, Plugin};
 use accept::Open;
+use cores::Runtimes;
 use doors::Doors;
 use refuse::Refusals;
 use succession::Freeze;
@@ -36,7 +38,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running instance, owned by the host through its handle.
 pub(crate) struct Instance<P: Plugin> {
-    runtime: Runtime,
+    runtimes: Runtimes,
     shared: Arc<Shared<P>>,
     /// The freeze that was not taken back.
     freeze: Mutex<Option<Freeze>>,
@@ -75,7 +77,7 @@ pub(crate) enum ListenerSocket {
 }
 
 impl<P: Plugin> Instance<P> {
-    /// Makes the runtime and begins to start; the outcome is reported to the host.
+    /// Makes the runtimes and begins to start; the outcome is reported to the host.
     pub(crate) fn launch(
         config: P::Config,
         request: &StartRequest,
@@ -83,7 +85,7 @@ impl<P: Plugin> Instance<P> {
         gate: Gate,
         log: Option<&'static LogV1>,
         (passage, succession): (Passage, Arc<Succession>),
-        make_context: impl FnOnce(CancellationToken) -> Context,
+        make_context: impl FnOnce(CancellationToken, Cores) -> Context,
     ) -> Result<Self, String> {
         let threads = [request.threads, P::AUTO_THREADS]
             .into_iter()
@@ -93,17 +95,9 @@ impl<P: Plugin> Instance<P> {
                     .map_or(1, usize::from)
                     .min(4)
             });
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name(format!("pp-{}", request.instance))
-            .on_thread_start(move || crate::logging::enter_thread(log))
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                format!("its runtime of {threads} threads could not be made: {error}")
-            })?;
+        let runtimes = Runtimes::new(&request.instance, threads, P::PINNED, log)?;
         let drain = CancellationToken::new();
-        let context = make_context(drain.clone());
+        let context = make_context(drain.clone(), runtimes.cores());
         let shared = Arc::new(Shared {
             plugin: OnceLock::new(),
             connections: context.metrics().gauge("connections"),
@@ -119,9 +113,11 @@ impl<P: Plugin> Instance<P> {
             frozen: watch::Sender::new(false),
             thawing: watch::Sender::new(0),
         });
-        runtime.spawn(Arc::clone(&shared).run(config, listeners));
+        runtimes
+            .first()
+            .spawn(Arc::clone(&shared).run(config, listeners));
         Ok(Self {
-            runtime,
+            runtimes,
             shared,
             freeze: Mutex::default(),
             settings: Mutex::new(request.settings.clone()),
@@ -140,7 +136,7 @@ impl<P: Plugin> Instance<P> {
             return false;
         }
         // It may start tasks.
-        let _runtime = self.runtime.enter();
+        let _runtime = self.runtimes.first().enter();
         let taken = plugin.reload(config);
         if taken {
             *now = settings;
@@ -152,7 +148,7 @@ impl<P: Plugin> Instance<P> {
     pub(crate) fn drain(&self, deadline: Duration) {
         self.shared.drain.cancel();
         let force = self.shared.force.clone();
-        self.runtime.spawn(async move {
+        self.runtimes.first().spawn(async move {
             tokio::time::sleep(deadline).await;
             force.cancel();
         });
@@ -162,7 +158,7 @@ impl<P: Plugin> Instance<P> {
     pub(crate) fn stop(self) {
         self.shared.drain.cancel();
         self.shared.force.cancel();
-        self.runtime.shutdown_timeout(STOP_LIMIT);
+        self.runtimes.shut_down(STOP_LIMIT);
     }
 }
 

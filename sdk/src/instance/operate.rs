@@ -15,7 +15,7 @@ impl<P: Plugin> Instance<P> {
     /// Does a command in a task of its own, until it is done, nobody reads any more or the instance drains.
     pub(crate) fn operate(&self, command: &'static Command, arguments: Arguments, ending: Ending) {
         let shared = Arc::clone(&self.shared);
-        self.runtime.spawn(async move {
+        self.runtimes.first().spawn(async move {
             let serving = async {
                 tokio::select! {
                     () = shared.succession.active.cancelled() => {}

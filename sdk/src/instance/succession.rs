@@ -32,7 +32,7 @@ impl<P: Plugin> Instance<P> {
 
     /// The successor serves from now on.
     pub(crate) fn activate(&self) {
-        let _runtime = self.runtime.enter();
+        let _runtime = self.runtimes.first().enter();
         if let Some(plugin) = self.shared.plugin.get() {
             guarded("activate", || plugin.activate());
         }
@@ -45,7 +45,7 @@ impl<P: Plugin> Instance<P> {
         let given_up = CancellationToken::new();
         let stop = given_up.clone();
         let shared = Arc::clone(&self.shared);
-        let task = self.runtime.spawn(async move {
+        let task = self.runtimes.first().spawn(async move {
             let frozen = async {
                 shared.thawed().await;
                 shared.frozen.send_replace(true);
@@ -66,7 +66,7 @@ impl<P: Plugin> Instance<P> {
         let freeze = self.under_way().take();
         let shared = Arc::clone(&self.shared);
         shared.thawing.send_modify(|thawing| *thawing += 1);
-        self.runtime.spawn(async move {
+        self.runtimes.first().spawn(async move {
             if let Some(Freeze { given_up, task }) = freeze {
                 given_up.cancel();
                 // One that panicked is over as well.
@@ -118,7 +118,8 @@ impl<P: Plugin> Instance<P> {
                 Err(error) => tracing::warn!("a connection could not be taken over: {error}"),
             }
         };
-        self.shared.tasks.spawn_on(serving, self.runtime.handle());
+        let core = self.shared.context.cores().least();
+        self.shared.tasks.spawn_on(serving, core);
     }
 }
 
