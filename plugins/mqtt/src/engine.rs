@@ -3,13 +3,14 @@
 //! A batch locks once: bytes go in, records go to the store, output goes to the queues. Nothing here
 //! waits: what has to wait for the disk waits in the queue of its connection.
 
+mod handoff;
 mod image;
 mod local;
 mod operate;
 mod succession;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -19,12 +20,14 @@ use polyport_mqtt_core::{
     AuthAnswer, Authorizer, Broker, ConnectionId, Limits, LoginRefusal, Settings, Time,
 };
 use polyport_sdk::accounts::Changes;
+use polyport_sdk::cores::Cores;
 use polyport_sdk::net::Peer;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore, Loaded};
+use handoff::{Handoff, Woken};
 pub(crate) use operate::Tail;
 pub(crate) use succession::Standing;
 
@@ -41,6 +44,8 @@ pub(crate) struct Engine {
     moved: Notify,
     /// How often it was frozen or thawed: a freeze that was given up notices.
     freezes: AtomicU64,
+    /// Of an engine whose connections live on several cores.
+    handoff: OnceLock<Handoff>,
     /// How often accounts changed, from 1.
     accounts: AtomicU64,
 }
@@ -48,7 +53,7 @@ pub(crate) struct Engine {
 struct Inner {
     broker: Broker,
     connections: Vec<Option<Attached>>,
-    woken: Vec<Arc<Outbound>>,
+    woken: Vec<Woken>,
     ears: operate::Ears,
     /// The last sequence that output waits for.
     promised: Sequence,
@@ -70,6 +75,8 @@ pub(crate) struct Client {
     pub(crate) listener: u32,
     /// Whether it can go over to another engine.
     pub(crate) crosses: bool,
+    /// Where its task lives.
+    pub(crate) core: u16,
 }
 
 /// What happens to a connection of its own accord.
@@ -135,7 +142,15 @@ impl Engine {
             standing: AtomicU8::new(Standing::Serving as u8),
             moved: Notify::new(),
             freezes: AtomicU64::new(0),
+            handoff: OnceLock::new(),
             accounts: AtomicU64::new(1),
+        }
+    }
+
+    /// Connections live on these from now on.
+    pub(crate) fn spread(&self, cores: &Cores) {
+        if cores.count() > 1 {
+            self.handoff.get_or_init(|| Handoff::between(cores));
         }
     }
 
@@ -353,7 +368,8 @@ impl Engine {
             if let Some(output) = inner_ref.broker.output(id) {
                 attached.outbound.push(output, gate);
                 if !self.wake_on_commit(gate, &attached.outbound) {
-                    inner_ref.woken.push(Arc::clone(&attached.outbound));
+                    let woken = (attached.client.core, Arc::clone(&attached.outbound));
+                    inner_ref.woken.push(woken);
                 }
             }
         }
@@ -362,10 +378,11 @@ impl Engine {
         }
         inner_ref.tell_ears();
         let deadline = inner_ref.broker.next_deadline();
-        let mut woken = std::mem::take(&mut inner_ref.woken);
+        let woken = std::mem::take(&mut inner_ref.woken);
         drop(inner);
-        for outbound in woken.drain(..) {
-            outbound.wake();
+        match self.handoff.get() {
+            Some(handoff) => handoff.wake(woken),
+            None => woken.into_iter().for_each(|(_, outbound)| outbound.wake()),
         }
         if let Some(deadline) = deadline
             && deadline.0 < self.armed.load(Ordering::Acquire)

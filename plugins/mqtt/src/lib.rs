@@ -60,6 +60,7 @@ impl Plugin for Mqtt {
 
     const LIMITS: Known = config::LIMITS;
     const LIVE: &'static [&'static str] = config::LIVE;
+    const PINNED: bool = true;
     const HANDOVER: Handover = estate::HANDOVER;
 
     fn busy(scheme: &str, why: Refusal, received: &[u8]) -> Busy {
@@ -91,8 +92,9 @@ impl Plugin for Mqtt {
             }
             None => Arc::new(Engine::new(config.engine(), None)),
         };
-        let sizes = engine.sizes();
         engine.set_absent(login::absent(&context));
+        engine.spread(context.cores());
+        let sizes = engine.sizes();
         info!(
             sessions = sizes.sessions,
             subscriptions = sizes.subscriptions,

@@ -122,6 +122,7 @@ async fn serve_websocket(
         peer: origin.peer(),
         listener,
         crosses: false,
+        core: polyport_sdk::cores::current(),
     };
     let id = loop {
         match engine.open(&outbound, client, limits) {

@@ -36,6 +36,7 @@ impl Engine {
             peer: Peer::Unix,
             listener: NO_LISTENER,
             crosses: false,
+            core: polyport_sdk::cores::current(),
         };
         // Who opens it looks after its size and its time.
         let limits = Limits {

@@ -245,6 +245,7 @@ mod tests {
                 peer: Peer::Unix,
                 listener: 0,
                 crosses,
+                core: polyport_sdk::cores::current(),
             };
             let outbound = Arc::new(Outbound::default());
             engine.open(&outbound, client, Limits::default()).is_some()

@@ -91,6 +91,7 @@ impl Arrival {
             peer: self.origin.peer(),
             listener: self.listener,
             crosses: self.crossing.is_some(),
+            core: polyport_sdk::cores::current(),
         };
         let Passed::Open { number, login } = &self.passed else {
             let limits = config::connection_limits(limits);
