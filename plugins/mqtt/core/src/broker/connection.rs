@@ -203,7 +203,10 @@ pub(super) struct Connection {
     pub request_problem_information: bool,
     pub topic_aliases_in: Vec<Box<str>>,
     /// Boxed once there is one: most clients take none.
-    #[allow(clippy::box_collection, reason = "smaller in each connection that has none")]
+    #[allow(
+        clippy::box_collection,
+        reason = "smaller in each connection that has none"
+    )]
     pub topic_aliases_out: Option<Box<HashMap<Box<str>, u16>>>,
     pub topic_alias_maximum_out: u16,
     pub output: Output,
