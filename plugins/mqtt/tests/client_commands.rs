@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+mod programs;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use polyport_testkit::{Client, Host, PATIENCE, free_port};
+use programs::mosquitto;
 
 const ACCOUNTS: &str = "\
 [anonymous]
@@ -33,13 +36,6 @@ fn command(host: &Host, command: &str, args: &[&str]) -> Client {
         .args(args)
 }
 
-fn mosquitto(host: &Host, program: &str, args: &[&str]) -> Client {
-    let port = host.port("mqtt").to_string();
-    Client::new(program)
-        .args(["-h", "127.0.0.1", "-p", &port])
-        .args(args)
-}
-
 /// Waits until so many filters are subscribed to.
 fn wait_subscribed(host: &Host, filters: u64) {
     host.wait_status("the subscription is there", |status| {
@@ -55,7 +51,8 @@ fn t34_every_version_and_qos_both_ways_with_mosquittos_programs() {
             let topic = format!("both/{version}/{qos}");
             let count = ["-C", "2", "-v", "-t", &topic, "-q", qos, "-V"];
             let mut ours = command(&host, "sub", &count).arg(version).spawn();
-            let mut other = mosquitto(&host, "mosquitto_sub", &count)
+            let mut other = mosquitto(&host, "mosquitto_sub")
+                .args(count)
                 .arg(theirs)
                 .spawn();
             wait_subscribed(&host, 2);
@@ -64,7 +61,8 @@ fn t34_every_version_and_qos_both_ways_with_mosquittos_programs() {
                 .args([version, "-m", "from ours"])
                 .run()
                 .expect_success();
-            mosquitto(&host, "mosquitto_pub", &send)
+            mosquitto(&host, "mosquitto_pub")
+                .args(send)
                 .args([theirs, "-m", "from theirs"])
                 .run()
                 .expect_success();
@@ -121,13 +119,10 @@ fn t34_a_subscriber_comes_back_after_a_break_and_misses_nothing() {
     let subscriber = command(&host, "sub", &keeps).spawn();
     wait_subscribed(&host, 1);
     let publish = |host: &Host, text: &str| {
-        mosquitto(
-            host,
-            "mosquitto_pub",
-            &["-t", "held/a", "-q", "1", "-m", text],
-        )
-        .run()
-        .expect_success();
+        mosquitto(host, "mosquitto_pub")
+            .args(["-t", "held/a", "-q", "1", "-m", text])
+            .run()
+            .expect_success();
     };
     publish(&host, "before");
     subscriber.wait_line("before");

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod programs;
+
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use polyport_testkit::{Client, Host, PATIENCE, Running};
+use programs::mosquitto;
 
 const ANONYMOUS: &str =
     "[alice]\nname = alice\npassword = wonderland\n[anonymous]\nservices = mqtt\n";
@@ -14,27 +17,9 @@ fn host() -> Host {
     Host::builder().service("mqtt").accounts(ANONYMOUS).start()
 }
 
-fn mosquitto(program: &str, host: &Host) -> Client {
-    Client::new(program).args(["-h", "127.0.0.1", "-p", &host.port("mqtt").to_string()])
-}
-
-/// A subscriber that is certainly subscribed.
+/// With the topic of each message.
 fn subscriber(host: &Host, arguments: &[&str]) -> Running {
-    // It writes whole blocks into a pipe unless told otherwise.
-    let port = host.port("mqtt").to_string();
-    let line_by_line = Client::new("stdbuf").args([
-        "-oL",
-        "mosquitto_sub",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-d",
-        "-v",
-    ]);
-    let running = line_by_line.args(arguments).spawn();
-    running.wait_line("Subscribed (mid: 1)");
-    running
+    programs::subscriber(host, &[&["-v"], arguments].concat())
 }
 
 fn paho(host: &Host, port: &str, options: &[&str]) -> Client {
@@ -65,13 +50,13 @@ fn t1_listens_on_v4_and_v6_and_logs_each_listener() {
 #[test]
 fn t1_persistence_is_on_by_default_and_survives_a_kill() {
     let mut host = host();
-    mosquitto("mosquitto_pub", &host)
+    mosquitto(&host, "mosquitto_pub")
         .args(["-t", "kept", "-m", "still here", "-r", "-q", "1"])
         .run()
         .expect_success();
     host.kill9();
     host.start();
-    let got = mosquitto("mosquitto_sub", &host)
+    let got = mosquitto(&host, "mosquitto_sub")
         .args(["-t", "kept", "-C", "1", "-F", "%r %p"])
         .run()
         .expect_success();
@@ -112,7 +97,7 @@ fn t2_mosquitto_pub_and_sub_work_unchanged_in_every_version() {
     let host = host();
     for version in ["mqttv31", "mqttv311", "mqttv5"] {
         let subscriber = subscriber(&host, &["-t", "mqtt", "-V", version]);
-        mosquitto("mosquitto_pub", &host)
+        mosquitto(&host, "mosquitto_pub")
             .args(["-t", "mqtt", "-m", "xzzz", "-V", version])
             .run()
             .expect_success();
@@ -276,7 +261,7 @@ fn t5_two_boards_reach_two_services_on_two_topics() {
                 .map(|number| format!("{name} {number}\n"))
                 .collect();
             let topic = format!("board/{name}");
-            let client = mosquitto("mosquitto_pub", &host)
+            let client = mosquitto(&host, "mosquitto_pub")
                 .args(["-t", &topic, "-q", "1", "-l"])
                 .stdin(lines);
             std::thread::spawn(move || client.run().expect_success())
@@ -356,7 +341,7 @@ fn t6_a_restart_of_the_service_keeps_sessions_and_publishes_no_wills() {
     let _with_will = subscriber(&host, &with_will);
     assert_eq!(host.sigterm(), Some(0));
     host.start();
-    mosquitto("mosquitto_pub", &host)
+    mosquitto(&host, "mosquitto_pub")
         .args(["-t", "t", "-m", "after", "-q", "1"])
         .run()
         .expect_success();
@@ -412,20 +397,20 @@ fn t7_every_qos_arrives_over_reconnect_and_restart() {
 #[test]
 fn t8_a_retained_message_arrives_at_once_and_is_cleared_by_an_empty_one() {
     let host = host();
-    mosquitto("mosquitto_pub", &host)
+    mosquitto(&host, "mosquitto_pub")
         .args(["-t", "r/a", "-m", "kept", "-r", "-q", "1"])
         .run()
         .expect_success();
-    let got = mosquitto("mosquitto_sub", &host)
+    let got = mosquitto(&host, "mosquitto_sub")
         .args(["-t", "r/#", "-C", "1", "-F", "%t %r %p"])
         .run()
         .expect_success();
     assert_eq!(got.stdout(), "r/a 1 kept\n");
-    mosquitto("mosquitto_pub", &host)
+    mosquitto(&host, "mosquitto_pub")
         .args(["-t", "r/a", "-r", "-n", "-q", "1"])
         .run()
         .expect_success();
-    let after = mosquitto("mosquitto_sub", &host)
+    let after = mosquitto(&host, "mosquitto_sub")
         .args(["-t", "r/#", "-W", "1"])
         .run();
     assert_eq!(after.stdout(), "");
@@ -505,7 +490,7 @@ fn a_long_message_reaches_every_subscriber_whole() {
             subscriber(&host, &["-t", "long", "-q", &qos, "-C", "1", "-F", "%l %x"])
         })
         .collect();
-    mosquitto("mosquitto_pub", &host)
+    mosquitto(&host, "mosquitto_pub")
         .args(["-t", "long", "-q", "2", "-s"])
         .stdin(&payload)
         .run()

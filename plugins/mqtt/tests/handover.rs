@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod wire;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use polyport_testkit::{Client, Host, PATIENCE, eventually};
+use wire::{SUBPROTOCOL, upgrade};
 
 const ACCOUNTS: &str = "[anonymous]\nservices = mqtt\n";
 
@@ -285,17 +288,7 @@ fn settings_of_the_store_change_under_open_sessions_and_nothing_acknowledged_is_
 fn a_connection_that_cannot_cross_is_told_to_come_back() {
     let host = host();
     let mut tcp = connected(&host, b't');
-    let mut stream = host.connect("mqtt-ws");
-    let ask = "GET /mqtt HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-        Sec-WebSocket-Protocol: mqtt\r\n\r\n";
-    stream.write_all(ask.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    let (mut stream, _) = upgrade(&host, "/mqtt", SUBPROTOCOL);
     // CONNECT of 5.0 in a binary frame, masked with zeros.
     let packet = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01w";
     let frame = [&[0x82, 0x80 | packet.len() as u8, 0, 0, 0, 0], &packet[..]].concat();

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod programs;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use polyport_testkit::{Client, Host, Running, eventually};
+use polyport_testkit::{Host, eventually};
+use programs::{mosquitto, subscriber};
 
 const ACCOUNTS: &str = "[anonymous]\nservices = mqtt\n";
 
@@ -17,10 +20,6 @@ fn host(settings: &str) -> Host {
         .settings("mqtt", settings)
         .accounts(ACCOUNTS)
         .start()
-}
-
-fn mosquitto(program: &str, host: &Host) -> Client {
-    Client::new(program).args(["-h", "127.0.0.1", "-p", &host.port("mqtt").to_string()])
 }
 
 /// A 3.1.1 connection of a client with this identifier; `flags` 2 for a clean session.
@@ -67,19 +66,9 @@ fn a_hundred_thousand_retained_messages_come_to_a_slow_reader_over_swaps_and_to_
     slow.write_all(b"\x82\x06\x00\x01\x00\x01#\x00").unwrap();
     let mut suback = [0; 5];
     slow.read_exact(&mut suback).unwrap();
-    let wanted = Client::new("mosquitto_sub").args([
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &host.port("mqtt").to_string(),
-        "-t",
-        "#",
-        "-C",
-        "100000",
-        "-F",
-        "%r %t",
-    ]);
-    let got = wanted.run().expect_success();
+    let wanted = ["-t", "#", "-C", "100000", "-F", "%r %t"];
+    let got = mosquitto(&host, "mosquitto_sub").args(wanted).run();
+    let got = got.expect_success();
     let mut topics: Vec<_> = got.stdout().lines().map(str::to_owned).collect();
     topics.dedup();
     assert_eq!(topics.len(), 100_000);
@@ -106,28 +95,13 @@ fn a_hundred_thousand_retained_messages_come_to_a_slow_reader_over_swaps_and_to_
 #[test]
 fn publishers_beyond_their_rate_wait_and_lose_nothing() {
     let host = host("max_publish_rate = 20");
-    let port = host.port("mqtt").to_string();
-    let line_by_line = [
-        "-oL",
-        "mosquitto_sub",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-d",
-        "-t",
-        "t",
-        "-C",
-        "50",
-    ];
-    let mut subscriber: Running = Client::new("stdbuf").args(line_by_line).spawn();
-    subscriber.wait_line("Subscribed (mid: 1)");
+    let mut subscriber = subscriber(&host, &["-t", "t", "-C", "50"]);
     let mut lines = String::new();
     for number in 0..50 {
         writeln!(lines, "message {number}").unwrap();
     }
     let since = Instant::now();
-    let publisher = mosquitto("mosquitto_pub", &host).args(["-t", "t", "-q", "1", "-l"]);
+    let publisher = mosquitto(&host, "mosquitto_pub").args(["-t", "t", "-q", "1", "-l"]);
     publisher.stdin(lines).run().expect_success();
     let took = since.elapsed();
     assert!(
@@ -147,7 +121,7 @@ fn publishers_beyond_their_rate_wait_and_lose_nothing() {
     // Without the limit, without a swap.
     let _ = host.change(|text| text.replace("max_publish_rate = 20", "max_publish_rate = 0"));
     let since = Instant::now();
-    let publisher = mosquitto("mosquitto_pub", &host).args(["-t", "t", "-q", "1", "-l"]);
+    let publisher = mosquitto(&host, "mosquitto_pub").args(["-t", "t", "-q", "1", "-l"]);
     publisher.stdin("x\n".repeat(500)).run().expect_success();
     // With it they would take 24 seconds.
     assert!(
@@ -165,7 +139,7 @@ fn an_overloaded_service_says_so_and_recovers_when_its_messages_are_taken() {
     away.read_exact(&mut [0; 5]).unwrap();
     away.write_all(b"\xe0\x00").unwrap();
     assert_eq!(away.read(&mut [0]).unwrap(), 0);
-    let publish = || mosquitto("mosquitto_pub", &host).args(["-V", "5", "-t", "t", "-q", "1"]);
+    let publish = || mosquitto(&host, "mosquitto_pub").args(["-V", "5", "-t", "t", "-q", "1"]);
     publish()
         .args(["-s"])
         .stdin(vec![b'x'; 1_100_000])
@@ -186,7 +160,7 @@ fn an_overloaded_service_says_so_and_recovers_when_its_messages_are_taken() {
         refused.stderr()
     );
 
-    let taken = mosquitto("mosquitto_sub", &host)
+    let taken = mosquitto(&host, "mosquitto_sub")
         .args(["-i", "a", "-c", "-q", "1", "-t", "t", "-C", "1", "-N"])
         .run()
         .expect_success();
@@ -219,7 +193,7 @@ fn clients_are_sent_elsewhere_when_the_service_stops_or_has_moved() {
         answer,
         b"\x20\x18\x00\x9d\x15\x1c\x00\x12other.example:1883"
     );
-    let told = mosquitto("mosquitto_pub", &host)
+    let told = mosquitto(&host, "mosquitto_pub")
         .args(["-V", "5", "-t", "t", "-m", "x"])
         .run();
     assert!(told.stderr().contains("moved"), "{}", told.stderr());
@@ -237,7 +211,7 @@ fn a_slow_consumer_is_dealt_with_as_the_operator_says_from_one_moment_to_the_nex
     slow.write_all(b"\x82\x06\x00\x01\x00\x01t\x01").unwrap();
     slow.read_exact(&mut [0; 5]).unwrap();
     let publish = |text: &str| {
-        let publisher = mosquitto("mosquitto_pub", &host).args(["-t", "t", "-q", "1", "-l"]);
+        let publisher = mosquitto(&host, "mosquitto_pub").args(["-t", "t", "-q", "1", "-l"]);
         publisher.stdin(text).run().expect_success();
     };
     publish("1\n2\n3\n4\n");

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+mod programs;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use polyport_testkit::{Client, Host, PATIENCE, Running, eventually};
+use polyport_testkit::{Host, PATIENCE, Running, eventually};
+use programs::mosquitto;
 use serde_json::Value;
 
 const ACCOUNTS: &str = "\
@@ -28,22 +31,19 @@ fn broker() -> Host {
         .start()
 }
 
-fn mosquitto(host: &Host, program: &str, args: &[&str]) -> Client {
-    let port = host.port("mqtt").to_string();
-    Client::new(program)
-        .args(["-h", "127.0.0.1", "-p", &port])
-        .args(args)
-}
-
 fn publish(host: &Host, args: &[&str]) {
-    mosquitto(host, "mosquitto_pub", args)
+    mosquitto(host, "mosquitto_pub")
+        .args(args)
         .run()
         .expect_success();
 }
 
 /// A subscriber of mosquitto's, once it has so many subscriptions.
 fn subscriber(host: &Host, subscriptions: u64, args: &[&str]) -> Running {
-    let running = mosquitto(host, "mosquitto_sub", &["-d"]).args(args).spawn();
+    let running = mosquitto(host, "mosquitto_sub")
+        .args(["-d"])
+        .args(args)
+        .spawn();
     eventually("it is subscribed", || {
         let clients = rows(host, &["clients"]);
         let one = clients
@@ -111,7 +111,8 @@ fn clients_and_sessions_tell_who_is_there_and_what_waits() {
     );
     // One that was here and is not any more, with a message that waits.
     let away = ["-i", "away", "-c", "-q", "1", "-t", "c", "-E"];
-    mosquitto(&host, "mosquitto_sub", &away)
+    mosquitto(&host, "mosquitto_sub")
+        .args(away)
         .run()
         .expect_success();
     publish(&host, &["-t", "c", "-m", "hello", "-q", "1"]);
@@ -210,7 +211,8 @@ fn a_kick_closes_connections_and_two_at_once_close_one() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0, "closed");
     // A session ends with its queue.
     let away = ["-i", "away", "-c", "-q", "1", "-t", "c", "-E"];
-    mosquitto(&host, "mosquitto_sub", &away)
+    mosquitto(&host, "mosquitto_sub")
+        .args(away)
         .run()
         .expect_success();
     host.command(&["mqtt", "kick", "away"]).expect_code(1);
@@ -321,7 +323,8 @@ fn a_tail_ends_after_so_many_and_shows_bytes_that_are_no_text() {
         .spawn();
     eventually("both", || {
         publish(&host, &["-t", "x", "-m", "another's"]);
-        mosquitto(&host, "mosquitto_pub", &["-i", "me", "-t", "x", "-s"])
+        mosquitto(&host, "mosquitto_pub")
+            .args(["-i", "me", "-t", "x", "-s"])
             .stdin(b"a\xff")
             .run()
             .expect_success();
@@ -348,7 +351,8 @@ fn a_tail_that_is_not_read_holds_up_nobody_and_tells_what_it_lost() {
     assert!(line.contains("\"done\""), "{line}");
     let reader = subscriber(&host, 1, &["-t", "a", "-C", "4000", "-F", "%l", "-q", "1"]);
     let lines = format!("{}\n", "x".repeat(3_000)).repeat(4_000);
-    mosquitto(&host, "mosquitto_pub", &["-t", "a", "-l", "-q", "1"])
+    mosquitto(&host, "mosquitto_pub")
+        .args(["-t", "a", "-l", "-q", "1"])
         .stdin(lines)
         .run()
         .expect_success();

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod wire;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use polyport_testkit::{Client, Host, PATIENCE};
+use wire::{SUBPROTOCOL, upgrade};
 
 const ACCOUNTS: &str = "[anonymous]\nservices = mqtt\n";
 
@@ -179,22 +182,6 @@ fn half_open_connections_and_announced_giants_cost_next_to_nothing() {
     assert!(grown < 16 << 20, "{} KiB", grown / 1024);
 }
 
-fn upgrade(host: &Host, path: &str, protocol: &str) -> (TcpStream, String) {
-    let mut stream = host.connect("mqtt-ws");
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    (stream, String::from_utf8(head).unwrap())
-}
-
 /// A masked frame of a client.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
@@ -218,7 +205,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn t3_websocket_handshake_and_packets_in_any_framing() {
     let host = host();
-    let (_, head) = upgrade(&host, "/elsewhere", "Sec-WebSocket-Protocol: mqtt\r\n");
+    let (_, head) = upgrade(&host, "/elsewhere", SUBPROTOCOL);
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
     let (_, head) = upgrade(&host, "/mqtt", "");
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
@@ -255,7 +242,7 @@ fn t3_websocket_handshake_and_packets_in_any_framing() {
 #[test]
 fn a_websocket_message_may_be_as_long_as_a_packet() {
     let host = host();
-    let (mut stream, _) = upgrade(&host, "/mqtt", "Sec-WebSocket-Protocol: mqtt\r\n");
+    let (mut stream, _) = upgrade(&host, "/mqtt", SUBPROTOCOL);
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01w";
     exchange(
         &mut stream,

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use polyport_testkit::Host;
-use wire::{ANONYMOUS, Wire, connect, connect5, packet, publish, subscribe, text, variable};
+use wire::{
+    ANONYMOUS, SUBPROTOCOL, Wire, connect, connect5, packet, publish, subscribe, text, upgrade,
+    variable,
+};
 
 /// What a flood may cost beyond what the host had before it.
 const LITTLE: u64 = 16 << 20;
@@ -566,16 +569,7 @@ fn frame(length: u64, payload: &[u8]) -> Vec<u8> {
 
 /// A WebSocket with a client of 3.1.1 on it.
 fn websocket(host: &Host) -> std::net::TcpStream {
-    let mut stream = host.connect("mqtt-ws");
-    let request = "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    let (mut stream, _) = upgrade(host, "/mqtt", SUBPROTOCOL);
     let connect = connect("w");
     stream
         .write_all(&frame(connect.len() as u64, &connect))

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod programs;
 mod wire;
 
-use polyport_testkit::{Client, Host, Running};
+use polyport_testkit::{Host, Running};
+use programs::mosquitto;
 use wire::ANONYMOUS;
 
 const SETTINGS: &str = r#"
@@ -23,24 +25,15 @@ fn host(settings: &str) -> Host {
 }
 
 fn publish(host: &Host, topic: &str, payload: &str) {
-    let port = host.port("mqtt").to_string();
-    Client::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1"])
-        .args(["-t", topic, "-m", payload])
+    mosquitto(host, "mosquitto_pub")
+        .args(["-V", "5", "-q", "1", "-t", topic, "-m", payload])
         .run()
         .expect_success();
 }
 
-/// A subscriber that is certainly subscribed, and prints a line for each message.
+/// By QoS 1, and with the topic of each message.
 fn subscriber(host: &Host, arguments: &[&str]) -> Running {
-    let port = host.port("mqtt").to_string();
-    let running = Client::new("stdbuf")
-        .args(["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port])
-        .args(["-d", "-v", "-q", "1"])
-        .args(arguments)
-        .spawn();
-    running.wait_line("Subscribed (mid: 1)");
-    running
+    programs::subscriber(host, &[&["-v", "-q", "1"], arguments].concat())
 }
 
 #[test]
@@ -97,18 +90,16 @@ fn a_delayed_message_outlives_a_kill_and_a_swap() {
 fn what_is_refused_is_logged_with_its_topic() {
     let host = host("");
     let mark = host.log_mark();
-    let port = host.port("mqtt").to_string();
-    let _ = Client::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1"])
-        .args(["-t", "secret/x", "-m", "m"])
+    let _ = mosquitto(&host, "mosquitto_pub")
+        .args(["-V", "5", "-q", "1", "-t", "secret/x", "-m", "m"])
         .run();
     let line = host.wait_log(mark, "PUBLISH refused");
     assert!(
         line.contains("secret/x") && line.contains("NotAuthorized"),
         "{line}"
     );
-    let _ = Client::new("mosquitto_sub")
-        .args(["-h", "127.0.0.1", "-p", &port, "-t", "secret/#", "-W", "1"])
+    let _ = mosquitto(&host, "mosquitto_sub")
+        .args(["-t", "secret/#", "-W", "1"])
         .run();
     let line = host.wait_log(mark, "SUBSCRIBE refused");
     assert!(line.contains("secret/#"), "{line}");

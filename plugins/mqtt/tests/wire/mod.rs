@@ -7,6 +7,9 @@ use std::net::{Shutdown, TcpStream};
 
 use polyport_testkit::Host;
 
+/// The subprotocol of MQTT (6.0.0-3), as a line of a head.
+pub const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol: mqtt\r\n";
+
 /// An account that may do all without a name, and no other.
 pub const ANONYMOUS: &str = "[anonymous]\nservices = mqtt\n";
 
@@ -35,6 +38,23 @@ pub fn variable(mut value: usize) -> Vec<u8> {
         }
         bytes.push(byte | 0x80);
     }
+}
+
+/// A connection on which a WebSocket was asked for, `more` with its own lines of the head, and the answer's head.
+pub fn upgrade(host: &Host, path: &str, more: &str) -> (TcpStream, String) {
+    let mut stream = host.connect("mqtt-ws");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8(head).unwrap())
 }
 
 /// CONNECT of 3.1.1 with clean session 1, without keep alive.
