@@ -444,6 +444,6 @@ fn an_account_that_nobody_is_logged_in_to_may_do_what_its_rules_say_now() {
     assert!(!may("mqtt", "anna", "dev/anna/d") && !may("mqtt", "a", "dev/anna/c"));
     assert!(!may("other", "anna", "dev/anna/c") && !may("mqtt", "off", "t"));
     assert!(may("mqtt", "anonymous", "t") && !may("mqtt", "anonymous", "dev/x"));
-    accounts.replace(parse("[b]\nname = anna\n").unwrap());
+    accounts.replace(parse("[b]\nname = anna\nrights = list\n").unwrap());
     assert!(!may("mqtt", "anna", "dev/anna/c") && !may("mqtt", "anonymous", "t"));
 }
