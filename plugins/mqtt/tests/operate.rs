@@ -265,7 +265,10 @@ fn retained_messages_are_listed_and_removed_for_good() {
         .map(|row| row["topic"].as_str().unwrap())
         .collect();
     assert_eq!(topics, ["b", "c"], "and not with the next start either");
-    assert!(rest[0]["age"].as_u64().unwrap() < 60, "the store knows its age");
+    assert!(
+        rest[0]["age"].as_u64().unwrap() < 60,
+        "the store knows its age"
+    );
     assert_eq!(rest[0]["publisher"], "anonymous");
 }
 
