@@ -1,6 +1,6 @@
 //! The host under load: its configuration, accounts, files, certificates and libraries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -166,11 +166,13 @@ fn next_build() -> Outcome<PathBuf> {
         ])
         .output()
         .map_err(|e| format!("cannot run git: {e}"))?;
-    for name in String::from_utf8_lossy(&listed.stdout)
-        .split('\0')
-        .filter(|name| !name.is_empty())
-    {
-        let (from, to) = (workspace::root().join(name), sources.join(name));
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let names = || listed.split('\0').filter(|name| !name.is_empty());
+    let root = workspace::root();
+    let there = names().filter(|name| root.join(name).exists());
+    remove_others(&sources, &there.map(|name| sources.join(name)).collect())?;
+    for name in names() {
+        let (from, to) = (root.join(name), sources.join(name));
         // A file that was removed and is still in the index.
         let Ok(mut content) = std::fs::read(&from) else {
             continue;
@@ -194,6 +196,21 @@ fn next_build() -> Outcome<PathBuf> {
     }
     workspace::run(&mut build)?;
     Ok(folder.join("release"))
+}
+
+/// Removes the files beneath a folder that are not named: of an earlier state of the sources, cargo would find them.
+fn remove_others(folder: &Path, named: &HashSet<PathBuf>) -> Outcome {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            remove_others(&path, named)?;
+        } else if !named.contains(&path) {
+            std::fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The workspace's version is the first one in its Cargo.toml that is a package's.
