@@ -6,6 +6,7 @@
 //! [`store`] what survives a restart.
 
 pub mod authorizer;
+pub mod bans;
 pub mod broker;
 pub mod codec;
 pub mod message;

@@ -529,3 +529,46 @@ fn queued_messages_leave_memory_when_their_time_has_passed() {
         "the one without a time stays"
     );
 }
+
+#[test]
+fn very_many_subscriptions_leave_with_their_session_a_part_at_a_time() {
+    for crosses in [false, true] {
+        let mut world = World::new(Settings::default());
+        world.connect("other", true);
+        world.subscribe("other", "$share/all/many/7", 0);
+        world.connect("many", true);
+        for number in 0..20_000 {
+            world.subscribe("many", &format!("many/{number}"), 0);
+        }
+        world.subscribe("many", "$share/all/many/7", 0);
+        assert_eq!(world.broker.sizes().subscriptions, 20_002);
+        world.send("many", b"\xe0\x00");
+        let gone = world.clients.remove("many").unwrap();
+        world.broker.lost(gone.id, world.now);
+        world.finish();
+        assert_eq!(world.broker.sizes().subscriptions, 1, "all have ended");
+        if crosses {
+            world.cross();
+        }
+
+        // Who comes back in the meantime has subscriptions of its own.
+        world.connect("many", true);
+        world.subscribe("many", "many/19999", 0);
+        for _ in 0..3 {
+            world.send("many", &publish(0x30, "many/7", 0, b"x"));
+        }
+        let (mut turns, soon) = (0, world.now + 1000);
+        while let Some(at) = world.broker.next_deadline().filter(|at| *at < soon) {
+            world.now = at;
+            turns += world.tick();
+        }
+        assert_eq!(turns > 1, !crosses, "{turns} turns");
+        world.send("other", &publish(0x30, "many/19999", 0, b"x"));
+        assert_eq!(world.broker.sizes().subscriptions, 2);
+        let mut taken = |name| {
+            world.take_all(name);
+            world.publishes(name).len()
+        };
+        assert_eq!((taken("other"), taken("many")), (3, 1));
+    }
+}

@@ -457,6 +457,9 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
                     max_subscriptions: number("max_subscriptions"),
                     max_topic_levels: number("max_topic_levels"),
                     max_wildcards: number("max_wildcards"),
+                    max_publish_rate: number("max_publish_rate").map(|rate| rate as u32),
+                    max_publish_rate_per_user: number("max_publish_rate_per_user")
+                        .map(|rate| rate as u32),
                 }
             });
             rules.overrides = made.collect();

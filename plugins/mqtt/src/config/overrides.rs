@@ -32,6 +32,12 @@ pub struct Override {
     /// Levels of a filter with a wildcard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_wildcards: Option<usize>,
+    /// Messages a second taken from one connection; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_publish_rate: Option<u32>,
+    /// Messages a second taken from all connections of its account; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_publish_rate_per_user: Option<u32>,
 }
 
 impl Config {
@@ -48,6 +54,8 @@ impl Config {
             max_subscriptions: written.max_subscriptions,
             max_topic_levels: written.max_topic_levels,
             max_wildcards: written.max_wildcards,
+            max_publish_rate: written.max_publish_rate,
+            max_publish_rate_per_user: written.max_publish_rate_per_user,
         });
         made.collect()
     }

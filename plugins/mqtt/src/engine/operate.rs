@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use polyport_mqtt_core::Time;
+use polyport_mqtt_core::bans::{Ban, Kind};
 use polyport_mqtt_core::broker::{
     Heard, Kicked, RetainedCursor, RetainedView, SessionView, SysFacts, Totals,
 };
@@ -154,6 +155,55 @@ impl Engine {
     /// Closes a client's connection. None unless it serves.
     pub(crate) fn kick(&self, client_id: &str, with_session: bool) -> Option<Kicked> {
         self.act(|inner, now| inner.broker.kick(client_id, with_session, now))
+    }
+
+    /// Lets nobody of a name in for so many milliseconds, or until that is lifted; whether a client was connected.
+    /// None unless it serves.
+    pub(crate) fn ban(
+        &self,
+        kind: Kind,
+        name: &str,
+        time: Option<u64>,
+        reason: &str,
+    ) -> Option<bool> {
+        self.act(|inner, now| {
+            let ban = Ban {
+                since: now,
+                until: time.map(|time| now + time),
+                reason: reason.into(),
+            };
+            inner.broker.ban(kind, name, ban, now)
+        })
+    }
+
+    /// Closes the connections of an account among so many places: how many, and the place to go on from. None unless
+    /// it serves.
+    pub(crate) fn close_banned(
+        &self,
+        account: &str,
+        from: u32,
+        places: u32,
+    ) -> Option<(usize, Option<u32>)> {
+        self.act(|inner, now| inner.broker.close_banned(account, from, places, now))
+    }
+
+    /// Lifts a ban; whether there was one. None unless it serves.
+    pub(crate) fn unban(&self, kind: Kind, name: &str) -> Option<bool> {
+        self.act(|inner, now| inner.broker.unban(kind, name, now))
+    }
+
+    /// So many bans behind one, or the first. None unless it serves.
+    pub(crate) fn bans(
+        &self,
+        last: Option<(Kind, &str)>,
+        most: usize,
+    ) -> Option<Vec<(Kind, String, Ban)>> {
+        let now = self.clock.now();
+        self.look(|inner| {
+            let bans = inner.broker.bans(last, now).take(most);
+            bans.map(|(kind, name, ban)| (kind, name.to_owned(), ban.clone()))
+                .collect()
+        })
     }
 
     /// Listens to what passes. None unless it serves.

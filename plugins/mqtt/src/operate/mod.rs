@@ -1,6 +1,7 @@
 //! Commands of an operator to the broker: `polyport mqtt clients` and the like. Answers come in pages: the engine is
 //! locked for one at a time, and never while somebody reads.
 
+mod bans;
 mod bridges;
 mod kick;
 mod retained;
@@ -21,6 +22,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     sessions::CLIENTS,
     sessions::SESSIONS,
     kick::KICK,
+    bans::BAN,
+    bans::UNBAN,
+    bans::BANS,
     bridges::BRIDGES,
     retained::RETAINED,
     tail::TAIL,
@@ -37,6 +41,9 @@ pub(crate) async fn operate(
         "clients" => sessions::list(&mqtt, true, arguments, &answer).await,
         "sessions" => sessions::list(&mqtt, false, arguments, &answer).await,
         "kick" => kick::kick(&mqtt, arguments, &answer).await,
+        "ban" => bans::ban(&mqtt, arguments, &answer).await,
+        "unban" => bans::unban(&mqtt, arguments, &answer).await,
+        "bans" => bans::bans(&mqtt, arguments, &answer).await,
         "bridges" => bridges::bridges(&mqtt, arguments, &answer).await,
         "retained" => retained::retained(&mqtt, arguments, &answer).await,
         _ => tail::tail(&mqtt, arguments, &answer).await,

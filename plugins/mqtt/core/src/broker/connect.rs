@@ -12,6 +12,7 @@ use super::local::LOCAL_CLIENT;
 use super::session::{PendingWill, Session, SessionId};
 use super::{Broker, ConnectionId, Event, LoginRequest};
 use crate::authorizer::{Authorizer, LoginRefusal};
+use crate::bans::Kind;
 use crate::codec::connect::{Connect, ConnectError};
 use crate::codec::property::Property;
 use crate::codec::{QoS, ReasonCode, Version, connack};
@@ -68,6 +69,10 @@ impl Broker {
         if connect.client_id.starts_with(LOCAL_CLIENT) && !local {
             let reason = ReasonCode::ClientIdentifierNotValid;
             self.refuse(id, connect.client_id.to_owned(), reason, None);
+            return;
+        }
+        if self.is_banned(Kind::Client, connect.client_id) && !local {
+            self.refuse(id, connect.client_id.to_owned(), ReasonCode::Banned, None);
             return;
         }
         let elsewhere = self.redirects(&connect);
@@ -199,7 +204,7 @@ impl Broker {
         };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(mut pending) => {
-                if let Err(reason) = self.admit_will(id, &mut pending, &*authorizer) {
+                if let Err(reason) = self.admit(id, &mut pending, &*authorizer) {
                     self.refuse(id, pending.client_id, reason, None);
                     return;
                 }
@@ -216,13 +221,18 @@ impl Broker {
         }
     }
 
-    /// Puts a will where its topic stands for another one, and sees whether it may be published there.
-    fn admit_will(
+    /// Sees whether an account is let in. Puts a will where its topic stands for another one, and sees whether it may be
+    /// published there.
+    fn admit(
         &self,
         id: ConnectionId,
         pending: &mut PendingConnect,
         authorizer: &dyn Authorizer,
     ) -> Result<(), ReasonCode> {
+        let account = authorizer.account();
+        if account.is_some_and(|account| self.is_banned(Kind::User, account)) {
+            return Err(ReasonCode::Banned);
+        }
         let Some((message, ..)) = &mut pending.will else {
             return Ok(());
         };

@@ -186,17 +186,13 @@ impl Broker {
     /// Discards a session and all that belongs to it; a will that waits is published (3.1.2.5).
     pub(super) fn end_session(&mut self, key: SessionId) {
         self.publish_will(key);
-        let Some(session) = self.sessions.remove(key) else {
+        let Some(mut session) = self.sessions.remove(key) else {
             return;
         };
         self.unweigh(session.weight);
         let orphans = self.orphans(&session);
         self.clients.remove(&session.client_id);
-        for text in session.subscriptions.keys() {
-            if let Some(filter) = crate::topic::Filter::parse(text) {
-                self.subscriptions.remove(filter, key);
-            }
-        }
+        self.unsubscribe_all(key, std::mem::take(&mut session.subscriptions));
         if session.recorded {
             let record = Record::SessionEnded {
                 session: session.number,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Broker;
 use super::session::{Awaiting, Session};
+use crate::bans::Kind;
 use crate::message::Message;
 use crate::retained::SYS;
 use crate::store::{Journal, Record};
@@ -46,6 +47,8 @@ enum Stage {
     Retained(Box<str>),
     /// Delayed messages behind this one are left.
     Delayed(Option<(Time, u64)>),
+    /// Bans behind this one are left.
+    Bans(Option<(Kind, Box<str>)>),
     /// Sessions from this slot on are left; of the first one this, if it was begun.
     Sessions(u32, Option<Deliveries>),
     Done,
@@ -78,6 +81,7 @@ impl Broker {
                 }
                 Stage::Retained(behind) => self.retained_image(&behind, room),
                 Stage::Delayed(behind) => self.delayed_image(behind, room),
+                Stage::Bans(behind) => self.bans_image(behind, room),
                 Stage::Sessions(slot, left) => {
                     slots -= 1;
                     self.session_image(walk, slot, left, room)
@@ -116,6 +120,17 @@ impl Broker {
             });
             if self.journal.unsealed() >= room {
                 return Stage::Delayed(Some((at, number)));
+            }
+        }
+        Stage::Bans(None)
+    }
+
+    fn bans_image(&mut self, behind: Option<(Kind, Box<str>)>, room: usize) -> Stage {
+        let behind = behind.as_ref().map(|(kind, name)| (*kind, &**name));
+        for (kind, name, ban) in self.bans.behind(behind) {
+            self.journal.note(&Record::Banned { kind, name, ban });
+            if self.journal.unsealed() >= room {
+                return Stage::Bans(Some((kind, name.into())));
             }
         }
         Stage::Sessions(0, None)

@@ -6,6 +6,7 @@
 
 mod acknowledge;
 mod authenticate;
+mod ban;
 mod connect;
 mod connection;
 mod delayed;
@@ -14,6 +15,7 @@ mod disconnect;
 mod handover;
 mod image;
 mod inspect;
+mod leaving;
 mod load;
 mod local;
 mod operate;
@@ -42,6 +44,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::authorizer::{Absent, AllowAll, Authorizer, LoginRefusal};
+use crate::bans::Bans;
 use crate::codec::property::Property;
 use crate::codec::{
     Error, FixedHeader, PacketType, ReasonCode, disconnect as codec_disconnect, ping,
@@ -68,6 +71,7 @@ use connect::PendingConnect;
 use connection::{Connection, Phase};
 use delayed::Delayed;
 use disconnect::WillFate;
+use leaving::Leaving;
 use load::Load;
 use operate::Listeners;
 use pace::Users;
@@ -88,7 +92,9 @@ pub struct Broker {
     sessions: Slab<Session>,
     clients: Clients,
     subscriptions: SubscriptionTrie,
+    leaving: Leaving,
     retained: Retained,
+    bans: Bans,
     timers: Timers,
     delayed: Delayed,
     journal: Journal,
@@ -165,7 +171,9 @@ impl Broker {
             sessions: Slab::new(),
             clients: Clients::default(),
             subscriptions: SubscriptionTrie::new(),
+            leaving: Leaving::default(),
             retained: Retained::default(),
+            bans: Bans::default(),
             timers: Timers::default(),
             delayed: Delayed::default(),
             journal: Journal::default(),
@@ -427,7 +435,7 @@ impl Broker {
         Sizes {
             connections: self.connections.len(),
             sessions: self.sessions.len(),
-            subscriptions: self.subscriptions.len(),
+            subscriptions: self.subscriptions.len() - self.leaving.len(),
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
             delayed: self.delayed.len(),

@@ -58,34 +58,36 @@ impl Users {
 impl Broker {
     /// Whether any PUBLISH has to be looked at before it is taken.
     pub(super) fn pacing(&mut self) {
-        let load = &self.settings.load;
-        self.paces =
-            load.max_publish_rate > 0 || load.max_publish_rate_per_user > 0 || self.load.overloaded;
+        self.paces = self.settings.has_rates() || self.load.overloaded;
     }
 
     /// When a PUBLISH may be taken that came whole; none for now.
     pub(super) fn held_back(&mut self, id: ConnectionId, first: u8) -> Option<Time> {
         let now = self.now;
-        let connection = self.connections.get_mut(id)?;
-        if connection.local || !matches!(connection.phase, Phase::Connected(_)) {
+        let connection = self.connections.get(id)?;
+        let Phase::Connected(key) = connection.phase else {
+            return None;
+        };
+        let limits = self.limits(self.sessions.get(key)?);
+        let (rate, user_rate) = (limits.max_publish_rate, limits.max_publish_rate_per_user);
+        if connection.local || rate == 0 && user_rate == 0 && !self.load.overloaded {
             return None;
         }
+        let connection = self.connections.get_mut(id)?;
         let waiting = connection.pace.as_ref().and_then(|pace| pace.at);
         let at = match waiting {
             Some(at) => at,
             None => {
                 let now_us = now.0.saturating_mul(1_000);
                 let mut at_us = now_us;
-                let load = &self.settings.load;
                 let pace = connection.pace.get_or_insert_default();
-                if load.max_publish_rate > 0 {
-                    at_us = at_us.max(pace.paid.take(load.max_publish_rate, now_us));
+                if rate > 0 {
+                    at_us = at_us.max(pace.paid.take(rate, now_us));
                 }
-                if load.max_publish_rate_per_user > 0
+                if user_rate > 0
                     && let Some(account) = connection.authorizer.account()
                 {
-                    let rate = load.max_publish_rate_per_user;
-                    at_us = at_us.max(self.users.take(account, rate, now_us));
+                    at_us = at_us.max(self.users.take(account, user_rate, now_us));
                 }
                 let at = Time(at_us.div_ceil(1_000));
                 match self.load.overloaded && first & 0x06 != 0 {

@@ -35,6 +35,9 @@ impl Broker {
             let waiting = Waiting { client_id, message };
             self.delayed.insert(delayed.at, number, waiting);
         }
+        for ((kind, name), ban) in state.bans {
+            self.restore_ban(kind, &name, ban);
+        }
         for (number, stored) in state.sessions {
             self.restore_session(number, stored);
         }

@@ -95,6 +95,13 @@ impl Subscribed {
         self.iter().map(|(filter, _)| filter)
     }
 
+    pub(super) fn into_keys(self) -> Filters {
+        match self {
+            Subscribed::Few(few) => Filters::Few(few.into_iter()),
+            Subscribed::Many(many) => Filters::Many(many.into_keys()),
+        }
+    }
+
     pub(super) fn iter(&self) -> Iter<'_> {
         match self {
             Subscribed::Few(few) => Iter::Few(few.iter()),
@@ -105,6 +112,24 @@ impl Subscribed {
 
 fn position(few: &[(Box<str>, Subscription)], filter: &str) -> Result<usize, usize> {
     few.binary_search_by(|(other, _)| (**other).cmp(filter))
+}
+
+/// Topic filters that are subscribed to no longer.
+#[derive(Debug)]
+pub(super) enum Filters {
+    Few(std::vec::IntoIter<(Box<str>, Subscription)>),
+    Many(btree_map::IntoKeys<Box<str>, Subscription>),
+}
+
+impl Iterator for Filters {
+    type Item = Box<str>;
+
+    fn next(&mut self) -> Option<Box<str>> {
+        match self {
+            Filters::Few(few) => few.next().map(|(filter, _)| filter),
+            Filters::Many(many) => many.next(),
+        }
+    }
 }
 
 pub(super) enum Iter<'a> {

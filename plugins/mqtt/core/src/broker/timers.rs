@@ -27,6 +27,10 @@ enum Timer {
     Queue(SessionId),
     /// Whether the service is overloaded still.
     Load,
+    /// Subscriptions of sessions that have ended.
+    Leaving,
+    /// The end of a ban.
+    Ban,
 }
 
 #[derive(Debug)]
@@ -94,6 +98,14 @@ impl Timers {
         self.push(at, Timer::Load);
     }
 
+    pub(super) fn leaving(&mut self, at: Time) {
+        self.push(at, Timer::Leaving);
+    }
+
+    pub(super) fn ban(&mut self, until: Time) {
+        self.push(until, Timer::Ban);
+    }
+
     pub(super) fn retained(&mut self, at: Time, topic: &str) {
         self.retained.insert((at, topic.into()));
     }
@@ -127,6 +139,8 @@ impl Broker {
                 Timer::RetainedDelivery(id) => self.retained_delivery_due(id),
                 Timer::Queue(key) => self.queue_due(key),
                 Timer::Load => self.load_due(),
+                Timer::Leaving => self.leaving_due(),
+                Timer::Ban => self.ban_due(),
             }
         }
         for _ in 0..AT_ONCE {

@@ -14,6 +14,8 @@ pub(crate) struct ClientLimits {
     pub max_subscriptions: usize,
     pub max_topic_levels: usize,
     pub max_wildcards: usize,
+    pub max_publish_rate: u32,
+    pub max_publish_rate_per_user: u32,
 }
 
 /// Limits of some clients in place of the general ones: those that are set.
@@ -33,6 +35,10 @@ pub struct Override {
     pub max_topic_levels: Option<usize>,
     /// Levels with a wildcard in one filter.
     pub max_wildcards: Option<usize>,
+    /// Messages a second taken from one connection; 0 is no limit.
+    pub max_publish_rate: Option<u32>,
+    /// Messages a second taken from all connections of its account; 0 is no limit.
+    pub max_publish_rate_per_user: Option<u32>,
 }
 
 impl Settings {
@@ -45,7 +51,21 @@ impl Settings {
             max_subscriptions: self.max_subscriptions,
             max_topic_levels: self.max_topic_levels,
             max_wildcards: self.rules.max_wildcards,
+            max_publish_rate: self.load.max_publish_rate,
+            max_publish_rate_per_user: self.load.max_publish_rate_per_user,
         }
+    }
+
+    /// Whether messages of any client are held to a rate.
+    pub(crate) fn has_rates(&self) -> bool {
+        let load = &self.load;
+        let own = |rule: &Override| {
+            let rates = [rule.max_publish_rate, rule.max_publish_rate_per_user];
+            rates.into_iter().flatten().any(|rate| rate > 0)
+        };
+        load.max_publish_rate > 0
+            || load.max_publish_rate_per_user > 0
+            || self.rules.overrides.iter().any(own)
     }
 
     /// The limits of a client that overrides are for: of each limit the first one that has it counts.
@@ -75,6 +95,11 @@ impl Override {
         set(&mut limits.max_subscriptions, self.max_subscriptions);
         set(&mut limits.max_topic_levels, self.max_topic_levels);
         set(&mut limits.max_wildcards, self.max_wildcards);
+        set(&mut limits.max_publish_rate, self.max_publish_rate);
+        set(
+            &mut limits.max_publish_rate_per_user,
+            self.max_publish_rate_per_user,
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::bans::{Ban, Kind};
 use crate::codec::QoS;
 use crate::codec::primitives::{Reader, VARIABLE_BYTE_INTEGER_MAX, put_u16, put_u32};
 use crate::codec::subscribe::SubscriptionOptions;
@@ -145,6 +146,22 @@ pub enum Record<'a> {
         /// Name of the account; empty for none.
         account: &'a str,
     },
+    /// A client or account is not let in.
+    Banned {
+        /// What the name is.
+        kind: Kind,
+        /// Client identifier or account.
+        name: &'a str,
+        /// How long, and why.
+        ban: &'a Ban,
+    },
+    /// It is let in again.
+    Unbanned {
+        /// What the name is.
+        kind: Kind,
+        /// Client identifier or account.
+        name: &'a str,
+    },
     /// Numbers up to this one were given out (written when a store is compacted).
     Numbers {
         /// The highest number of a session, message or delivery.
@@ -163,6 +180,7 @@ pub(crate) enum Decoded<'a> {
     },
     Message(Message),
     Retained(Message, Origin),
+    Banned(Kind, &'a str, Ban),
     Delayed {
         number: u64,
         at: Time,
@@ -324,6 +342,15 @@ impl Record<'_> {
                 put_u64(out, session);
                 put_bytes(out, account.as_bytes());
             }
+            Record::Banned { kind, name, ban } => {
+                out.push(18);
+                put_ban(out, kind, name, ban);
+            }
+            Record::Unbanned { kind, name } => {
+                out.push(19);
+                out.push(kind as u8);
+                put_bytes(out, name.as_bytes());
+            }
         }
     }
 
@@ -448,6 +475,14 @@ impl Record<'_> {
                 session: first(&mut reader)?,
                 account: text(&mut reader)?,
             }),
+            18 => {
+                let (kind, name, ban) = ban(&mut reader)?;
+                Decoded::Banned(kind, name, ban)
+            }
+            19 => Decoded::Plain(Record::Unbanned {
+                kind: kind_of_ban(&mut reader)?,
+                name: text(&mut reader)?,
+            }),
             _ => return Err(Error::Malformed("unknown record")),
         };
         reader.finish()?;
@@ -479,6 +514,29 @@ pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, message.topic.as_bytes());
     put_bytes(out, &message.properties);
     put_bytes(out, &message.payload);
+}
+
+pub(crate) fn put_ban(out: &mut Vec<u8>, kind: Kind, name: &str, ban: &Ban) {
+    out.push(kind as u8);
+    put_bytes(out, name.as_bytes());
+    put_u64(out, ban.since.0);
+    put_u64(out, ban.until.map_or(u64::MAX, |until| until.0));
+    put_bytes(out, ban.reason.as_bytes());
+}
+
+pub(crate) fn ban<'a>(reader: &mut Reader<'a>) -> Result<(Kind, &'a str, Ban), Error> {
+    let (kind, name) = (kind_of_ban(reader)?, text(reader)?);
+    let (since, until) = (u64(reader)?, u64(reader)?);
+    let ban = Ban {
+        since: Time(since),
+        until: (until != u64::MAX).then_some(Time(until)),
+        reason: text(reader)?.into(),
+    };
+    Ok((kind, name, ban))
+}
+
+fn kind_of_ban(reader: &mut Reader<'_>) -> Result<Kind, Error> {
+    Kind::from_byte(reader.byte()?).ok_or(Error::Malformed("whom a ban is for"))
 }
 
 /// A subscription identifier; 0 for none.

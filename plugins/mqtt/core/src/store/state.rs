@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::journal::Journal;
 use super::record::{Decoded, Record};
+use crate::bans::{Ban, Kind};
 use crate::codec::QoS;
 use crate::message::Message;
 use crate::origin::Origin;
@@ -22,6 +23,8 @@ pub struct State {
     pub retained: BTreeMap<Box<str>, (Message, Origin)>,
     /// Messages that are to be published later, by number.
     pub delayed: BTreeMap<u64, DelayedState>,
+    /// Who is not let in.
+    pub bans: BTreeMap<(Kind, String), Ban>,
     /// Numbers up to this one were given out.
     pub last_number: u64,
     messages: HashMap<u64, Arc<Message>>,
@@ -160,6 +163,9 @@ impl State {
                 };
                 self.delayed.insert(number, delayed);
             }
+            Decoded::Banned(kind, name, ban) => {
+                self.bans.insert((kind, name.to_owned()), ban);
+            }
             Decoded::Plain(record) => self.apply_plain(&record),
         }
     }
@@ -173,6 +179,9 @@ impl State {
             Record::SessionAccount { session, account } => self.session(session, |state| {
                 state.account = account.to_owned();
             }),
+            Record::Unbanned { kind, name } => {
+                self.bans.remove(&(kind, name.to_owned()));
+            }
             Record::SessionEnded { session } => {
                 self.sessions.remove(&session);
             }
@@ -230,6 +239,7 @@ impl State {
             | Record::Message { .. }
             | Record::Retained { .. }
             | Record::Delayed { .. }
+            | Record::Banned { .. }
             | Record::Delivery { .. } => {}
         }
     }
@@ -264,6 +274,11 @@ impl State {
                 client_id: &delayed.client_id,
                 message: &delayed.message,
             });
+            seal(&mut journal);
+        }
+        for ((kind, name), ban) in &self.bans {
+            let (kind, name) = (*kind, &**name);
+            journal.note(&Record::Banned { kind, name, ban });
             seal(&mut journal);
         }
         let mut written = BTreeSet::new();
@@ -426,6 +441,17 @@ mod tests {
             message: &first,
             origin: Some(&Origin::new(Time(40), "alice", "c")),
         });
+        let ban = &Ban {
+            since: Time(41),
+            until: Some(Time(99)),
+            reason: "floods".into(),
+        };
+        for name in ["c", "lifted"] {
+            let kind = Kind::Client;
+            journal.note(&Record::Banned { kind, name, ban });
+        }
+        let (kind, name) = (Kind::Client, "lifted");
+        journal.note(&Record::Unbanned { kind, name });
         journal.seal();
         journal.note(&Record::Offline {
             session: 1,
@@ -452,6 +478,7 @@ mod tests {
         assert_eq!(session.deliveries.len(), 1);
         assert!(session.deliveries[&3].released);
         assert_eq!(session.subscriptions.len(), 1);
+        assert_eq!(state.bans.len(), 1);
         assert_eq!(load(state.to_journal().bytes()).0, state);
     }
 

@@ -12,7 +12,9 @@ use crate::broker::connection::Connection;
 use crate::broker::delayed::Waiting;
 use crate::codec::primitives::{Reader, put_u32};
 use crate::origin::Origin;
-use crate::store::record::{bytes, message, put_bytes, put_message, put_u64, text, u64};
+use crate::store::record::{
+    ban, bytes, message, put_ban, put_bytes, put_message, put_u64, text, u64,
+};
 use crate::time::Time;
 
 /// Numbers of sections.
@@ -41,6 +43,8 @@ mod section {
     pub const ACCOUNTS: u8 = 26;
     /// Who published retained messages, by their places.
     pub const PUBLISHERS: u8 = 27;
+    /// Who is not let in.
+    pub const BANS: u8 = 28;
 }
 
 impl Broker {
@@ -77,6 +81,11 @@ impl Broker {
             self.export_waiting(crossing, writer)
         });
         self.export_delayed(writer);
+        writer.section(section::BANS, |writer| {
+            writer.list(self.bans.behind(None), |writer, (kind, name, ban)| {
+                put_ban(&mut writer.out, kind, name, ban)
+            });
+        });
         writer.section(section::ACCOUNTS, |writer| {
             let sessions = self.sessions.iter().map(|(_, session)| session);
             let accounts =
@@ -195,6 +204,13 @@ impl Broker {
                     let session = key.and_then(|key| self.sessions.get_mut(key));
                     let session = session.ok_or(Damaged("an account without its session"))?;
                     session.account = Some(text(reader)?.into());
+                    Ok(())
+                })?;
+            }
+            section::BANS => {
+                list(body, |reader| {
+                    let (kind, name, ban) = ban(reader)?;
+                    self.restore_ban(kind, name, ban);
                     Ok(())
                 })?;
             }

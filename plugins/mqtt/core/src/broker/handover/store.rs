@@ -60,6 +60,12 @@ impl Broker {
             let origin = Some(origin);
             self.journal.require(&Record::Retained { message, origin });
         }
+        state
+            .bans
+            .retain(|(kind, name), _| !self.is_banned(*kind, name));
+        for (kind, name, ban) in self.bans.behind(None) {
+            self.journal.require(&Record::Banned { kind, name, ban });
+        }
         let mut numbers = Numbers {
             last: self.last_number,
             kept: Vec::new(),
