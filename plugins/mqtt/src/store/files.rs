@@ -104,7 +104,11 @@ pub(super) fn open(folder: &Path, sync: bool) -> io::Result<(Files, Loaded)> {
     }
     let mut loaded = Loaded::default();
     let end = load(folder, &mut loaded)?;
-    loaded.state.finish();
+    for client_id in loaded.state.finish() {
+        loaded.damage.push(format!(
+            "two sessions of client {client_id:?}; the newer is used"
+        ));
+    }
     let (number, length, log) = match end {
         End::Whole(number, 0) => (number, START, create_log(folder, number, sync)?),
         End::Whole(number, length) => {

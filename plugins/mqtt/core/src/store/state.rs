@@ -1,6 +1,6 @@
 //! The state that records add up to: what a broker starts from, and what a compacted store holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::journal::Journal;
@@ -13,6 +13,10 @@ use crate::time::Time;
 
 /// Bytes after which a snapshot goes on in a new frame, so that damage costs no more than one.
 const SNAPSHOT_FRAME: usize = 64 * 1024;
+
+/// The highest number that a record may have. Brokers count from 1, and never come that far: a record beyond was not
+/// written by one, and numbers that go on from it would run out.
+pub const LAST_NUMBER: u64 = 1 << 62;
 
 /// Durable state of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,16 +84,16 @@ pub struct DeliveryState {
 }
 
 impl State {
-    /// Applies the body of one record; false when it cannot be read. A record about a session or
+    /// Applies the body of one record; false when it cannot be read, or has a number above [`LAST_NUMBER`]. A record about a session or
     /// message that is gone changes nothing.
     #[must_use]
     pub fn apply(&mut self, body: &[u8]) -> bool {
         match Record::decode(body) {
-            Ok(decoded) => {
+            Ok(decoded) if given_out(&decoded) <= LAST_NUMBER => {
                 self.apply_decoded(decoded);
                 true
             }
-            Err(_) => false,
+            _ => false,
         }
     }
 
@@ -244,10 +248,27 @@ impl State {
         }
     }
 
-    /// Drops messages that no delivery refers to, once all records are applied: until then any may be referred to.
-    pub fn finish(&mut self) {
+    /// Drops what belongs to nothing, once all records are applied: messages that no delivery refers to, and all
+    /// sessions of a client but its newest. A broker never keeps two; the clients of whom there were are returned.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<String> {
+        let mut newest = HashSet::with_capacity(self.sessions.len());
+        let older: Vec<u64> = self
+            .sessions
+            .iter()
+            .rev()
+            .filter(|(_, session)| !newest.insert(&*session.client_id))
+            .map(|(number, _)| *number)
+            .collect();
+        let older = older.into_iter().rev();
+        let dropped: Vec<SessionState> = older
+            .filter_map(|number| self.sessions.remove(&number))
+            .collect();
+        let clients = dropped.into_iter().map(|session| session.client_id);
+        let clients = clients.collect();
         self.messages
             .retain(|_, message| Arc::strong_count(message) > 1);
+        clients
     }
 
     /// The shortest list of records that leads to this state, in sealed frames.
@@ -365,6 +386,18 @@ impl State {
     }
 }
 
+/// The highest number that a record says was given out; 0 for one that only refers to numbers.
+fn given_out(decoded: &Decoded<'_>) -> u64 {
+    match decoded {
+        Decoded::Session { session, .. } => *session,
+        Decoded::Message(message) => message.stored,
+        Decoded::Delivery { delivery, .. } => *delivery,
+        Decoded::Delayed { number, .. } => *number,
+        Decoded::Plain(Record::Numbers { last }) => *last,
+        Decoded::Plain(_) | Decoded::Retained(..) | Decoded::Banned(..) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,7 +498,7 @@ mod tests {
     fn load(bytes: &[u8]) -> (State, usize) {
         let mut state = State::default();
         let read = read_frames(bytes, |body| state.apply(body));
-        state.finish();
+        assert!(state.finish().is_empty());
         (state, read)
     }
 
@@ -493,6 +526,41 @@ mod tests {
         let (state, _) = load(journal.bytes());
         assert!(state.messages.is_empty());
         assert_eq!(state.last_number, 4);
+    }
+
+    fn begun(session: u64, client_id: &str) -> Journal {
+        let mut journal = Journal::default();
+        journal.note(&Record::Session {
+            session,
+            client_id,
+            expiry: 60,
+            will: None,
+        });
+        journal.seal();
+        journal
+    }
+
+    #[test]
+    fn of_two_sessions_of_a_client_the_newer_stays() {
+        let mut state = State::default();
+        // In whatever order they are found.
+        for (session, client_id) in [(5, "c"), (3, "c"), (4, "other")] {
+            read_frames(begun(session, client_id).bytes(), |body| state.apply(body));
+        }
+        assert_eq!(state.finish(), ["c"]);
+        assert_eq!(state.sessions.keys().copied().collect::<Vec<_>>(), [4, 5]);
+        assert!(state.finish().is_empty());
+    }
+
+    #[test]
+    fn a_number_that_no_broker_gives_out_is_refused_and_what_is_before_stays() {
+        let sound = begun(LAST_NUMBER, "c");
+        for number in [LAST_NUMBER + 1, u64::MAX] {
+            let log = [sound.bytes(), begun(number, "d").bytes()].concat();
+            let (state, read) = load(&log);
+            assert_eq!(read, sound.bytes().len());
+            assert_eq!((state.sessions.len(), state.last_number), (1, LAST_NUMBER));
+        }
     }
 
     #[test]

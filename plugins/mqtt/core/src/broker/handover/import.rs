@@ -18,11 +18,12 @@ use crate::origin::Origin;
 use crate::settings::{Limits, Offer, Settings, Subscribing};
 use crate::store::Record;
 use crate::store::record::{bytes, message, text, u64};
+use crate::store::state::LAST_NUMBER;
 use crate::time::Time;
 use crate::topic::{Filter, SHARE_PREFIX};
 
-/// Numbers given out are far below, and those to come are too.
-pub(super) const LAST: u64 = 1 << 62;
+/// Numbers given out are far below, and those to come are too; also those after the last one that a store may have.
+pub(super) const LAST: u64 = 2 * LAST_NUMBER;
 /// Packet identifiers in use at once.
 const IN_FLIGHT: u64 = u16::MAX as u64 - 1;
 
