@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod loader;
 mod logging;
+mod memory;
 mod operate;
 mod privileges;
 mod reload;

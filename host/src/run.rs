@@ -21,6 +21,7 @@ use crate::control::server::{Request, serve};
 use crate::control::{Answer, Command};
 use crate::limits;
 use crate::logging;
+use crate::memory;
 use crate::reload::{Host, Start, chain};
 use crate::systemd;
 use crate::upgrade::program::Program;
@@ -92,6 +93,7 @@ async fn supervise(
     let (requests, mut asked) = mpsc::channel(16);
     let (open, clients) = mpsc::channel(1);
     claim.take();
+    tokio::spawn(memory::give_back());
     let server = tokio::spawn(serve(listener, board.clone(), requests, open));
     if takes_over {
         info!("serves in the place of the process before");

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::Source;
 use super::bucket::Bucket;
 use super::rules::Rules;
+use crate::memory::Peak;
 
 /// Addresses after which those without a connection are looked for and forgotten.
 const SWEEP_FROM: usize = 1024;
@@ -16,6 +17,7 @@ const SWEEP_FROM: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Counts {
     state: Mutex<State>,
+    peak: Peak,
 }
 
 #[derive(Debug, Default)]
@@ -178,6 +180,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let mut state = self.counts.lock();
         state.open -= 1;
+        self.counts.peak.note(state.open);
         let listener = std::mem::take(&mut self.listener);
         if let Some(open) = state.listeners.get_mut(&listener) {
             *open -= 1;

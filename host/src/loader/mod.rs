@@ -1,6 +1,7 @@
 //! Plugin libraries: finding, checking and loading them, and what they may ask of the host.
 //!
-//! All of the host's `unsafe` is beneath here, but for the sockets of the service manager. Knows nothing of configuration or generations.
+//! All of the host's `unsafe` is beneath here, but for the sockets of the service manager and the
+//! declaration of malloc_trim(3). Knows nothing of configuration or generations.
 
 pub mod catalog;
 mod copies;
