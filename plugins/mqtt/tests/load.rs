@@ -132,6 +132,33 @@ fn publishers_beyond_their_rate_wait_and_lose_nothing() {
 }
 
 #[test]
+fn some_clients_are_held_to_a_rate_that_others_have_not() {
+    let host = host(r#"overrides = [{ client_ids = ["slow*"], max_publish_rate = 2 }]"#);
+    let publish = |client_id: &str, messages: usize| {
+        let since = Instant::now();
+        let publisher = mosquitto(&host, "mosquitto_pub").args(["-i", client_id, "-t", "t"]);
+        let publisher = publisher.args(["-q", "1", "-l"]);
+        publisher
+            .stdin("x\n".repeat(messages))
+            .run()
+            .expect_success();
+        since.elapsed()
+    };
+    let took = publish("slow7", 5);
+    assert!(
+        took > Duration::from_millis(1_300),
+        "5 messages took {took:?}"
+    );
+    // With the other's rate they would take over four minutes.
+    let took = publish("quick", 500);
+    assert!(took < Duration::from_secs(60), "500 messages took {took:?}");
+    // Live: it is for another one.
+    let _ = host.change(|text| text.replace("\"slow*\"", "\"quick*\""));
+    let took = publish("slow7", 500);
+    assert!(took < Duration::from_secs(60), "500 messages took {took:?}");
+}
+
+#[test]
 fn an_overloaded_service_says_so_and_recovers_when_its_messages_are_taken() {
     let host = host("max_memory = \"1M\"");
     let mut away = connected(&host, b'a', 0);
