@@ -7,6 +7,7 @@
 //! of a few levels are a million nodes and more, most of them without children.
 
 mod edges;
+mod entries;
 mod level;
 mod subscribers;
 pub(crate) mod subscriptions;

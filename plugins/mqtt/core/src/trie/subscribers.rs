@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use super::entries::Entries;
 use crate::codec::subscribe::SubscriptionOptions;
 use crate::slab::Key;
 
@@ -18,7 +19,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Group {
     pub name: Box<str>,
-    pub members: Vec<Entry>,
+    pub members: Entries,
     pub cursor: Arc<AtomicU32>,
 }
 
@@ -32,7 +33,7 @@ pub(super) enum Subscribers {
 
 #[derive(Debug, Default)]
 pub(super) struct Several {
-    plain: Vec<Entry>,
+    plain: Entries,
     groups: Vec<Group>,
 }
 
@@ -59,14 +60,14 @@ impl Subscribers {
             }
             (Subscribers::None, Some(_)) => Box::default(),
             (Subscribers::One(first), _) => Box::new(Several {
-                plain: vec![first],
+                plain: Entries::from(first),
                 groups: Vec::new(),
             }),
             (Subscribers::Some(several), _) => several,
         };
         let entries = several.entries(share);
         let known = match may_be_there {
-            true => entries.iter_mut().find(|old| old.session == entry.session),
+            true => entries.find(entry.session),
             false => None,
         };
         let is_new = known.is_none();
@@ -89,7 +90,7 @@ impl Subscribers {
             Subscribers::Some(several) => {
                 let removed = several.remove(share, session);
                 if several.groups.is_empty() {
-                    match several.plain[..] {
+                    match *several.plain.as_slice() {
                         [] => *self = Subscribers::None,
                         [last] => *self = Subscribers::One(last),
                         _ => {}
@@ -105,7 +106,7 @@ impl Subscribers {
         match self {
             Subscribers::None => &[],
             Subscribers::One(entry) => std::slice::from_ref(entry),
-            Subscribers::Some(several) => &several.plain,
+            Subscribers::Some(several) => several.plain.as_slice(),
         }
     }
 
@@ -123,7 +124,7 @@ impl Subscribers {
 
 impl Several {
     /// Those without a share name, or of one, which is made where it is missing.
-    fn entries(&mut self, share: Option<&str>) -> &mut Vec<Entry> {
+    fn entries(&mut self, share: Option<&str>) -> &mut Entries {
         let Some(name) = share else {
             return &mut self.plain;
         };
@@ -131,7 +132,7 @@ impl Several {
         let at = known.unwrap_or_else(|| {
             self.groups.push(Group {
                 name: name.into(),
-                members: Vec::new(),
+                members: Entries::default(),
                 cursor: Arc::default(),
             });
             self.groups.len() - 1
@@ -141,25 +142,14 @@ impl Several {
 
     fn remove(&mut self, share: Option<&str>, session: Key) -> bool {
         let Some(name) = share else {
-            return take(&mut self.plain, session);
+            return self.plain.remove(session);
         };
         let mut groups = self.groups.iter_mut();
         let removed = groups
             .find(|group| &*group.name == name)
-            .is_some_and(|group| take(&mut group.members, session));
-        self.groups.retain(|group| !group.members.is_empty());
+            .is_some_and(|group| group.members.remove(session));
+        self.groups
+            .retain(|group| !group.members.as_slice().is_empty());
         removed
     }
-}
-
-/// The last one takes its place.
-fn take(entries: &mut Vec<Entry>, session: Key) -> bool {
-    let Some(at) = entries.iter().position(|entry| entry.session == session) else {
-        return false;
-    };
-    entries.swap_remove(at);
-    if entries.len() * 4 < entries.capacity() {
-        entries.shrink_to(entries.len() * 2);
-    }
-    true
 }

@@ -126,7 +126,7 @@ impl SubscriptionTrie {
     pub(crate) fn groups(&self) -> impl Iterator<Item = (String, u32, impl Iterator<Item = Key>)> {
         (0..).zip(&self.tree.nodes).flat_map(move |(at, node)| {
             node.value.groups().iter().map(move |group| {
-                let members = group.members.iter().map(|entry| entry.session);
+                let members = group.members.as_slice().iter().map(|entry| entry.session);
                 let filter = format!("{SHARE_PREFIX}{}/{}", group.name, self.tree.path(at));
                 (filter, group.cursor.load(Ordering::Relaxed), members)
             })
@@ -245,7 +245,12 @@ impl Route {
 impl From<&Group> for SharedGroup {
     fn from(group: &Group) -> Self {
         SharedGroup {
-            members: group.members.iter().map(Receiver::from).collect(),
+            members: group
+                .members
+                .as_slice()
+                .iter()
+                .map(Receiver::from)
+                .collect(),
             cursor: group.cursor.clone(),
         }
     }
