@@ -176,6 +176,11 @@ impl Files {
         })
     }
 
+    /// Whether all that is written was put on the disk, or will be by the commit that wrote it.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     /// Whether what is written from here on is put on the disk; if so, what was written when nobody asked for that is
     /// put there first.
     pub(super) fn set_sync(&mut self, sync: bool) -> io::Result<()> {

@@ -116,17 +116,18 @@ enum Image {
 impl Writer {
     /// Starts the threads.
     pub(super) fn start(files: Files, settings: Settings) -> io::Result<Arc<Writer>> {
+        let behind = !files.is_synced() && settings.durability != Durability::Never;
         let writer = Arc::new(Writer {
             pending: Mutex::new(Pending {
                 bytes: Vec::new(),
                 sequence: 0,
                 awaited: false,
-                forced: false,
+                forced: behind,
                 rest: Rest::None,
                 commits: VecDeque::new(),
                 last_commit: 0,
                 waiters: Vec::new(),
-                dirty: false,
+                dirty: behind,
                 flushed: Instant::now(),
                 image: Image::None,
                 settling: false,
@@ -161,7 +162,12 @@ impl Writer {
 
     pub(super) fn set_settings(&self, settings: Settings) {
         let mut pending = self.lock();
-        pending.settings = settings;
+        let before = std::mem::replace(&mut pending.settings, settings).durability;
+        if before != settings.durability && settings.durability != Durability::Never {
+            // What was acknowledged until now was promised less.
+            pending.forced = true;
+            pending.dirty = true;
+        }
         self.rouse(&mut pending);
     }
 
@@ -324,7 +330,9 @@ impl Writer {
             let interval = pending.settings.durability == Durability::Interval
                 && pending.dirty
                 && pending.flushed.elapsed() >= pending.settings.flush_interval;
-            let last = ending && pending.dirty && pending.settings.durability != Durability::Never;
+            let last = (ending || pending.forced)
+                && pending.dirty
+                && pending.settings.durability != Durability::Never;
             let gathered = !pending.bytes.is_empty();
             if pending.stop && pending.failed {
                 return None;
@@ -368,10 +376,11 @@ impl Writer {
             pending.rest = Rest::None;
         }
         let ending = pending.stop || pending.settling;
-        let awaited = std::mem::take(&mut pending.awaited);
-        let flush = std::mem::take(&mut pending.forced)
+        // What is awaited was appended when acknowledgements waited for the disk, whatever holds by now.
+        let promised = std::mem::take(&mut pending.awaited) | std::mem::take(&mut pending.forced);
+        let flush = promised
             || match pending.settings.durability {
-                Durability::Always => awaited || ending,
+                Durability::Always => ending,
                 Durability::Interval => {
                     ending || pending.flushed.elapsed() >= pending.settings.flush_interval
                 }
@@ -402,7 +411,7 @@ impl Writer {
         });
         Some(Taken {
             number,
-            sync: pending.settings.durability != Durability::Never,
+            sync: promised || pending.settings.durability != Durability::Never,
             flush,
             image,
         })
@@ -512,4 +521,73 @@ impl Pending {
 /// Nothing here leaves anything half done under a lock: appending whole journals cannot leave half of one behind.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use polyport_mqtt_core::store::Record;
+
+    use super::super::DiskStore;
+    use super::*;
+
+    fn settings(durability: Durability) -> Settings {
+        Settings {
+            durability,
+            flush_interval: Duration::from_secs(3_600),
+            compact_bytes: 1 << 30,
+        }
+    }
+
+    fn journal() -> Journal {
+        let mut journal = Journal::default();
+        journal.require(&Record::SessionEnded { session: 1 });
+        journal.seal();
+        journal
+    }
+
+    /// Waits for something that is to come.
+    fn until(writer: &Writer, is_so: impl Fn(&Pending) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_so(&writer.lock()) {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_is_on_the_disk_once_more_is_promised() {
+        for before in [Durability::Never, Durability::Interval] {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, _) = DiskStore::open(folder.path(), settings(before)).unwrap();
+            let writer = &store.writer;
+            // What a process before may have left.
+            until(writer, |pending| !pending.forced);
+            let sequence = writer.append(&journal());
+            until(writer, |_| writer.committed() >= sequence);
+            assert!(writer.lock().dirty);
+            writer.set_settings(settings(Durability::Always));
+            until(writer, |pending| !pending.dirty && !pending.forced);
+            store.close().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_does_so_although_less_is_promised_by_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = DiskStore::open(folder.path(), settings(Durability::Always)).unwrap();
+        let writer = &store.writer;
+        let sequence = {
+            let mut pending = writer.lock();
+            pending.bytes.extend_from_slice(journal().bytes());
+            pending.awaited = true;
+            pending.sequence += 1;
+            // Before a thread has taken it.
+            pending.settings = settings(Durability::Never);
+            writer.rouse(&mut pending);
+            pending.sequence
+        };
+        until(writer, |_| writer.committed() >= sequence);
+        assert!(!writer.lock().dirty, "it was flushed");
+        store.close().unwrap();
+    }
 }
