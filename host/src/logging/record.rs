@@ -149,7 +149,7 @@ fn fit(texts: &mut [&mut String], max: usize) {
     if all * MAX_ESCAPE <= max {
         return;
     }
-    let mut sizes: Vec<usize> = texts.iter().map(|text| size(text)).collect();
+    let mut sizes: Vec<usize> = texts.iter().map(|text| size(text, max)).collect();
     sizes.sort_unstable();
     let (mut left, mut share) = (max, max);
     for (done, size) in sizes.iter().enumerate() {
@@ -169,6 +169,8 @@ fn cut(text: &mut String, max: usize) {
         if taken > max {
             let missing = text.len() - end;
             text.truncate(end);
+            // Records wait in a queue, and the rest is not to wait with them.
+            text.shrink_to_fit();
             _ = write!(text, "… ({missing} bytes more)");
             return;
         }
@@ -176,8 +178,16 @@ fn cut(text: &mut String, max: usize) {
     }
 }
 
-fn size(text: &str) -> usize {
-    text.chars().map(width).sum()
+/// How many bytes a text takes when it is written; as soon as they are more than `max`, no more are counted.
+fn size(text: &str, max: usize) -> usize {
+    let mut size = 0;
+    for c in text.chars() {
+        size += width(c);
+        if size > max {
+            break;
+        }
+    }
+    size
 }
 
 /// How many bytes a character takes at the most when it is written, in either form.
