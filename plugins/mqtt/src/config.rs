@@ -70,6 +70,10 @@ pub struct Config {
     pub max_retained_messages: usize,
     /// Bytes of them; 0 is no limit.
     pub max_retained_bytes: usize,
+    /// Topics with a retained message of one account; 0 for no limit.
+    pub max_retained_messages_per_user: usize,
+    /// Bytes of them; 0 for no limit.
+    pub max_retained_bytes_per_user: usize,
     /// Deliver a retained message only while its publisher might publish it.
     pub check_retained_source: bool,
     /// Give clients without an identifier one.
@@ -164,6 +168,8 @@ pub(crate) const LIVE: &[&str] = &[
     "retain_available",
     "max_retained_messages",
     "max_retained_bytes",
+    "max_retained_messages_per_user",
+    "max_retained_bytes_per_user",
     "check_retained_source",
     "allow_zero_length_clientid",
     "max_subscriptions",
@@ -211,6 +217,8 @@ impl Default for Config {
             retain_available: core.retain_available,
             max_retained_messages: core.max_retained_messages,
             max_retained_bytes: core.rules.max_retained_bytes,
+            max_retained_messages_per_user: core.rules.max_retained_messages_per_user,
+            max_retained_bytes_per_user: core.rules.max_retained_bytes_per_user,
             check_retained_source: core.rules.check_retained_source,
             allow_zero_length_clientid: core.allow_zero_length_clientid,
             max_subscriptions: core.max_subscriptions,

@@ -87,6 +87,39 @@ fn a_delayed_message_outlives_a_kill_and_a_swap() {
 }
 
 #[test]
+fn what_an_account_has_retained_is_counted_from_a_reload_on_over_swaps_and_kills() {
+    let mut host = host("");
+    let retain = |host: &Host, topic: &str, payload: &str| {
+        let publisher = mosquitto(host, "mosquitto_pub").args(["-V", "5", "-q", "1", "-r"]);
+        let done = publisher.args(["-t", topic, "-m", payload]).run();
+        !done.stderr().contains("Quota exceeded")
+    };
+    assert!(retain(&host, "r/1", "1") && retain(&host, "r/2", "2"));
+    let changes = host.change(|text| {
+        let settings = "[services.mqtt.settings]\n";
+        let limit =
+            "overrides = [{ users = [\"anonymous\"], max_retained_messages_per_user = 2 }]\n";
+        text.replace(settings, &format!("{settings}{limit}"))
+    });
+    assert!(
+        changes.iter().any(|line| line.contains("live")),
+        "{changes:?}"
+    );
+    assert!(!retain(&host, "r/3", "3") && retain(&host, "r/2", "anew"));
+    host.command(&["restart", "mqtt"]).expect_success();
+    assert!(!retain(&host, "r/3", "3"));
+    host.kill9();
+    host.start();
+    assert!(!retain(&host, "r/3", "3"));
+    host.command(&["mqtt", "retained", "-d", "r/1"])
+        .expect_success();
+    assert!(retain(&host, "r/3", "3"));
+    let client = subscriber(&host, &["-t", "r/#", "-C", "2"]);
+    client.wait_line("r/2 anew");
+    client.wait_line("r/3 3");
+}
+
+#[test]
 fn what_is_refused_is_logged_with_its_topic() {
     let host = host("");
     let mark = host.log_mark();

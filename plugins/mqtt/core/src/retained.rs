@@ -1,6 +1,8 @@
 //! Retained messages by topic name (3.3.1.3), in the order of their levels: a lookup by wildcard skips what cannot
 //! match, and can stop anywhere and go on later, whatever has changed meanwhile.
 
+mod accounts;
+
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -10,6 +12,9 @@ use std::sync::Arc;
 use crate::message::Message;
 use crate::origin::{Origin, Publisher};
 use crate::time::Time;
+
+use accounts::Accounts;
+pub(crate) use accounts::Held;
 
 /// How topics of the broker's own begin: they count against no limit and are not stored.
 pub(crate) const SYS: &str = "$SYS/";
@@ -26,6 +31,8 @@ pub(crate) struct Retained {
     count: usize,
     bytes: usize,
     last: u64,
+    /// Of each account, while that is asked for.
+    accounts: Option<Accounts>,
 }
 
 /// A retained message, and how many were retained before it.
@@ -178,6 +185,9 @@ impl Retained {
         let (count, bytes) = counted(&message);
         self.count += count;
         self.bytes += bytes;
+        if let Some(accounts) = &mut self.accounts {
+            accounts.add(&origin, (count, bytes));
+        }
         let before = self.messages.replace(Kept {
             message,
             number,
@@ -187,9 +197,54 @@ impl Retained {
     }
 
     fn uncount(&mut self, before: Option<&Kept>) {
-        let (count, bytes) = before.map_or((0, 0), |before| counted(&before.message));
+        let Some(before) = before else {
+            return;
+        };
+        let (count, bytes) = counted(&before.message);
         self.count -= count;
         self.bytes -= bytes;
+        if let Some(accounts) = &mut self.accounts {
+            accounts.remove(&before.origin, (count, bytes));
+        }
+    }
+
+    /// Whether it is counted from now on what each account has retained. To begin is to look at all there are.
+    pub(crate) fn count_accounts(&mut self, wanted: bool) {
+        if wanted != self.accounts.is_some() {
+            self.accounts = wanted.then(|| self.counted_accounts());
+        }
+    }
+
+    /// Whether it is.
+    pub(crate) fn counts_accounts(&self) -> bool {
+        self.accounts.is_some()
+    }
+
+    fn counted_accounts(&self) -> Accounts {
+        let mut accounts = Accounts::default();
+        for kept in &self.messages {
+            accounts.add(&kept.origin, counted(&kept.message));
+        }
+        accounts
+    }
+
+    /// What an account has retained in other topics than this one; nothing while that is not counted.
+    pub(crate) fn held_elsewhere(&self, account: &str, topic: &str) -> Held {
+        let Some(accounts) = &self.accounts else {
+            return Held::default();
+        };
+        let mut held = accounts.get(account);
+        let kept = self.messages.get(&topic as &dyn Named);
+        let own = kept.filter(|kept| {
+            let publisher = kept.origin.publisher.as_ref();
+            publisher.is_some_and(|publisher| *publisher.account == *account)
+        });
+        if let Some(own) = own {
+            let (count, bytes) = counted(&own.message);
+            held.count -= count;
+            held.bytes -= bytes;
+        }
+        held
     }
 
     /// Where each comes from, in their order.
@@ -216,6 +271,7 @@ impl Retained {
             kept
         });
         self.messages = changed.collect();
+        self.accounts = self.accounts.is_some().then(|| self.counted_accounts());
     }
 
     /// The numbers that another broker gave to the same messages, in their order.

@@ -422,6 +422,8 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
         "subscription_identifiers" => rules.subscription_identifiers = flag(),
         "max_wildcards" => rules.max_wildcards = number(),
         "max_retained_bytes" => rules.max_retained_bytes = number(),
+        "max_retained_messages_per_user" => rules.max_retained_messages_per_user = number(),
+        "max_retained_bytes_per_user" => rules.max_retained_bytes_per_user = number(),
         "delayed_publish" => rules.delayed_publish = flag(),
         "max_delayed_messages" => rules.max_delayed_messages = number(),
         "max_delayed_bytes" => rules.max_delayed_bytes = number(),
@@ -460,6 +462,8 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
                     max_publish_rate: number("max_publish_rate").map(|rate| rate as u32),
                     max_publish_rate_per_user: number("max_publish_rate_per_user")
                         .map(|rate| rate as u32),
+                    max_retained_messages_per_user: number("max_retained_messages_per_user"),
+                    max_retained_bytes_per_user: number("max_retained_bytes_per_user"),
                 }
             });
             rules.overrides = made.collect();

@@ -38,6 +38,12 @@ pub struct Override {
     /// Messages a second taken from all connections of its account; 0 is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_publish_rate_per_user: Option<u32>,
+    /// Topics with a retained message of its account; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retained_messages_per_user: Option<usize>,
+    /// Bytes of them; 0 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retained_bytes_per_user: Option<usize>,
 }
 
 impl Config {
@@ -56,6 +62,8 @@ impl Config {
             max_wildcards: written.max_wildcards,
             max_publish_rate: written.max_publish_rate,
             max_publish_rate_per_user: written.max_publish_rate_per_user,
+            max_retained_messages_per_user: written.max_retained_messages_per_user,
+            max_retained_bytes_per_user: written.max_retained_bytes_per_user,
         });
         made.collect()
     }

@@ -114,6 +114,8 @@ impl Config {
             subscription_identifiers: self.subscription_identifiers,
             max_wildcards: self.max_wildcards,
             max_retained_bytes: self.max_retained_bytes,
+            max_retained_messages_per_user: self.max_retained_messages_per_user,
+            max_retained_bytes_per_user: self.max_retained_bytes_per_user,
             check_retained_source: self.check_retained_source,
             delayed_publish: self.delayed_publish,
             max_delayed_messages: self.max_delayed_messages,

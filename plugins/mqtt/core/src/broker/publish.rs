@@ -129,6 +129,18 @@ impl Broker {
             self.acknowledge_publish(id, session, version, &publish, reason);
             return Ok(());
         }
+        if publish.retain
+            && version.is_v5()
+            && publish.qos != QoS::AtMostOnce
+            && self.settings.retain_available
+            && self.is_over_retained_limit(session, &view)
+        {
+            let reason = ReasonCode::QuotaExceeded;
+            self.deny(id, reason, topic, "retained PUBLISH");
+            self.scratch = scratch;
+            self.acknowledge_publish(id, session, version, &publish, reason);
+            return Ok(());
+        }
         let reached = self.accept(&view, &last.route, Some(session));
         self.scratch = scratch;
         if let Some(connection) = self.connections.get_mut(id) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::session::SessionId;
 use super::{Broker, DropCause, LOCAL_CLIENT};
-use crate::codec::QoS;
+use crate::codec::{QoS, ReasonCode};
 use crate::message::MessageView;
 use crate::origin::{Origin, Publisher};
 use crate::retained::SYS;
@@ -20,6 +20,11 @@ impl Broker {
         let own = view.topic.starts_with(SYS);
         if !own && !view.payload.is_empty() && self.retains_no_more(view) {
             self.counters.dropped(DropCause::RetainedFull);
+            return;
+        }
+        if !own && from.is_some_and(|key| self.is_over_retained_limit(key, view)) {
+            self.counters.dropped(DropCause::RetainedFull);
+            self.deny_session(from, view.topic);
             return;
         }
         if !own && !view.payload.is_empty() && self.is_exhausted() {
@@ -53,6 +58,30 @@ impl Broker {
             }
             self.retained.insert(message, origin);
             self.look_at_load();
+        }
+    }
+
+    /// Whether a message is one more than the account of a session may have retained.
+    pub(super) fn is_over_retained_limit(&self, key: SessionId, view: &MessageView<'_>) -> bool {
+        if !self.retained.counts_accounts() || view.payload.is_empty() {
+            return false;
+        }
+        let (Some(session), Some(publisher)) = (self.sessions.get(key), self.publisher(key)) else {
+            return false;
+        };
+        let limits = self.limits(session);
+        let held = self.retained.held_elsewhere(&publisher.account, view.topic);
+        let (most, bytes) = (
+            limits.max_retained_messages_per_user,
+            limits.max_retained_bytes_per_user,
+        );
+        most > 0 && held.count >= most || bytes > 0 && held.bytes + view.size() > bytes
+    }
+
+    fn deny_session(&mut self, from: Option<SessionId>, topic: &str) {
+        let session = from.and_then(|key| self.sessions.get(key));
+        if let Some(id) = session.and_then(|session| session.connection) {
+            self.deny(id, ReasonCode::QuotaExceeded, topic, "retained PUBLISH");
         }
     }
 

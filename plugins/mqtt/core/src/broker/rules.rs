@@ -18,6 +18,8 @@ impl Broker {
         let merged = self.settings.rules.overlapping == Overlapping::Merged;
         self.subscriptions.reroute(merged);
         self.assign_limits();
+        self.retained
+            .count_accounts(self.settings.limits_retained_by_user());
     }
 
     /// The limits of a session that is not there yet.
@@ -45,11 +47,15 @@ impl Broker {
         let account = connection.authorizer.account();
         if session.account.as_deref() != account {
             session.account = account.map(Arc::from);
+            let record = Record::SessionAccount {
+                session: session.number,
+                account: account.unwrap_or_default(),
+            };
             if session.durable {
-                self.journal.require(&Record::SessionAccount {
-                    session: session.number,
-                    account: account.unwrap_or_default(),
-                });
+                self.journal.require(&record);
+            } else if session.recorded {
+                // Its will is published with these rights, by the next process if need be.
+                self.journal.note(&record);
             }
         }
         session.limits = limits(&self.settings, session);

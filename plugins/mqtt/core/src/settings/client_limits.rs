@@ -16,6 +16,8 @@ pub(crate) struct ClientLimits {
     pub max_wildcards: usize,
     pub max_publish_rate: u32,
     pub max_publish_rate_per_user: u32,
+    pub max_retained_messages_per_user: usize,
+    pub max_retained_bytes_per_user: usize,
 }
 
 /// Limits of some clients in place of the general ones: those that are set.
@@ -39,6 +41,10 @@ pub struct Override {
     pub max_publish_rate: Option<u32>,
     /// Messages a second taken from all connections of its account; 0 is no limit.
     pub max_publish_rate_per_user: Option<u32>,
+    /// Topics with a retained message of its account; 0 is no limit.
+    pub max_retained_messages_per_user: Option<usize>,
+    /// Topics, payloads and properties of them; 0 is no limit.
+    pub max_retained_bytes_per_user: Option<usize>,
 }
 
 impl Settings {
@@ -53,7 +59,24 @@ impl Settings {
             max_wildcards: self.rules.max_wildcards,
             max_publish_rate: self.load.max_publish_rate,
             max_publish_rate_per_user: self.load.max_publish_rate_per_user,
+            max_retained_messages_per_user: self.rules.max_retained_messages_per_user,
+            max_retained_bytes_per_user: self.rules.max_retained_bytes_per_user,
         }
+    }
+
+    /// Whether what any account retains is limited.
+    pub(crate) fn limits_retained_by_user(&self) -> bool {
+        let rules = &self.rules;
+        let own = |rule: &Override| {
+            let limits = [
+                rule.max_retained_messages_per_user,
+                rule.max_retained_bytes_per_user,
+            ];
+            limits.into_iter().flatten().any(|limit| limit > 0)
+        };
+        rules.max_retained_messages_per_user > 0
+            || rules.max_retained_bytes_per_user > 0
+            || rules.overrides.iter().any(own)
     }
 
     /// Whether messages of any client are held to a rate.
@@ -99,6 +122,14 @@ impl Override {
         set(
             &mut limits.max_publish_rate_per_user,
             self.max_publish_rate_per_user,
+        );
+        set(
+            &mut limits.max_retained_messages_per_user,
+            self.max_retained_messages_per_user,
+        );
+        set(
+            &mut limits.max_retained_bytes_per_user,
+            self.max_retained_bytes_per_user,
         );
     }
 }

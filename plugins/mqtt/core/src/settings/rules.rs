@@ -20,6 +20,10 @@ pub struct Rules {
     pub max_wildcards: usize,
     /// Topics, payloads and properties of all retained messages; 0 is no limit.
     pub max_retained_bytes: usize,
+    /// Topics with a retained message of one account; 0 is no limit.
+    pub max_retained_messages_per_user: usize,
+    /// Topics, payloads and properties of them; 0 is no limit.
+    pub max_retained_bytes_per_user: usize,
     /// A retained message goes to new subscriptions only while its publisher might publish it.
     pub check_retained_source: bool,
     /// `$delayed/SECONDS/topic` publishes later.
@@ -66,6 +70,8 @@ impl Default for Rules {
             subscription_identifiers: true,
             max_wildcards: 200,
             max_retained_bytes: 0,
+            max_retained_messages_per_user: 0,
+            max_retained_bytes_per_user: 0,
             check_retained_source: true,
             delayed_publish: true,
             max_delayed_messages: 100_000,
