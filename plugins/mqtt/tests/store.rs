@@ -74,7 +74,7 @@ fn batch(expected: &mut State, number: u64) -> Journal {
         read_frames(journal.bytes(), |body| expected.apply(body)),
         journal.bytes().len()
     );
-    expected.finish();
+    assert!(expected.finish().is_empty(), "one session of each client");
     journal
 }
 
