@@ -132,3 +132,33 @@ fn a_will_is_not_published_without_the_right() {
         assert_eq!(out.windows(2).any(|it| it == b"tw"), right, "{out:02x?}");
     }
 }
+
+#[test]
+fn nor_after_a_restart() {
+    let (mut before, ..) = broker(Settings::default());
+    let id = before.open(Arc::default(), Limits::default(), NOW);
+    // A session that ends with its connection, in the store for its will alone.
+    let connect = b"\x10\x13\x00\x04MQTT\x04\x06\x00\x00\x00\x01p\x00\x01t\x00\x01w";
+    send(&mut before, id, connect, Arc::new(Of("alice")));
+    let mut recorded = State::default();
+    read_frames(before.journal().bytes(), |record| recorded.apply(record));
+    before.journal().clear();
+    let (mut image, mut walk) = (State::default(), Default::default());
+    while !before.write_image(&mut walk, usize::MAX, NOW) {}
+    read_frames(before.journal().bytes(), |record| image.apply(record));
+    for state in [recorded, image] {
+        for right in [true, false] {
+            let mut broker = Broker::new(Settings::default(), || 7, NOW);
+            broker.restore(state.clone());
+            broker.set_absent(Arc::new(Alice(AtomicBool::new(right))));
+            let reader = broker.open(Arc::default(), Limits::default(), NOW);
+            let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01s";
+            send(&mut broker, reader, connect, Arc::new(AllowAll));
+            let subscribe = b"\x82\x06\x00\x01\x00\x01t\x00";
+            send(&mut broker, reader, subscribe, Arc::new(AllowAll));
+            broker.tick(NOW + 60_000);
+            let out = output(&mut broker, reader);
+            assert_eq!(out.windows(2).any(|it| it == b"tw"), right, "{out:02x?}");
+        }
+    }
+}

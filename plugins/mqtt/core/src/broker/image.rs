@@ -179,7 +179,7 @@ pub(super) fn note_session(session: &Session, now: Time, journal: &mut Journal) 
         expiry: session.expiry,
         will: will.map(|will| (&*will.message, will.delay)),
     });
-    if let Some(account) = session.account.as_deref().filter(|_| session.durable) {
+    if let Some(account) = session.account.as_deref() {
         journal.note(&Record::SessionAccount {
             session: session.number,
             account,
