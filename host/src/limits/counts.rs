@@ -23,7 +23,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 struct State {
     open: u64,
-    listeners: HashMap<String, u64>,
+    listeners: HashMap<Arc<str>, u64>,
     sources: HashMap<(Scope, Source), Client>,
     sweep_at: usize,
 }
@@ -32,7 +32,7 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Scope {
     Service,
-    Listener(String),
+    Listener(Arc<str>),
 }
 
 /// What is known of an address.
@@ -58,7 +58,8 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Admission {
     counts: Arc<Counts>,
-    listener: String,
+    /// One text for all of a listener's connections.
+    listener: Arc<str>,
     source: Option<Source>,
 }
 
@@ -100,16 +101,21 @@ impl Counts {
                 }
             }
         }
-        state.count_in(&rules.listener, source);
+        let listener = Arc::clone(&rules.listener);
+        state.count_in(&listener, source);
         state.sweep(now);
         drop(state);
-        Ok(self.admission(&rules.listener, source))
+        Ok(self.admission(listener, source))
     }
 
     /// Counts a client in that was let in before, by another process.
     pub fn count_in(self: &Arc<Self>, listener: &str, peer: Option<IpAddr>) -> Admission {
         let source = peer.map(Source::from);
-        self.lock().count_in(listener, source);
+        let mut state = self.lock();
+        let known = state.listeners.get_key_value(listener);
+        let listener = known.map_or_else(|| listener.into(), |(known, _)| Arc::clone(known));
+        state.count_in(&listener, source);
+        drop(state);
         self.admission(listener, source)
     }
 
@@ -118,10 +124,10 @@ impl Counts {
         self.lock().open
     }
 
-    fn admission(self: &Arc<Self>, listener: &str, source: Option<Source>) -> Admission {
+    fn admission(self: &Arc<Self>, listener: Arc<str>, source: Option<Source>) -> Admission {
         Admission {
             counts: Arc::clone(self),
-            listener: listener.to_owned(),
+            listener,
             source,
         }
     }
@@ -156,15 +162,15 @@ impl Client {
 }
 
 impl State {
-    fn count_in(&mut self, listener: &str, source: Option<Source>) {
+    fn count_in(&mut self, listener: &Arc<str>, source: Option<Source>) {
         if let Some(source) = source {
-            for scope in [Scope::Service, Scope::Listener(listener.to_owned())] {
+            for scope in [Scope::Service, Scope::Listener(Arc::clone(listener))] {
                 let key = (scope, source);
                 self.sources.entry(key).or_insert(Client::NEW).open += 1;
             }
         }
         self.open += 1;
-        *self.listeners.entry(listener.to_owned()).or_default() += 1;
+        *self.listeners.entry(Arc::clone(listener)).or_default() += 1;
     }
 
     /// Forgets who left, each time that twice as many are known as were left over the last time.
@@ -181,7 +187,7 @@ impl Drop for Admission {
         let mut state = self.counts.lock();
         state.open -= 1;
         self.counts.peak.note(state.open);
-        let listener = std::mem::take(&mut self.listener);
+        let listener = Arc::clone(&self.listener);
         if let Some(open) = state.listeners.get_mut(&listener) {
             *open -= 1;
             if *open == 0 {

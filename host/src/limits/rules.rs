@@ -1,6 +1,8 @@
 //! What holds at each listener of an instance: the plugin's defaults, the service's limits over them, the entry's own
 //! over those.
 
+use std::sync::Arc;
+
 use polyport_abi::limits::{KnownLimits, LimitValues};
 
 use crate::accounts::Network;
@@ -11,7 +13,7 @@ use crate::listeners::Places;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// What tells the listener from the service's others, over swaps.
-    pub listener: String,
+    pub listener: Arc<str>,
     /// The numbers that hold for it.
     pub values: LimitValues,
     /// `max_connections` of the whole service.
@@ -39,7 +41,7 @@ pub fn rules(service: &Service, known: Option<&KnownLimits>, places: &Places) ->
     let listeners = places.iter().map(|place| {
         let own = &place.listen.options.limits;
         Rules {
-            listener: place.name.clone(),
+            listener: place.name.as_str().into(),
             values: own.over(of_service),
             service_connections: of_service.max_connections,
             own: Own {

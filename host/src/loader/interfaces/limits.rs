@@ -50,13 +50,13 @@ impl Limits {
     /// Which of its listeners this one is, by what [`Rules::listener`] says: the last, where others of the name went.
     pub(super) fn place(&self, listener: &str) -> Option<u32> {
         let place =
-            self.rules(|rules| rules.iter().rposition(|rules| rules.listener == listener))?;
+            self.rules(|rules| rules.iter().rposition(|rules| *rules.listener == *listener))?;
         u32::try_from(place).ok()
     }
 
     /// What [`Rules::listener`] says of one.
     pub(super) fn name(&self, place: u32) -> Option<String> {
-        self.listener(place, |rules| rules.listener.clone())
+        self.listener(place, |rules| rules.listener.to_string())
     }
 
     fn rules<T>(&self, read: impl FnOnce(&[Rules]) -> T) -> T {
