@@ -113,6 +113,7 @@ impl Outbound {
             // Nothing to do: an idle connection holds no buffers.
             queue.pieces = VecDeque::new();
             queue.spare = Vec::new();
+            *pieces = VecDeque::new();
         }
         Taken {
             close: queue.close,
