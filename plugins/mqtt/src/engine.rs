@@ -168,6 +168,7 @@ impl Engine {
         &self,
         outbound: &Arc<Outbound>,
         client: Client,
+        listener: &str,
         limits: Limits,
     ) -> Option<ConnectionId> {
         let inner = self.lock();
@@ -179,6 +180,7 @@ impl Engine {
         opens.then(|| {
             self.run(inner, |inner, now| {
                 let id = inner.broker.open(Arc::clone(&outbound.meter), limits, now);
+                inner.broker.came_by(id, listener);
                 inner.keep(id, outbound, client);
                 id
             })

@@ -18,6 +18,7 @@ use crate::engine::{Client, Engine, Standing};
 use crate::outbound::Outbound;
 use crate::{config, websocket};
 use arrival::Arrival;
+pub(crate) use arrival::listener_name;
 use link::{Beginning, Ended, Link};
 
 /// How long a closed connection may take to take its last bytes.
@@ -96,7 +97,7 @@ async fn begin_plain(
                 Err(back) => arrival = *back,
             },
         }
-        if let Some(id) = arrival.join(&engine, &outbound, limits)? {
+        if let Some(id) = arrival.join(&engine, context, &outbound, limits)? {
             break id;
         }
     };
@@ -118,6 +119,7 @@ async fn serve_websocket(
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;
     let outbound = Arc::new(Outbound::default());
     let limits = config::connection_limits(&limits);
+    let name = listener_name(context, listener);
     let client = Client {
         peer: origin.peer(),
         listener,
@@ -125,7 +127,7 @@ async fn serve_websocket(
         core: polyport_sdk::cores::current(),
     };
     let id = loop {
-        match engine.open(&outbound, client, limits) {
+        match engine.open(&outbound, client, &name, limits) {
             Some(id) => break id,
             None => engine.moved(Standing::Frozen).await,
         }

@@ -8,7 +8,7 @@ mod wire;
 
 use polyport_testkit::{Host, Running};
 use programs::mosquitto;
-use wire::ANONYMOUS;
+use wire::{ANONYMOUS, Wire};
 
 const SETTINGS: &str = r#"
 auto_subscribe = [{ filter = "old/%c", qos = 1 }]
@@ -84,6 +84,30 @@ fn a_delayed_message_outlives_a_kill_and_a_swap() {
     let client = subscriber(&host, &session);
     client.wait_line("t killed");
     client.wait_line("t twice");
+}
+
+#[test]
+fn limits_are_for_the_clients_of_a_listener_from_a_reload_on_and_over_a_swap() {
+    let host = host(r#"overrides = [{ listeners = ["ws://*"], max_wildcards = 0 }]"#);
+    let refused = || {
+        let all = ["-V", "5", "-t", "#", "-W", "1"];
+        let done = mosquitto(&host, "mosquitto_sub").args(all).run();
+        done.stderr()
+            .contains("All subscription requests were denied")
+    };
+    assert!(!refused());
+    let mut client = Wire::connected5(&host, "c", b"");
+    let changes = host.change(|text| text.replace("ws://*", "tcp://*"));
+    assert!(
+        changes.iter().any(|line| line.contains("live")),
+        "{changes:?}"
+    );
+    assert!(refused());
+    host.command(&["restart", "mqtt"]).expect_success();
+    // Of one that came before both.
+    client.send(b"\x82\x07\x00\x01\x00\x00\x01#\x00");
+    assert_eq!(client.receive(), (0x90, vec![0, 1, 0, 0x8f]));
+    assert!(refused());
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Engine {
             let meter = Arc::clone(&client.meter);
             let rights = client.rights.clone();
             client.id = self.broker.attach(number, rights, meter, 0, self.now);
-            assert!(client.id.is_some());
+            self.broker.came_by(client.id.unwrap(), LISTENER);
         }
         self.finish();
     }
@@ -240,6 +240,9 @@ impl Engine {
     }
 }
 
+/// By which all clients come, as they do in the real host.
+const LISTENER: &str = "tcp://127.0.0.1:1883";
+
 fn counting(number: &Arc<AtomicU64>) -> impl FnMut() -> u128 + Send + use<> {
     let number = Arc::clone(number);
     move || u128::from(number.fetch_add(1, Ordering::Relaxed) + 1)
@@ -248,7 +251,9 @@ fn counting(number: &Arc<AtomicU64>) -> impl FnMut() -> u128 + Send + use<> {
 impl transcript::Broker for Engine {
     fn connect(&mut self, client: &str) {
         let meter = Arc::new(Meter::default());
-        let id = Some(self.broker.open(meter.clone(), Limits::default(), self.now));
+        let id = self.broker.open(meter.clone(), Limits::default(), self.now);
+        self.broker.came_by(id, LISTENER);
+        let id = Some(id);
         self.clients.insert(
             client.to_owned(),
             Client {
@@ -453,6 +458,7 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
                         users: texts(table, "users"),
                         client_ids: texts(table, "client_ids"),
                     },
+                    listeners: texts(table, "listeners"),
                     max_inflight_messages: number("max_inflight_messages").map(|most| most as u16),
                     max_queued_messages: number("max_queued_messages"),
                     max_queued_bytes: number("max_queued_bytes"),

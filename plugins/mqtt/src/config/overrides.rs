@@ -14,6 +14,8 @@ pub struct Override {
     pub users: Vec<String>,
     /// Client identifiers, likewise.
     pub client_ids: Vec<String>,
+    /// Listeners that they came by, `SCHEME://ADDRESS` or `ADDRESS`, likewise.
+    pub listeners: Vec<String>,
     /// QoS 1 and 2 messages sent to one and not acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_inflight_messages: Option<u16>,
@@ -54,6 +56,7 @@ impl Config {
                 users: boxed(&written.users),
                 client_ids: boxed(&written.client_ids),
             },
+            listeners: boxed(&written.listeners),
             max_inflight_messages: written.max_inflight_messages,
             max_queued_messages: written.max_queued_messages,
             max_queued_bytes: written.max_queued_bytes,

@@ -195,6 +195,7 @@ impl Engine {
         authorizer: Option<Arc<dyn Authorizer>>,
         outbound: &Arc<Outbound>,
         client: Client,
+        listener: &str,
         unsent: usize,
     ) -> Option<Option<ConnectionId>> {
         let inner = self.lock();
@@ -203,6 +204,7 @@ impl Engine {
                 let meter = Arc::clone(&outbound.meter);
                 let broker = &mut inner.broker;
                 let id = broker.attach(number, authorizer, meter, unsent, now)?;
+                broker.came_by(id, listener);
                 inner.keep(id, outbound, client);
                 Some(id)
             })
@@ -248,7 +250,8 @@ mod tests {
                 core: polyport_sdk::cores::current(),
             };
             let outbound = Arc::new(Outbound::default());
-            engine.open(&outbound, client, Limits::default()).is_some()
+            let opened = engine.open(&outbound, client, "", Limits::default());
+            opened.is_some()
         };
         assert!(open(true) && open(false));
         engine.freeze_now(0).unwrap();

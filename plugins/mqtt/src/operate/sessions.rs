@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{ask, is_like, limit};
 use crate::Mqtt;
 use crate::engine::Client;
+use crate::serve::listener_name;
 
 /// Places looked at while the engine is locked.
 const PAGE: u32 = 256;
@@ -194,8 +195,7 @@ impl Wanted {
         let connection = view.connection();
         let client = client.filter(|_| connection.is_some_and(|connection| !connection.local));
         let listener = |client: Client| {
-            let known = context.listener(client.listener);
-            known.map(|(scheme, address)| format!("{scheme}://{address}"))
+            Some(listener_name(context, client.listener)).filter(|name| !name.is_empty())
         };
         let filters = self.filters.then(|| {
             let mut filters: Vec<String> = view

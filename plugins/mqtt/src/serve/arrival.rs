@@ -15,6 +15,14 @@ use crate::luggage::{self, Passed};
 use crate::outbound::Outbound;
 use crate::{config, login};
 
+/// What a listener is called in commands and limits: its scheme and address; empty if it is gone.
+pub(crate) fn listener_name(context: &Context, listener: u32) -> String {
+    let known = context.listener(listener);
+    known.map_or_else(String::new, |(scheme, address)| {
+        format!("{scheme}://{address}")
+    })
+}
+
 /// A connection that no engine has taken yet.
 pub(super) struct Arrival {
     stream: Stream,
@@ -84,6 +92,7 @@ impl Arrival {
     pub(super) fn join(
         &self,
         engine: &Engine,
+        context: &Context,
         outbound: &Arc<Outbound>,
         limits: &Limits,
     ) -> Result<Option<ConnectionId>, Error> {
@@ -93,9 +102,10 @@ impl Arrival {
             crosses: self.crossing.is_some(),
             core: polyport_sdk::cores::current(),
         };
+        let listener = listener_name(context, self.listener);
         let Passed::Open { number, login } = &self.passed else {
             let limits = config::connection_limits(limits);
-            return Ok(engine.open(outbound, client, limits));
+            return Ok(engine.open(outbound, client, &listener, limits));
         };
         let lost = || Error::Peer("a connection that was passed is not known any more".into());
         if engine.standing() == Standing::Retired && self.crossing.is_none() {
@@ -104,7 +114,8 @@ impl Arrival {
         let begun = !matches!(login, Some(luggage::Login::Accepted));
         let account = self.account.clone().filter(|_| begun);
         let rights = account.map(login::rights);
-        match engine.attach(*number, rights, outbound, client, self.unsent.len()) {
+        let unsent = self.unsent.len();
+        match engine.attach(*number, rights, outbound, client, &listener, unsent) {
             Some(id) => id.map(Some).ok_or_else(lost),
             None => Ok(None),
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::authenticate::Exchange;
+use super::doors::Door;
 use super::pace::Pace;
 use super::retained_delivery::RetainedQueue;
 use super::session::Delivery;
@@ -222,6 +223,8 @@ pub(super) struct Connection {
     pub denied: bool,
     /// It is held to a rate.
     pub pace: Option<Box<Pace>>,
+    /// The listener that it came by.
+    pub door: Door,
     /// The client is another broker's bridge.
     pub bridge: bool,
     /// It comes from within the program: see [`Broker::open_local`](super::Broker::open_local).
@@ -263,6 +266,7 @@ impl Connection {
             too_slow: false,
             denied: false,
             pace: None,
+            door: Door::default(),
             bridge: false,
             local: false,
         }

@@ -12,6 +12,7 @@ mod connection;
 mod delayed;
 mod deliver;
 mod disconnect;
+mod doors;
 mod handover;
 mod image;
 mod inspect;
@@ -71,6 +72,7 @@ use connect::PendingConnect;
 use connection::{Connection, Phase};
 use delayed::Delayed;
 use disconnect::WillFate;
+use doors::Doors;
 use leaving::Leaving;
 use load::Load;
 use operate::Listeners;
@@ -117,6 +119,7 @@ pub struct Broker {
     /// PUBLISH packets may have to wait.
     paces: bool,
     users: Users,
+    doors: Doors,
     /// What it is called on messages that pass bridges; empty for nothing.
     name: Box<str>,
     absent: Arc<dyn Absent>,
@@ -193,6 +196,7 @@ impl Broker {
             load,
             paces: false,
             users: Users::default(),
+            doors: Doors::default(),
             name: Box::default(),
             absent: Arc::new(AllowAll),
             now,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::doors::Doors;
 use super::session::{Session, SessionId};
 use super::{Broker, ConnectionId, Event, LOCAL_CLIENT};
 use crate::codec::ReasonCode;
@@ -24,15 +25,20 @@ impl Broker {
 
     /// The limits of a session that is not there yet.
     pub(super) fn limits_for(&self, session: &Session) -> Option<Arc<ClientLimits>> {
-        limits(&self.settings, session)
+        limits(&self.settings, &self.doors, session)
     }
 
     /// Finds the limits of every session that is there.
     pub(super) fn assign_limits(&mut self) {
         for key in self.sessions.keys() {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.limits = limits(&self.settings, session);
-            }
+            self.assign_limits_of(key);
+        }
+    }
+
+    /// Finds those of one.
+    pub(super) fn assign_limits_of(&mut self, key: SessionId) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.limits = limits(&self.settings, &self.doors, session);
         }
     }
 
@@ -58,7 +64,8 @@ impl Broker {
                 self.journal.note(&record);
             }
         }
-        session.limits = limits(&self.settings, session);
+        session.door = connection.door;
+        session.limits = limits(&self.settings, &self.doors, session);
     }
 
     /// What a session is held to.
@@ -189,12 +196,13 @@ impl Broker {
 }
 
 /// Bridges are held to the general ones.
-fn limits(settings: &Settings, session: &Session) -> Option<Arc<ClientLimits>> {
+fn limits(settings: &Settings, doors: &Doors, session: &Session) -> Option<Arc<ClientLimits>> {
     if settings.rules.overrides.is_empty() || session.client_id.starts_with(LOCAL_CLIENT) {
         return None;
     }
-    settings.limits_of(Names {
+    let names = Names {
         user: session.account.as_deref(),
         client_id: &session.client_id,
-    })
+    };
+    settings.limits_of(names, doors.name(session.door))
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
+use super::doors::Door;
 use super::subscribed::Subscribed;
 use super::topic_checks::TopicChecks;
 use crate::codec::QoS;
@@ -105,6 +106,8 @@ pub(super) struct Session {
     pub connection: Option<ConnectionId>,
     /// Of the client that was connected last.
     pub account: Option<Arc<str>>,
+    /// The listener that the client came by last.
+    pub door: Door,
     /// Its own limits; without them the general ones hold.
     pub limits: Option<Arc<ClientLimits>>,
     /// Session expiry interval in seconds.
@@ -149,6 +152,7 @@ impl Session {
             recorded: false,
             connection: None,
             account: None,
+            door: Door::default(),
             limits: None,
             expiry: 0,
             subscriptions: Subscribed::default(),

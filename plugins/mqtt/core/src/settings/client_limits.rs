@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Settings;
-use super::who::{Names, Who};
+use super::who::{Names, Who, stands_for};
 
 /// What a client may use up. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct ClientLimits {
 pub struct Override {
     /// Which clients.
     pub who: Who,
+    /// Listeners that they came by, `SCHEME://ADDRESS` or `ADDRESS` with `*` for any text; none means all.
+    pub listeners: Vec<Box<str>>,
     /// QoS 1 and 2 messages sent to one and not acknowledged.
     pub max_inflight_messages: Option<u16>,
     /// QoS 1 and 2 messages waiting in its session beyond those.
@@ -91,12 +93,23 @@ impl Settings {
             || self.rules.overrides.iter().any(own)
     }
 
-    /// The limits of a client that overrides are for: of each limit the first one that has it counts.
-    pub(crate) fn limits_of(&self, names: Names<'_>) -> Option<Arc<ClientLimits>> {
+    /// Whether limits are for some listeners alone.
+    pub(crate) fn names_listeners(&self) -> bool {
+        let mut overrides = self.rules.overrides.iter();
+        overrides.any(|rule| !rule.listeners.is_empty())
+    }
+
+    /// The limits of a client that overrides are for, which came by a listener: of each limit the first one that has
+    /// it counts.
+    pub(crate) fn limits_of(
+        &self,
+        names: Names<'_>,
+        listener: Option<&str>,
+    ) -> Option<Arc<ClientLimits>> {
         let mut limits = None;
         // The first one has the last word.
         for rule in self.rules.overrides.iter().rev() {
-            if rule.who.matches(names) {
+            if rule.who.matches(names) && rule.is_for(listener) {
                 rule.apply(limits.get_or_insert_with(|| self.general_limits()));
             }
         }
@@ -105,6 +118,19 @@ impl Settings {
 }
 
 impl Override {
+    fn is_for(&self, listener: Option<&str>) -> bool {
+        let means = |pattern: &str, listener: &str| {
+            let address = listener.split_once("://").map(|(_, address)| address);
+            match pattern.contains("://") {
+                true => stands_for(pattern, listener),
+                false => address.is_some_and(|address| stands_for(pattern, address)),
+            }
+        };
+        let mut patterns = self.listeners.iter();
+        self.listeners.is_empty()
+            || listener.is_some_and(|listener| patterns.any(|pattern| means(pattern, listener)))
+    }
+
     fn apply(&self, limits: &mut ClientLimits) {
         fn set<T: Copy>(limit: &mut T, other: Option<T>) {
             *limit = other.unwrap_or(*limit);
@@ -163,12 +189,31 @@ mod tests {
                 user,
                 client_id: "c",
             };
-            settings.limits_of(names)
+            settings.limits_of(names, None)
         };
         let alice = of(Some("alice")).unwrap();
         assert_eq!((alice.max_subscriptions, alice.max_wildcards), (1, 3));
         assert_eq!(alice.max_topic_levels, settings.max_topic_levels);
         assert_eq!(of(Some("bob")).unwrap().max_subscriptions, 2);
         assert_eq!(of(None), None);
+    }
+
+    #[test]
+    fn an_override_is_for_listeners_by_address_and_scheme() {
+        for (patterns, listener, meant) in [
+            (&[][..], None, true),
+            (&["*"], None, false),
+            (&["ws://*", "tcp://*"], Some("tcp://127.0.0.1:1883"), true),
+            (&["ws://*"], Some("tcp://127.0.0.1:1883"), false),
+            (&["127.0.0.1:1883"], Some("tcp://127.0.0.1:1883"), true),
+            (&["127.0.0.1:*"], Some("ws://127.0.0.1:80"), true),
+            (&["ws*"], Some("ws://127.0.0.1:80"), false),
+        ] {
+            let rule = Override {
+                listeners: patterns.iter().map(|&pattern| pattern.into()).collect(),
+                ..Override::default()
+            };
+            assert_eq!(rule.is_for(listener), meant, "{patterns:?} {listener:?}");
+        }
     }
 }

@@ -60,7 +60,7 @@ fn is_level(name: &str) -> bool {
 }
 
 /// `*` is any text, also none; a star that did not match enough takes one character more.
-fn stands_for(pattern: &str, text: &str) -> bool {
+pub(super) fn stands_for(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut read) = (0, 0);
     let mut star = None;

@@ -45,6 +45,8 @@ mod section {
     pub const PUBLISHERS: u8 = 27;
     /// Who is not let in.
     pub const BANS: u8 = 28;
+    /// Which listeners the clients of sessions came by last, where limits are for some of them.
+    pub const LISTENERS: u8 = 29;
 }
 
 impl Broker {
@@ -93,6 +95,16 @@ impl Broker {
             writer.list(accounts, |writer, (session, account)| {
                 put_bytes(&mut writer.out, session.client_id.as_bytes());
                 put_bytes(&mut writer.out, account.as_bytes());
+            });
+        });
+        writer.section(section::LISTENERS, |writer| {
+            let wanted = self.settings.names_listeners();
+            let sessions = self.sessions.iter().filter(|_| wanted);
+            let known =
+                sessions.filter_map(|(_, session)| Some((session, self.doors.name(session.door)?)));
+            writer.list(known, |writer, (session, listener)| {
+                put_bytes(&mut writer.out, session.client_id.as_bytes());
+                put_bytes(&mut writer.out, listener.as_bytes());
             });
         });
         writer.section(section::EXCHANGES, |writer| {
@@ -204,6 +216,15 @@ impl Broker {
                     let session = key.and_then(|key| self.sessions.get_mut(key));
                     let session = session.ok_or(Damaged("an account without its session"))?;
                     session.account = Some(text(reader)?.into());
+                    Ok(())
+                })?;
+            }
+            section::LISTENERS => {
+                list(body, |reader| {
+                    let key = self.clients.get(text(reader)?).copied();
+                    let key = key.ok_or(Damaged("a listener without its session"))?;
+                    let door = self.doors.door(text(reader)?);
+                    self.set_door(key, door);
                     Ok(())
                 })?;
             }
