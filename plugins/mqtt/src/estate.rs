@@ -12,7 +12,7 @@ use crate::store::{Bequest, Place};
 
 /// What is handed over, and from which version on it is taken.
 pub(crate) const HANDOVER: Handover = Handover {
-    version: 2,
+    version: 3,
     oldest: 1,
     estate: true,
 };

@@ -15,6 +15,7 @@ mod retained;
 pub mod settings;
 mod slab;
 pub mod store;
+mod texts;
 pub mod time;
 pub mod topic;
 mod trie;

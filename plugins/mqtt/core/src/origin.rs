@@ -14,7 +14,7 @@ pub struct Origin {
 }
 
 /// A client that published with an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Publisher {
     /// Name of the account.
     pub account: Arc<str>,

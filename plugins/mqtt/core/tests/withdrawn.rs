@@ -162,3 +162,44 @@ fn nor_after_a_restart() {
         }
     }
 }
+
+#[test]
+fn a_delayed_message_is_its_accounts_whoever_has_the_name_by_then() {
+    let mut before = Broker::new(Settings::default(), || 7, NOW);
+    let id = before.open(Arc::default(), Limits::default(), NOW);
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01p";
+    send(&mut before, id, connect, Arc::new(Of("alice")));
+    let delayed = b"\x31\x0f\x00\x0c$delayed/1/tm";
+    send(&mut before, id, delayed, Arc::new(AllowAll));
+    before.lost(id, NOW);
+    let mut recorded = State::default();
+    read_frames(before.journal().bytes(), |record| recorded.apply(record));
+    before.journal().clear();
+    assert_eq!(recorded.delayed.len(), 1);
+    let exported = before.export(NOW, |_| false);
+    for restored in [true, false] {
+        for right in [true, false] {
+            let mut broker = match restored {
+                true => {
+                    let mut broker = Broker::new(Settings::default(), || 7, NOW);
+                    broker.restore(recorded.clone());
+                    broker
+                }
+                false => Broker::import(Settings::default(), || 7, &exported, NOW).unwrap(),
+            };
+            broker.set_absent(Arc::new(Alice(AtomicBool::new(right))));
+            // The name is another account's by now.
+            let id = broker.open(Arc::default(), Limits::default(), NOW);
+            send(&mut broker, id, connect, Arc::new(Of("bob")));
+            broker.tick(NOW + 1_000);
+            let kept: &[u8] = if right { b"\x31\x04\x00\x01tm" } else { b"" };
+            assert_eq!(retained(&mut broker), kept);
+            let mut cursor = broker.look_for_retained(None).unwrap();
+            let mut publishers = Vec::new();
+            broker.look_at_retained(&mut cursor, (9, 9), |view| {
+                publishers.extend(view.publisher.map(str::to_owned));
+            });
+            assert_eq!(publishers, vec!["alice"; usize::from(right)]);
+        }
+    }
+}

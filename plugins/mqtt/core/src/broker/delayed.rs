@@ -1,7 +1,7 @@
 //! `$delayed/SECONDS/topic`: messages that are published later.
 //!
-//! A delayed message was accepted, and its rights asked for, when it came; what it is published to, and to whom, is
-//! found out when its time has come. Its message expiry interval begins then, as that of a will.
+//! A delayed message was accepted when it came; what it is published to, and to whom, and whether its account still may,
+//! is found out when its time has come. Its message expiry interval begins then, as that of a will.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -12,6 +12,7 @@ use super::{Broker, DropCause};
 use crate::codec::publish::PublishProperties;
 use crate::codec::{QoS, ReasonCode};
 use crate::message::{Message, MessageView};
+use crate::origin::Publisher;
 use crate::store::Record;
 use crate::time::Time;
 
@@ -34,6 +35,8 @@ pub(super) struct Delayed {
 pub(super) struct Waiting {
     /// Who published it.
     pub client_id: Arc<str>,
+    /// With which account, if it had one of its own.
+    pub account: Option<Arc<str>>,
     /// `expires` is its interval in milliseconds.
     pub message: Arc<Message>,
 }
@@ -61,6 +64,10 @@ impl Delayed {
             }
             None => true,
         }
+    }
+
+    pub(super) fn get_mut(&mut self, at: Time, number: u64) -> Option<&mut Waiting> {
+        self.waiting.get_mut(&(at, number))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Time, u64, &Waiting)> {
@@ -131,6 +138,7 @@ impl Broker {
         view: &MessageView<'_>,
         properties: &PublishProperties<'_>,
     ) -> Result<(), ReasonCode> {
+        let account = self.publisher(session).map(|publisher| publisher.account);
         let Some(session) = self.sessions.get(session) else {
             return Ok(());
         };
@@ -154,6 +162,7 @@ impl Broker {
                 number,
                 at,
                 client_id: &client_id,
+                account: account.as_deref().unwrap_or_default(),
                 message: &message,
             };
             match message.qos {
@@ -161,7 +170,11 @@ impl Broker {
                 _ => self.journal.require(&record),
             }
         }
-        let waiting = Waiting { client_id, message };
+        let waiting = Waiting {
+            client_id,
+            account,
+            message,
+        };
         self.delayed.insert(at, number, waiting);
         Ok(())
     }
@@ -172,7 +185,11 @@ impl Broker {
             let Some((number, waiting)) = self.delayed.pop_due(self.now) else {
                 return;
             };
-            let Waiting { client_id, message } = waiting;
+            let Waiting {
+                client_id,
+                account,
+                message,
+            } = waiting;
             if self.settings.persistence {
                 let record = Record::DelayedDone { number };
                 match message.qos {
@@ -186,9 +203,20 @@ impl Broker {
                 expires: interval.map(|interval| self.now + interval),
                 ..MessageView::from(&*message)
             };
-            let route = self.subscriptions.route(view.topic);
+            // Another account may have a client of that name by now.
             let from = self.clients.get(&*client_id).copied();
-            self.accept(&view, &route, from);
+            let is_its = |key: &SessionId| {
+                let session = self.sessions.get(*key);
+                session.is_some_and(|session| session.account == account)
+            };
+            let from = from.filter(|key| account.is_none() || is_its(key));
+            let publisher = account.map(|account| Publisher { account, client_id });
+            let may = |publisher: &Publisher| self.may_still_publish(publisher, view.topic);
+            if !publisher.as_ref().is_none_or(may) {
+                continue;
+            }
+            let route = self.subscriptions.route(view.topic);
+            self.accept_of(&view, &route, from, publisher);
         }
     }
 }

@@ -54,6 +54,7 @@ use crate::retained::Retained;
 use crate::settings::{Limits, Settings};
 use crate::slab::Slab;
 use crate::store::Journal;
+use crate::texts::Texts;
 use crate::time::Time;
 use crate::trie::SubscriptionTrie;
 
@@ -119,6 +120,7 @@ pub struct Broker {
     /// PUBLISH packets may have to wait.
     paces: bool,
     users: Users,
+    texts: Texts,
     doors: Doors,
     /// What it is called on messages that pass bridges; empty for nothing.
     name: Box<str>,
@@ -196,6 +198,7 @@ impl Broker {
             load,
             paces: false,
             users: Users::default(),
+            texts: Texts::default(),
             doors: Doors::default(),
             name: Box::default(),
             absent: Arc::new(AllowAll),

@@ -10,6 +10,7 @@ use super::{Broker, ConnectionId};
 use crate::codec::publish::{Publish, PublishProperties};
 use crate::codec::{Error, PacketType, QoS, ReasonCode, Version, ack};
 use crate::message::{MessageView, SHARED_PAYLOAD};
+use crate::origin::Publisher;
 use crate::store::Record;
 use crate::trie::Route;
 
@@ -163,8 +164,21 @@ impl Broker {
         route: &Route,
         from: Option<SessionId>,
     ) -> bool {
+        let kept = view.retain && self.settings.retain_available;
+        let publisher = from.filter(|_| kept).and_then(|key| self.publisher(key));
+        self.accept_of(view, route, from, publisher)
+    }
+
+    /// The same of a message whose publisher is known, and may be gone.
+    pub(super) fn accept_of(
+        &mut self,
+        view: &MessageView<'_>,
+        route: &Route,
+        from: Option<SessionId>,
+        publisher: Option<Publisher>,
+    ) -> bool {
         if view.retain && self.settings.retain_available {
-            self.retain(view, from);
+            self.retain(view, from, publisher);
         }
         if !self.listeners.is_empty() {
             self.tell_listeners(view, from);

@@ -25,14 +25,21 @@ impl Broker {
                 continue;
             }
             let message = Arc::new(message);
+            let origin = self.shared(origin);
             if let Some(at) = message.expires {
                 self.timers.retained(at, &message.topic);
             }
             self.retained.insert(message, origin);
         }
         for (number, delayed) in state.delayed {
-            let (client_id, message) = (delayed.client_id.into(), Arc::new(delayed.message));
-            let waiting = Waiting { client_id, message };
+            let waiting = Waiting {
+                client_id: self.texts.share(&delayed.client_id),
+                account: match &*delayed.account {
+                    "" => None,
+                    account => Some(self.texts.share(account)),
+                },
+                message: Arc::new(delayed.message),
+            };
             self.delayed.insert(delayed.at, number, waiting);
         }
         for ((kind, name), ban) in state.bans {
@@ -50,7 +57,7 @@ impl Broker {
         session.recorded = true;
         session.account = match &*stored.account {
             "" => None,
-            account => Some(account.into()),
+            account => Some(self.texts.share(account)),
         };
         session.limits = self.limits_for(&session);
         session.durable = stored.expiry > 0;

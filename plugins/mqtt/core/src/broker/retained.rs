@@ -12,7 +12,12 @@ use crate::store::Record;
 
 impl Broker {
     /// Keeps a message as the retained one of its topic; one without payload removes it.
-    pub(super) fn retain(&mut self, view: &MessageView<'_>, from: Option<SessionId>) {
+    pub(super) fn retain(
+        &mut self,
+        view: &MessageView<'_>,
+        from: Option<SessionId>,
+        publisher: Option<Publisher>,
+    ) {
         let existing = self.retained.get(view.topic).map(|message| message.expires);
         if view.payload.is_empty() && existing.is_none() {
             return;
@@ -34,7 +39,7 @@ impl Broker {
         let message = Arc::new(view.to_message(0));
         let origin = Origin {
             since: self.now,
-            publisher: from.and_then(|key| self.publisher(key)),
+            publisher,
         };
         if self.is_stored(view.topic) {
             let record = Record::Retained {
@@ -86,7 +91,7 @@ impl Broker {
     }
 
     /// Whose rights decide about what a session publishes; bridges have the broker's.
-    fn publisher(&self, key: SessionId) -> Option<Publisher> {
+    pub(super) fn publisher(&self, key: SessionId) -> Option<Publisher> {
         let session = self.sessions.get(key)?;
         let account = session.account.as_ref()?;
         let publisher = || Publisher {
@@ -94,6 +99,15 @@ impl Broker {
             client_id: Arc::clone(&session.client_id),
         };
         (!session.client_id.starts_with(LOCAL_CLIENT)).then(publisher)
+    }
+
+    /// The same with names that others have as well.
+    pub(super) fn shared(&mut self, mut origin: Origin) -> Origin {
+        if let Some(publisher) = &mut origin.publisher {
+            publisher.account = self.texts.share(&publisher.account);
+            publisher.client_id = self.texts.share(&publisher.client_id);
+        }
+        origin
     }
 
     /// Whether a publisher might still publish to a topic.

@@ -52,7 +52,7 @@ impl Broker {
         };
         let account = connection.authorizer.account();
         if session.account.as_deref() != account {
-            session.account = account.map(Arc::from);
+            session.account = account.map(|account| self.texts.share(account));
             let record = Record::SessionAccount {
                 session: session.number,
                 account: account.unwrap_or_default(),

@@ -131,6 +131,8 @@ pub enum Record<'a> {
         at: Time,
         /// Who published it.
         client_id: &'a str,
+        /// With which account; empty for none.
+        account: &'a str,
         /// The message; `expires` is its interval in milliseconds.
         message: &'a Message,
     },
@@ -185,6 +187,7 @@ pub(crate) enum Decoded<'a> {
         number: u64,
         at: Time,
         client_id: &'a str,
+        account: &'a str,
         message: Message,
     },
     Delivery {
@@ -325,6 +328,7 @@ impl Record<'_> {
                 number,
                 at,
                 client_id,
+                account,
                 message,
             } => {
                 out.push(15);
@@ -332,6 +336,9 @@ impl Record<'_> {
                 put_u64(out, at.0);
                 put_bytes(out, client_id.as_bytes());
                 put_message(out, message);
+                if !account.is_empty() {
+                    put_bytes(out, account.as_bytes());
+                }
             }
             Record::DelayedDone { number } => {
                 out.push(16);
@@ -467,6 +474,10 @@ impl Record<'_> {
                 at: Time(u64(&mut reader)?),
                 client_id: text(&mut reader)?,
                 message: message(&mut reader)?,
+                account: match reader.is_empty() {
+                    true => "",
+                    false => text(&mut reader)?,
+                },
             },
             16 => Decoded::Plain(Record::DelayedDone {
                 number: first(&mut reader)?,

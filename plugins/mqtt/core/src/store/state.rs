@@ -62,6 +62,8 @@ pub struct DelayedState {
     pub at: Time,
     /// Who published it.
     pub client_id: String,
+    /// With which account; empty for none.
+    pub account: String,
     /// `expires` is its interval in milliseconds.
     pub message: Message,
 }
@@ -156,13 +158,14 @@ impl State {
                 number,
                 at,
                 client_id,
+                account,
                 message,
             } => {
                 self.number(number);
-                let client_id = client_id.to_owned();
                 let delayed = DelayedState {
                     at,
-                    client_id,
+                    client_id: client_id.to_owned(),
+                    account: account.to_owned(),
                     message,
                 };
                 self.delayed.insert(number, delayed);
@@ -293,6 +296,7 @@ impl State {
                 number,
                 at: delayed.at,
                 client_id: &delayed.client_id,
+                account: &delayed.account,
                 message: &delayed.message,
             });
             seal(&mut journal);

@@ -1,5 +1,6 @@
 //! Sections at the end of an export. One that a reader does not know cannot be left out: it is state of a client.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::export::Writer;
@@ -11,7 +12,7 @@ use crate::broker::authenticate::{Exchange, Turn};
 use crate::broker::connection::Connection;
 use crate::broker::delayed::Waiting;
 use crate::codec::primitives::{Reader, put_u32};
-use crate::origin::Origin;
+use crate::origin::Publisher;
 use crate::store::record::{
     ban, bytes, message, put_ban, put_bytes, put_message, put_u64, text, u64,
 };
@@ -41,8 +42,10 @@ mod section {
     pub const DELAYED: u8 = 25;
     /// Whose sessions they are.
     pub const ACCOUNTS: u8 = 26;
-    /// Who published retained messages, by their places.
-    pub const PUBLISHERS: u8 = 27;
+    /// Who published retained messages, and which of them each, by their places.
+    pub const PUBLISHERS: u8 = 30;
+    /// The accounts of those who published them.
+    pub const DELAYED_ACCOUNTS: u8 = 31;
     /// Who is not let in.
     pub const BANS: u8 = 28;
     /// Which listeners the clients of sessions came by last, where limits are for some of them.
@@ -66,12 +69,26 @@ impl Broker {
         });
         writer.section(section::PUBLISHERS, |writer| {
             let origins = (0..).zip(self.retained.origins());
-            let known = origins.filter(|(_, origin)| origin.publisher.is_some());
-            writer.list(known, |writer, (place, origin)| {
-                let (account, client_id) = origin.names();
+            let known =
+                origins.filter_map(|(place, origin)| Some((place, origin.publisher.as_ref()?)));
+            let (mut publishers, mut numbers) = (Vec::new(), HashMap::new());
+            let of_each: Vec<(u32, u32)> = known
+                .map(|(place, publisher)| {
+                    let next = publishers.len() as u32;
+                    let number = *numbers.entry(publisher).or_insert(next);
+                    if number == next {
+                        publishers.push(publisher);
+                    }
+                    (place, number)
+                })
+                .collect();
+            writer.list(publishers.into_iter(), |writer, publisher| {
+                put_bytes(&mut writer.out, publisher.account.as_bytes());
+                put_bytes(&mut writer.out, publisher.client_id.as_bytes());
+            });
+            writer.list(of_each.into_iter(), |writer, (place, number)| {
                 put_u32(&mut writer.out, place);
-                put_bytes(&mut writer.out, account.as_bytes());
-                put_bytes(&mut writer.out, client_id.as_bytes());
+                put_u32(&mut writer.out, number);
             });
         });
         writer.section(section::PACES, |writer| export_paces(crossing, writer));
@@ -137,12 +154,23 @@ impl Broker {
                 put_message(&mut writer.out, &waiting.message);
             });
         });
+        writer.section(section::DELAYED_ACCOUNTS, |writer| {
+            let known = self.delayed.iter();
+            let known =
+                known.filter_map(|(at, number, it)| Some((at, number, it.account.as_ref()?)));
+            writer.list(known, |writer, (at, number, account)| {
+                put_u64(&mut writer.out, at.0);
+                put_u64(&mut writer.out, number);
+                put_bytes(&mut writer.out, account.as_bytes());
+            });
+        });
     }
 
     fn import_delayed(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let (at, number) = (Time(u64(reader)?), at_most(u64(reader)?, self.last_number)?);
         let waiting = Waiting {
-            client_id: text(reader)?.into(),
+            client_id: self.texts.share(text(reader)?),
+            account: None,
             message: Arc::new(message(reader)?),
         };
         match self.delayed.insert(at, number, waiting) {
@@ -194,14 +222,22 @@ impl Broker {
                 self.retained.set_since(&since);
             }
             section::PUBLISHERS => {
-                let mut publishers = vec![None; self.retained.total()];
+                let publishers = list(body, |reader| {
+                    Ok(Publisher {
+                        account: self.texts.share(text(reader)?),
+                        client_id: self.texts.share(text(reader)?),
+                    })
+                })?;
+                let mut of_each = vec![None; self.retained.total()];
                 list(body, |reader| {
-                    let place = publishers.get_mut(reader.four_byte_integer()? as usize);
+                    let place = of_each.get_mut(reader.four_byte_integer()? as usize);
                     let place = place.ok_or(Damaged("a publisher without its message"))?;
-                    *place = Origin::new(Time(0), text(reader)?, text(reader)?).publisher;
+                    let publisher = publishers.get(reader.four_byte_integer()? as usize);
+                    let publisher = publisher.ok_or(Damaged("a message without its publisher"))?;
+                    *place = Some(publisher.clone());
                     Ok(())
                 })?;
-                self.retained.set_publishers(&publishers);
+                self.retained.set_publishers(&of_each);
             }
             section::PACES => self.import_paces(body)?,
             section::USERS => self.import_users(body)?,
@@ -215,7 +251,7 @@ impl Broker {
                     let key = self.clients.get(text(reader)?).copied();
                     let session = key.and_then(|key| self.sessions.get_mut(key));
                     let session = session.ok_or(Damaged("an account without its session"))?;
-                    session.account = Some(text(reader)?.into());
+                    session.account = Some(self.texts.share(text(reader)?));
                     Ok(())
                 })?;
             }
@@ -237,6 +273,14 @@ impl Broker {
             }
             section::DELAYED => {
                 list(body, |reader| self.import_delayed(reader))?;
+            }
+            section::DELAYED_ACCOUNTS => {
+                list(body, |reader| {
+                    let waiting = self.delayed.get_mut(Time(u64(reader)?), u64(reader)?);
+                    let waiting = waiting.ok_or(Damaged("an account without its message"))?;
+                    waiting.account = Some(self.texts.share(text(reader)?));
+                    Ok(())
+                })?;
             }
             _ => return Err(Damaged("a section of another version")),
         }

@@ -92,6 +92,7 @@ impl Broker {
                 number,
                 at,
                 client_id: &waiting.client_id,
+                account: waiting.account.as_deref().unwrap_or_default(),
                 message: &waiting.message,
             });
             self.delayed.insert(at, number, waiting.clone());
