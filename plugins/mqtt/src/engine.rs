@@ -28,6 +28,9 @@ use tracing::{debug, info, warn};
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore, Loaded};
 use handoff::{Handoff, Woken};
+
+/// Connections woken in one turn for what concerns all of them.
+const WOKEN_AT_ONCE: usize = 256;
 pub(crate) use operate::Tail;
 pub(crate) use succession::Standing;
 
@@ -240,7 +243,16 @@ impl Engine {
         loop {
             changes.next().await;
             self.accounts.fetch_add(1, Ordering::AcqRel);
-            self.wake_all();
+            let mut all = self.attached().into_iter();
+            loop {
+                let some: Vec<_> = all.by_ref().take(WOKEN_AT_ONCE).collect();
+                if some.is_empty() {
+                    break;
+                }
+                self.wake(some);
+                // Each looks at its account: others are not to wait for all of them.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -382,10 +394,7 @@ impl Engine {
         let deadline = inner_ref.broker.next_deadline();
         let woken = std::mem::take(&mut inner_ref.woken);
         drop(inner);
-        match self.handoff.get() {
-            Some(handoff) => handoff.wake(woken),
-            None => woken.into_iter().for_each(|(_, outbound)| outbound.wake()),
-        }
+        self.wake(woken);
         if let Some(deadline) = deadline
             && deadline.0 < self.armed.load(Ordering::Acquire)
         {
@@ -393,6 +402,13 @@ impl Engine {
             self.timers.notify_one();
         }
         result
+    }
+
+    fn wake(&self, woken: Vec<Woken>) {
+        match self.handoff.get() {
+            Some(handoff) => handoff.wake(woken),
+            None => woken.into_iter().for_each(|(_, outbound)| outbound.wake()),
+        }
     }
 
     /// Hands the records of a batch to the store; output waits for the sequence it returns.

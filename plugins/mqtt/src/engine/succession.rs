@@ -10,7 +10,7 @@ use polyport_mqtt_core::{Authorizer, Broker, ConnectionId, Settings};
 use polyport_sdk::Error;
 use polyport_sdk::handover::Estate;
 
-use super::{Client, Clock, Engine, Later, entropy};
+use super::{Client, Clock, Engine, Later, Woken, entropy};
 use crate::estate::{self, Left};
 use crate::outbound::Outbound;
 use crate::store::{self, DiskStore};
@@ -217,18 +217,17 @@ impl Engine {
         self.moved.notify_waiters();
     }
 
-    pub(super) fn wake_all(&self) {
+    /// All connections, each with its core.
+    pub(super) fn attached(&self) -> Vec<Woken> {
         let inner = self.lock();
-        let outbounds: Vec<_> = inner
-            .connections
-            .iter()
-            .flatten()
-            .map(|attached| Arc::clone(&attached.outbound))
-            .collect();
-        drop(inner);
-        for outbound in outbounds {
-            outbound.wake();
-        }
+        let attached = inner.connections.iter().flatten();
+        attached
+            .map(|attached| (attached.client.core, Arc::clone(&attached.outbound)))
+            .collect()
+    }
+
+    fn wake_all(&self) {
+        self.wake(self.attached());
     }
 }
 
