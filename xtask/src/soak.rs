@@ -224,7 +224,8 @@ fn run(test: &Long) -> Outcome<String> {
 
 fn figures(text: &str) -> Vec<&str> {
     text.lines()
-        .filter_map(|line| line.trim().strip_prefix("figure: "))
+        // A dot for each test that passed before may stand in front.
+        .filter_map(|line| line.trim().trim_start_matches('.').strip_prefix("figure: "))
         .collect()
 }
 
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn figures_are_picked_from_the_output() {
-        let text = "running 1 test\nfigure: kills = 500\n.\nfigure: lost = 0\n";
+        let text = "running 2 tests\nfigure: kills = 500\n.figure: lost = 0\n.\n";
         assert_eq!(figures(text), ["kills = 500", "lost = 0"]);
         assert_eq!(seconds(text), None, "no test ran");
         let none = "test result: ok. 0 passed; 0 failed; 2 filtered out; finished in 0.00s";
