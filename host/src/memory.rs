@@ -1,5 +1,5 @@
-//! Freed memory, given back to the system once many connections have ended: the allocator keeps what it was given
-//! once, and most of that is what a crowd took that is gone.
+//! Freed memory, given back to the system once many connections have ended, or an instance has: the allocator keeps
+//! what it was given once, and most of that is what they took.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,12 @@ const MANY: u64 = 1000;
 /// How long what ends with them may take.
 const REST: Duration = Duration::from_millis(200);
 
-static FELL: Notify = Notify::const_new();
+static FREED: Notify = Notify::const_new();
+
+/// Much was freed: what an instance had, whose place another took.
+pub fn freed() {
+    FREED.notify_one();
+}
 
 /// The most connections since memory was given back last.
 #[derive(Debug, Default)]
@@ -21,7 +26,7 @@ impl Peak {
     /// There are so many now.
     pub fn note(&self, open: u64) {
         if self.falls(open) {
-            FELL.notify_one();
+            freed();
         }
     }
 
@@ -36,10 +41,10 @@ impl Peak {
     }
 }
 
-/// Gives memory back whenever a service's connections have fallen by half; never ends.
+/// Gives memory back whenever much was freed; never ends.
 pub async fn give_back() {
     loop {
-        FELL.notified().await;
+        FREED.notified().await;
         tokio::time::sleep(REST).await;
         // It walks over all that is free, for some milliseconds.
         let given = tokio::task::spawn_blocking(trim).await;

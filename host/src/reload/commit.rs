@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::generations::fault;
 use crate::handover::Successor;
 use crate::instance::Instance;
-use crate::{limits, logging};
+use crate::{limits, logging, memory};
 
 impl Host {
     /// Makes `next` the current generation; nothing here can fail.
@@ -223,6 +223,7 @@ fn retire(
     side.set_passage(passes);
     async move {
         old.end(deadline, "a swap").await;
+        memory::freed();
         if passes {
             let pause = pause.map_or_else(String::new, |pause| {
                 format!(" after a pause of {:.1} ms", pause.as_secs_f64() * 1000.0)

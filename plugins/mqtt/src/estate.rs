@@ -28,17 +28,19 @@ pub(crate) struct Left<'a> {
 }
 
 /// The estate of a broker with this time, store and state.
-pub(crate) fn leave(now: Time, bequest: Option<Bequest>, broker: &[u8]) -> Estate {
-    let mut state = Vec::with_capacity(64 + broker.len());
-    put_u64(&mut state, now.0);
-    state.push(bequest.is_some().into());
+pub(crate) fn leave(now: Time, bequest: Option<Bequest>, broker: Vec<u8>) -> Estate {
+    let mut head = Vec::new();
+    put_u64(&mut head, now.0);
+    head.push(bequest.is_some().into());
     if let Some(Bequest { place, .. }) = &bequest {
         for number in [place.number, place.length, place.image_bytes] {
-            put_u64(&mut state, number);
+            put_u64(&mut head, number);
         }
-        state.push(place.synced.into());
+        head.push(place.synced.into());
     }
-    state.extend_from_slice(broker);
+    // Not a copy: that of a large broker would take as much memory again.
+    let mut state = broker;
+    state.splice(..0, head);
     Estate {
         version: HANDOVER.version,
         state,

@@ -9,7 +9,7 @@ use crate::{estate, websocket};
 /// Reads what one instance left to the next.
 pub fn estate(state: &[u8]) {
     if let Ok(left) = estate::take(state, Vec::new()) {
-        let again = estate::leave(left.now, None, left.broker);
+        let again = estate::leave(left.now, None, left.broker.to_vec());
         let again =
             estate::take(&again.state, Vec::new()).map(|left| (left.now, left.broker.to_vec()));
         let same: (Time, Vec<u8>) = (left.now, left.broker.to_vec());

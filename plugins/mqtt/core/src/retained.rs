@@ -19,6 +19,9 @@ pub(crate) use accounts::Held;
 /// How topics of the broker's own begin: they count against no limit and are not stored.
 pub(crate) const SYS: &str = "$SYS/";
 
+/// No place among publishers.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
 /// Smaller than every character of a topic name but `/`, which this order puts first: what is beneath a topic
 /// follows right after it.
 const PAST: char = '\u{1}';
@@ -257,10 +260,10 @@ impl Retained {
         self.change_origins(since, |origin, &since| origin.since = since);
     }
 
-    /// Who published each, as another broker told it.
-    pub(crate) fn set_publishers(&mut self, publishers: &[Option<Publisher>]) {
-        self.change_origins(publishers, |origin, publisher| {
-            origin.publisher.clone_from(publisher);
+    /// Who published each, as another broker told it: places among the publishers, [`NOBODY`] where there is none.
+    pub(crate) fn set_publishers(&mut self, publishers: &[Publisher], of_each: &[u32]) {
+        self.change_origins(of_each, |origin, &place| {
+            origin.publisher = publishers.get(place as usize).cloned();
         });
     }
 

@@ -86,7 +86,7 @@ impl Engine {
         let exported = inner.broker.export(inner.frozen_at, crosses);
         let now = inner.frozen_at;
         drop(inner);
-        Ok(estate::leave(now, bequest, &exported))
+        Ok(estate::leave(now, bequest, exported))
     }
 
     /// Goes on as if it had not been frozen.

@@ -13,6 +13,7 @@ use crate::broker::connection::Connection;
 use crate::broker::delayed::Waiting;
 use crate::codec::primitives::{Reader, put_u32};
 use crate::origin::Publisher;
+use crate::retained::NOBODY;
 use crate::store::record::{
     ban, bytes, message, put_ban, put_bytes, put_message, put_u64, text, u64,
 };
@@ -228,16 +229,17 @@ impl Broker {
                         client_id: self.texts.share(text(reader)?),
                     })
                 })?;
-                let mut of_each = vec![None; self.retained.total()];
+                let mut of_each = vec![NOBODY; self.retained.total()];
                 list(body, |reader| {
                     let place = of_each.get_mut(reader.four_byte_integer()? as usize);
                     let place = place.ok_or(Damaged("a publisher without its message"))?;
-                    let publisher = publishers.get(reader.four_byte_integer()? as usize);
-                    let publisher = publisher.ok_or(Damaged("a message without its publisher"))?;
-                    *place = Some(publisher.clone());
-                    Ok(())
+                    *place = reader.four_byte_integer()?;
+                    match publishers.get(*place as usize) {
+                        Some(_) => Ok(()),
+                        None => Err(Damaged("a message without its publisher")),
+                    }
                 })?;
-                self.retained.set_publishers(&of_each);
+                self.retained.set_publishers(&publishers, &of_each);
             }
             section::PACES => self.import_paces(body)?,
             section::USERS => self.import_users(body)?,
