@@ -11,8 +11,10 @@ use polyport_mqtt_core::Output;
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::store::Sequence;
 
-/// A buffer stops growing here; the next packet begins another.
-const BUFFER_MAX: usize = 256 * 1024;
+/// A buffer stops growing here, and what is this long becomes a piece as it is: to move much to a larger buffer for each
+/// of many readers that do not keep up is a pause for all.
+const BUFFER_MAX: usize = 16 * 1024;
+const MOVED: usize = 4 * 1024;
 /// A written buffer up to this capacity is used again.
 const SPARE_MAX: usize = 64 * 1024;
 
@@ -66,7 +68,7 @@ impl Outbound {
         match (output.buffer(), queue.pieces.back_mut()) {
             (Some(bytes), _) if bytes.is_empty() => {}
             (Some(bytes), Some((last, Piece::Buffer(buffer))))
-                if gate <= *last && buffer.len() < BUFFER_MAX =>
+                if gate <= *last && bytes.len() < MOVED && buffer.len() < BUFFER_MAX =>
             {
                 buffer.extend_from_slice(bytes);
                 bytes.clear();
