@@ -189,9 +189,9 @@ proptest! {
         let ours = Subscribe::decode(Version::V5, body).unwrap();
         prop_assert_eq!(ours.packet_identifier, identifier);
         prop_assert_eq!(ours.subscription_identifier.map(|id| id as usize), subscription);
-        prop_assert_eq!(ours.filters.len(), filters.len());
-        for ((text, options), (path, qos, no_local, as_published, handling)) in ours.filters.iter().zip(&filters) {
-            prop_assert_eq!((*text, options.qos, options.no_local), (path.as_str(), qos.0, *no_local));
+        prop_assert_eq!(ours.filters.clone().count(), filters.len());
+        for ((text, options), (path, qos, no_local, as_published, handling)) in ours.filters.zip(&filters) {
+            prop_assert_eq!((text, options.qos, options.no_local), (path.as_str(), qos.0, *no_local));
             let handling = [RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend][usize::from(*handling)];
             prop_assert_eq!((options.retain_as_published, options.retain_handling), (*as_published, handling));
         }

@@ -139,20 +139,16 @@ pub fn subscribe(data: &[u8]) {
     let Ok(subscribe) = Subscribe::decode(version, body) else {
         return;
     };
-    assert!(subscribe.packet_identifier > 0 && !subscribe.filters.is_empty());
-    for (filter, options) in &subscribe.filters {
+    assert!(subscribe.packet_identifier > 0 && !subscribe.filters.rest().is_empty());
+    for (filter, options) in subscribe.filters.clone() {
         assert!(filter.len() < body.len());
         assert_eq!(
             SubscriptionOptions::decode(Version::V5, options.encode()),
-            Ok(*options)
+            Ok(options)
         );
     }
-    let filters: usize = subscribe
-        .filters
-        .iter()
-        .map(|(filter, _)| filter.len() + 3)
-        .sum();
-    assert!(2 + filters <= body.len());
+    let filters = subscribe.filters.map(|(filter, _)| filter.len() + 3);
+    assert!(2 + filters.sum::<usize>() <= body.len());
 }
 
 /// As [`subscribe`].
@@ -163,13 +159,9 @@ pub fn unsubscribe(data: &[u8]) {
     let Ok(unsubscribe) = Unsubscribe::decode(version(*choice), body) else {
         return;
     };
-    assert!(unsubscribe.packet_identifier > 0 && !unsubscribe.filters.is_empty());
-    let filters: usize = unsubscribe
-        .filters
-        .iter()
-        .map(|filter| filter.len() + 2)
-        .sum();
-    assert!(2 + filters <= body.len());
+    assert!(unsubscribe.packet_identifier > 0 && !unsubscribe.filters.rest().is_empty());
+    let filters = unsubscribe.filters.map(|filter| filter.len() + 2);
+    assert!(2 + filters.sum::<usize>() <= body.len());
 }
 
 /// All four acknowledgements; what the server writes it reads.

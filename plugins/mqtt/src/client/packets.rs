@@ -382,7 +382,7 @@ mod tests {
                 QoS::AtLeastOnce,
             );
             let decoded = Subscribe::decode(version, &out[2..]).unwrap();
-            let filters: Vec<&str> = decoded.filters.iter().map(|(filter, _)| *filter).collect();
+            let filters: Vec<&str> = decoded.filters.map(|(filter, _)| filter).collect();
             assert_eq!(
                 (decoded.packet_identifier, filters),
                 (9, vec!["a/+", "b/#"])

@@ -146,6 +146,7 @@ impl Arrival {
             unsent: self.unsent,
             login,
             account,
+            begun: true,
         };
         let pacer = self.stream.pacer();
         let client = (self.stream, self.origin, pacer);

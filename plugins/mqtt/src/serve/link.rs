@@ -91,6 +91,8 @@ pub(super) struct Link<S> {
     unread: Unread,
     /// The engine has not seen all of `unread`.
     untaken: bool,
+    /// Others come first, and then the engine goes on.
+    turn_over: bool,
     login: Option<Box<Login>>,
     /// Whose it is, and at which [`Engine::accounts_revision`] that was looked at.
     account: Option<(Account, u64)>,
@@ -111,6 +113,8 @@ pub(super) struct Beginning {
     pub(super) unsent: Vec<u8>,
     pub(super) login: Option<Login>,
     pub(super) account: Option<Account>,
+    /// The engine may have a packet of it that is not worked off.
+    pub(super) begun: bool,
 }
 
 /// What a connection leaves.
@@ -143,7 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             outbound,
             writing,
             written: 0,
-            untaken: !beginning.unread.is_empty(),
+            untaken: beginning.begun || !beginning.unread.is_empty(),
+            turn_over: false,
             unread: Unread::Small(beginning.unread),
             login: beginning.login.map(Box::new),
             account: beginning.account.map(|account| (account, 0)),
@@ -361,9 +366,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.paused = None;
             self.untaken = true;
         }
+        if std::mem::take(&mut self.turn_over) {
+            // Once it was polled it wakes this task by itself.
+            let others = std::pin::pin!(tokio::task::yield_now());
+            let _ = others.poll(cx);
+            return Poll::Pending;
+        }
         if self.untaken {
             self.take_unread();
-            return match self.untaken {
+            // An engine that is frozen took nothing, and wakes this task later.
+            return match self.untaken && !self.turn_over {
                 true => Poll::Pending,
                 false => Poll::Ready(Ok(Read::Some)),
             };
@@ -424,6 +436,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return;
         };
         let rest = &bytes[received.consumed..];
+        self.turn_over = received.more;
+        self.untaken |= received.more;
         if let Some(at) = received.resume_at {
             let wait = self.engine.time_until(at);
             self.paused = Some(Box::pin(tokio::time::sleep(wait)));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::authenticate::Exchange;
 use super::doors::Door;
 use super::pace::Pace;
+use super::request::Request;
 use super::retained_delivery::RetainedQueue;
 use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
@@ -216,6 +217,8 @@ pub(super) struct Connection {
     pub last_route: Option<Box<LastRoute>>,
     /// Retained messages of new subscriptions that wait for room.
     pub retained: Option<Box<RetainedQueue>>,
+    /// A packet of very many filters that is being worked off.
+    pub request: Option<Box<Request>>,
     pub arriving: Option<Box<Arriving>>,
     /// Its queue was full, and it is to be closed for that.
     pub too_slow: bool,
@@ -262,6 +265,7 @@ impl Connection {
             meter,
             last_route: None,
             retained: None,
+            request: None,
             arriving: None,
             too_slow: false,
             denied: false,
@@ -328,6 +332,7 @@ impl Connection {
         self.topic_aliases_in = Vec::new();
         self.topic_aliases_out = None;
         self.last_route = None;
+        self.request = None;
         self.retained = None;
         if let Some(arriving) = &mut self.arriving {
             arriving.held.clear();

@@ -8,9 +8,8 @@ use super::session::SessionId;
 use super::subscribed::{Filters, Subscribed};
 use crate::topic::Filter;
 
-/// So many go in one turn, or that part of all that are left, if those are more: they go faster than they can come.
-const AT_ONCE: usize = 512;
-const PART: usize = 128;
+/// So many go in one turn.
+const AT_ONCE: usize = 64;
 /// Between two turns, in milliseconds.
 const PAUSE: u64 = 1;
 
@@ -51,14 +50,21 @@ impl Broker {
     }
 
     pub(super) fn leaving_due(&mut self) {
-        for _ in 0..AT_ONCE.max(self.leaving.count / PART) {
+        if self.leave_some(AT_ONCE) {
+            self.timers.leaving(self.now + PAUSE);
+        }
+    }
+
+    /// Takes out at most so many; false when none was left.
+    pub(super) fn leave_some(&mut self, most: usize) -> bool {
+        for _ in 0..most {
             let Some((key, text)) = self.leaving.next() else {
-                return;
+                return false;
             };
             if let Some(filter) = Filter::parse(&text) {
                 self.subscriptions.remove(filter, key);
             }
         }
-        self.timers.leaving(self.now + PAUSE);
+        true
     }
 }

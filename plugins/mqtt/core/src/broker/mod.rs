@@ -25,6 +25,7 @@ mod publish;
 mod queue_expiry;
 mod redirect;
 mod report;
+mod request;
 mod restore;
 mod retained;
 mod retained_delivery;
@@ -96,6 +97,8 @@ pub struct Broker {
     clients: Clients,
     subscriptions: SubscriptionTrie,
     leaving: Leaving,
+    /// Topic filters that may be subscribed to or unsubscribed from in this turn.
+    filters_left: usize,
     retained: Retained,
     bans: Bans,
     timers: Timers,
@@ -135,6 +138,9 @@ pub struct Received {
     pub consumed: usize,
     /// The first packet of the rest may be taken at this time: until then nothing more is to be read.
     pub resume_at: Option<Time>,
+    /// There is more to do once others have had their turn: the rest, even of no bytes, is to be handed in again before
+    /// more is read.
+    pub more: bool,
     /// A client wants to log in: nothing more is read from it until [`Broker::login_answer`] or, for a step of an
     /// enhanced authentication, [`Broker::auth_answer`].
     pub login: Option<LoginRequest>,
@@ -177,6 +183,7 @@ impl Broker {
             clients: Clients::default(),
             subscriptions: SubscriptionTrie::new(),
             leaving: Leaving::default(),
+            filters_left: 0,
             retained: Retained::default(),
             bans: Bans::default(),
             timers: Timers::default(),
@@ -252,7 +259,8 @@ impl Broker {
     ) -> Received {
         self.now = now;
         let mut consumed = 0;
-        let mut resume_at = None;
+        let (mut resume_at, mut more) = (None, false);
+        self.begin_turn(id);
         loop {
             let Some(connection) = self.connections.get_mut(id) else {
                 return Received {
@@ -270,6 +278,14 @@ impl Broker {
                 Phase::Authenticating(_) if !connection.awaits_auth() => break,
                 Phase::AwaitingConnect | Phase::Authenticating(_) | Phase::Connected(_) => {}
             }
+            if connection.request.is_some() {
+                more = self.filters_left == 0;
+                if more {
+                    break;
+                }
+                self.continue_request(id);
+                continue;
+            }
             let rest = &bytes[consumed..];
             let result = match FixedHeader::read(rest) {
                 Ok(None) => break,
@@ -278,6 +294,12 @@ impl Broker {
                         let Some(frame) = rest.get(..header.frame()) else {
                             break;
                         };
+                        let of_filters =
+                            matches!(kind, PacketType::Subscribe | PacketType::Unsubscribe);
+                        more = of_filters && self.filters_left == 0;
+                        if more {
+                            break;
+                        }
                         if self.paces && kind == PacketType::Publish {
                             resume_at = self.held_back(id, header.first);
                             if resume_at.is_some() {
@@ -304,6 +326,7 @@ impl Broker {
         Received {
             consumed,
             resume_at,
+            more,
             login,
         }
     }
@@ -529,8 +552,8 @@ impl Broker {
             PacketType::Puback | PacketType::Pubrec | PacketType::Pubrel | PacketType::Pubcomp => {
                 self.handle_acknowledgement(id, session, version, kind, body)
             }
-            PacketType::Subscribe => self.handle_subscribe(id, session, version, body),
-            PacketType::Unsubscribe => self.handle_unsubscribe(id, session, version, body),
+            PacketType::Subscribe => self.handle_subscribe(id, version, body),
+            PacketType::Unsubscribe => self.handle_unsubscribe(id, version, body),
             PacketType::Pingreq => {
                 ping::decode_pingreq(body)?;
                 self.write(id, |out| out.extend_from_slice(&ping::PINGRESP));

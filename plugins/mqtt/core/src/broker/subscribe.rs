@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10).
 
+use super::request::{Kind, Request};
 use super::retained_delivery::PendingRetained;
 use super::session::SessionId;
 use super::topic_checks::TopicChecks;
@@ -7,7 +8,7 @@ use super::{Broker, ConnectionId};
 use crate::authorizer::Extent;
 use crate::codec::subscribe::{Subscribe, SubscriptionOptions};
 use crate::codec::unsubscribe::Unsubscribe;
-use crate::codec::{Error, ReasonCode, Version, suback, unsuback};
+use crate::codec::{Error, ReasonCode, Version};
 use crate::settings::Subscribing;
 use crate::store::Record;
 use crate::topic::Filter;
@@ -16,7 +17,6 @@ impl Broker {
     pub(super) fn handle_subscribe(
         &mut self,
         id: ConnectionId,
-        session: SessionId,
         version: Version,
         body: &[u8],
     ) -> Result<(), Error> {
@@ -31,12 +31,7 @@ impl Broker {
                 what: "subscription identifiers are not offered",
             });
         }
-        let mut parsed = Vec::with_capacity(subscribe.filters.len());
-        let bridge = self
-            .connections
-            .get(id)
-            .is_some_and(|connection| connection.bridge && !version.is_v5());
-        for &(text, mut options) in &subscribe.filters {
+        for (text, options) in subscribe.filters.clone() {
             let filter = Filter::parse(text).ok_or(Error::Malformed("topic filter"))?;
             if filter.share.is_some() && options.no_local {
                 return Err(Error::Protocol("no local on a shared subscription")); // MQTT-3.8.3-4
@@ -45,93 +40,101 @@ impl Broker {
                 // What CONNACK said is not offered is a protocol error (3.2.2.3.11, 3.2.2.3.13).
                 is_offered(offers, filter)?;
             }
-            if bridge {
-                // What a bridge of 5.0 asks for itself.
-                options.no_local = filter.share.is_none();
-                options.retain_as_published = true;
-            }
-            parsed.push((text, options));
         }
-        let identifier = subscribe.subscription_identifier.unwrap_or(0);
-        let mut codes = Vec::with_capacity(parsed.len());
-        let mut retained = Vec::new();
-        for (text, options) in parsed {
-            match self.add_subscription(id, session, text, options, identifier, false) {
-                Ok(found) => {
-                    retained.extend(found);
-                    codes.push(options.qos as u8);
-                }
-                Err(reason) => {
-                    self.deny(id, reason, text, "SUBSCRIBE");
-                    codes.push(match version {
-                        Version::V5 => reason as u8,
-                        Version::V311 => 0x80,
-                        // SUBACK of 3.1 has no failure: the subscription is answered but not made.
-                        Version::V31 => options.qos as u8,
-                    });
-                }
-            }
-        }
-        self.write(id, |out| {
-            suback::encode(out, version, subscribe.packet_identifier, &codes)
-        });
-        self.queue_retained(id, retained);
+        let kind = Kind::Subscribe {
+            identifier: subscribe.subscription_identifier.unwrap_or(0),
+        };
+        let request = Request::new(kind, subscribe.packet_identifier);
+        self.begin_request(id, request, subscribe.filters.rest());
         Ok(())
+    }
+
+    /// Makes one subscription of a SUBSCRIBE packet; its reason code, and the search for what is retained.
+    pub(super) fn subscribe_to(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        (text, mut options): (&str, SubscriptionOptions),
+        identifier: u32,
+    ) -> (u8, Option<PendingRetained>) {
+        let connection = self.connections.get(id);
+        let version = connection.map_or(Version::V311, |connection| connection.version);
+        if !version.is_v5() && connection.is_some_and(|connection| connection.bridge) {
+            // What a bridge of 5.0 asks for itself.
+            options.no_local = Filter::parse(text).is_some_and(|filter| filter.share.is_none());
+            options.retain_as_published = true;
+        }
+        match self.add_subscription(id, session, text, options, identifier, false) {
+            Ok(found) => (options.qos as u8, found),
+            Err(reason) => {
+                self.deny(id, reason, text, "SUBSCRIBE");
+                let code = match version {
+                    Version::V5 => reason as u8,
+                    Version::V311 => 0x80,
+                    // SUBACK of 3.1 has no failure: the subscription is answered but not made.
+                    Version::V31 => options.qos as u8,
+                };
+                (code, None)
+            }
+        }
     }
 
     pub(super) fn handle_unsubscribe(
         &mut self,
         id: ConnectionId,
-        session: SessionId,
         version: Version,
         body: &[u8],
     ) -> Result<(), Error> {
         let unsubscribe = Unsubscribe::decode(version, body)?;
-        let filters = unsubscribe.filters;
-        if filters.iter().any(|text| Filter::parse(text).is_none()) {
+        let mut filters = unsubscribe.filters.clone();
+        if filters.any(|text| Filter::parse(text).is_none()) {
             return Err(Error::Malformed("topic filter"));
         }
-        let mut reasons = Vec::with_capacity(filters.len());
-        for text in filters {
-            let text = self.with_names(id, session, |names| self.rewritten_filter(id, names, text));
-            let Some(Ok(text)) = text else {
-                reasons.push(ReasonCode::NoSubscriptionExisted);
-                continue;
-            };
-            let text = &*text;
-            let Some(filter) = Filter::parse(text) else {
-                continue;
-            };
-            let existed = self.subscriptions.remove(filter, session);
-            if let Some(connection) = self.connections.get_mut(id)
-                && let Some(retained) = &mut connection.retained
-                && filter.share.is_none()
-            {
-                // MQTT-3.10.4-2: what is not on its way yet is not sent.
-                retained.forget(filter.filter);
-            }
-            if let Some(session) = self.sessions.get_mut(session).filter(|_| existed) {
-                session.subscriptions.remove(text);
-                if session.durable {
-                    self.journal.require(&Record::Unsubscribed {
-                        session: session.number,
-                        filter: text,
-                    });
-                }
-            }
-            if existed && filter.share.is_some() {
-                self.leave_share(session, text);
-            }
-            reasons.push(if existed {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            });
-        }
-        self.write(id, |out| {
-            unsuback::encode(out, version, unsubscribe.packet_identifier, &reasons)
-        });
+        let request = Request::new(Kind::Unsubscribe, unsubscribe.packet_identifier);
+        self.begin_request(id, request, unsubscribe.filters.rest());
         Ok(())
+    }
+
+    /// Ends one subscription of an UNSUBSCRIBE packet.
+    pub(super) fn unsubscribe_from(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        text: &str,
+    ) -> ReasonCode {
+        let text = self.with_names(id, session, |names| self.rewritten_filter(id, names, text));
+        let Some(Ok(text)) = text else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let text = &*text;
+        let Some(filter) = Filter::parse(text) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let existed = self.subscriptions.remove(filter, session);
+        if let Some(connection) = self.connections.get_mut(id)
+            && let Some(retained) = &mut connection.retained
+            && filter.share.is_none()
+        {
+            // MQTT-3.10.4-2: what is not on its way yet is not sent.
+            retained.forget(filter.filter);
+        }
+        if let Some(session) = self.sessions.get_mut(session).filter(|_| existed) {
+            session.subscriptions.remove(text);
+            if session.durable {
+                self.journal.require(&Record::Unsubscribed {
+                    session: session.number,
+                    filter: text,
+                });
+            }
+        }
+        if existed && filter.share.is_some() {
+            self.leave_share(session, text);
+        }
+        if existed {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoSubscriptionExisted
+        }
     }
 
     /// Makes a subscription, rewritten where it has to be, and finds the retained messages for it. One that exists is

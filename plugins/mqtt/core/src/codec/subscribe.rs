@@ -11,8 +11,45 @@ pub struct Subscribe<'a> {
     pub packet_identifier: u16,
     /// Applies to every filter of the packet.
     pub subscription_identifier: Option<u32>,
-    /// At least one; the filters are not yet checked against 4.7.
-    pub filters: Vec<(&'a str, SubscriptionOptions)>,
+    /// At least one.
+    pub filters: Filters<'a>,
+}
+
+/// Topic filters with their options, in the order of the packet; not yet checked against 4.7.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filters<'a> {
+    version: Version,
+    bytes: &'a [u8],
+}
+
+impl<'a> Filters<'a> {
+    /// Those that lie in bytes of a packet, which end where they hold anything else.
+    #[must_use]
+    pub fn new(version: Version, bytes: &'a [u8]) -> Filters<'a> {
+        Filters { version, bytes }
+    }
+
+    /// The bytes of those that are to come.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn read(&mut self) -> Result<(&'a str, SubscriptionOptions), Error> {
+        let mut reader = Reader::new(self.bytes);
+        let filter = reader.string()?;
+        let options = SubscriptionOptions::decode(self.version, reader.byte()?)?;
+        self.bytes = reader.rest();
+        Ok((filter, options))
+    }
+}
+
+impl<'a> Iterator for Filters<'a> {
+    type Item = (&'a str, SubscriptionOptions);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().ok()
+    }
 }
 
 /// Subscription options (3.8.3.1).
@@ -89,13 +126,10 @@ impl<'a> Subscribe<'a> {
         if reader.is_empty() {
             return Err(Error::Protocol("SUBSCRIBE without a topic filter"));
         }
-        let mut filters = Vec::new();
-        while !reader.is_empty() {
-            let filter = reader.string()?;
-            filters.push((
-                filter,
-                SubscriptionOptions::decode(version, reader.byte()?)?,
-            ));
+        let filters = Filters::new(version, reader.rest());
+        let mut all = filters.clone();
+        while !all.rest().is_empty() {
+            all.read()?;
         }
         Ok(Subscribe {
             packet_identifier,

@@ -1,15 +1,15 @@
 //! UNSUBACK (section 3.11).
 
+use super::Version;
 use super::primitives::{put_packet, put_u16};
-use super::{ReasonCode, Version};
 
-/// Appends an UNSUBACK; the reasons go on the wire in 5.0 only.
-pub fn encode(out: &mut Vec<u8>, version: Version, packet_identifier: u16, reasons: &[ReasonCode]) {
-    let mut body = Vec::with_capacity(reasons.len() + 3);
+/// Appends an UNSUBACK; the reason codes go on the wire in 5.0 only.
+pub fn encode(out: &mut Vec<u8>, version: Version, packet_identifier: u16, codes: &[u8]) {
+    let mut body = Vec::with_capacity(codes.len() + 3);
     put_u16(&mut body, packet_identifier);
     if version.is_v5() {
         body.push(0);
-        body.extend(reasons.iter().map(|&reason| reason as u8));
+        body.extend_from_slice(codes);
     }
     put_packet(out, 0xb0, &body);
 }

@@ -161,7 +161,7 @@ proptest! {
         ack!(Pubrec, Pubrec, reason);
         ack!(Pubrel, Pubrel, ReasonCode::Success);
         ack!(Pubcomp, Pubcomp, ReasonCode::PacketIdentifierNotFound);
-        let reasons = vec![ReasonCode::NoSubscriptionExisted; codes.len()];
+        let reasons = vec![ReasonCode::NoSubscriptionExisted as u8; codes.len()];
         let (mut granted, mut gone) = (Vec::new(), Vec::new());
         suback::encode(&mut granted, version, identifier, &codes);
         unsuback::encode(&mut gone, version, identifier, &reasons);
@@ -171,7 +171,7 @@ proptest! {
             prop_assert_eq!((read.packet_id(), read_codes), (identifier, codes));
             let (read, _) = v5_0::Unsuback::parse(only(&gone).1).unwrap();
             let read_codes: Vec<u8> = read.reason_codes().into_iter().map(|code| code as u8).collect();
-            prop_assert_eq!((read.packet_id(), read_codes), (identifier, vec![0x11; reasons.len()]));
+            prop_assert_eq!((read.packet_id(), read_codes), (identifier, reasons));
         } else {
             let (read, _) = v3_1_1::Suback::parse(only(&granted).1).unwrap();
             let read_codes: Vec<u8> = read.return_codes().into_iter().map(|code| code as u8).collect();

@@ -71,8 +71,8 @@ pub fn ours(version: Version, first: u8, body: &[u8]) -> Option<Result<String, E
                 .map(|ack| format!("{:?}", (ack.packet_identifier, ack.failed)))
         }
         PacketType::Subscribe => Subscribe::decode(version, body).map(|subscribe| {
-            let filters = subscribe.filters.into_iter();
-            let filters: Vec<_> = filters
+            let filters: Vec<_> = subscribe
+                .filters
                 .map(|(filter, options)| (filter, options.encode()))
                 .collect();
             format!(
@@ -81,10 +81,8 @@ pub fn ours(version: Version, first: u8, body: &[u8]) -> Option<Result<String, E
             )
         }),
         PacketType::Unsubscribe => Unsubscribe::decode(version, body).map(|unsubscribe| {
-            format!(
-                "{} {:?}",
-                unsubscribe.packet_identifier, unsubscribe.filters
-            )
+            let filters: Vec<_> = unsubscribe.filters.collect();
+            format!("{} {filters:?}", unsubscribe.packet_identifier)
         }),
         PacketType::Disconnect => Disconnect::decode(version, body).map(|disconnect| {
             format!(

@@ -22,6 +22,7 @@ mod arrive;
 mod export;
 mod import;
 mod rates;
+mod requests;
 mod sections;
 mod store;
 mod sys;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::export::Writer;
 use super::import::{Result, at_most, list};
 use super::rates::export_paces;
+use super::requests::export_requests;
 use super::{Broker, Damaged};
 use crate::broker::ConnectionId;
 use crate::broker::authenticate::{Exchange, Turn};
@@ -51,6 +52,8 @@ mod section {
     pub const BANS: u8 = 28;
     /// Which listeners the clients of sessions came by last, where limits are for some of them.
     pub const LISTENERS: u8 = 29;
+    /// Packets of topic filters that are being worked off.
+    pub const REQUESTS: u8 = 32;
 }
 
 impl Broker {
@@ -99,6 +102,9 @@ impl Broker {
         });
         writer.section(section::RETAINED, |writer| {
             self.export_waiting(crossing, writer)
+        });
+        writer.section(section::REQUESTS, |writer| {
+            export_requests(crossing, writer)
         });
         self.export_delayed(writer);
         writer.section(section::BANS, |writer| {
@@ -248,6 +254,7 @@ impl Broker {
                 self.stay_overloaded();
             }
             section::RETAINED => self.import_waiting(body)?,
+            section::REQUESTS => self.import_requests(body)?,
             section::ACCOUNTS => {
                 list(body, |reader| {
                     let key = self.clients.get(text(reader)?).copied();

@@ -25,13 +25,7 @@ impl Broker {
         });
         writer.list(waiting, |writer, (number, retained)| {
             put_u64(&mut writer.out, number);
-            writer.list(retained.iter(), |writer, pending| {
-                put_bytes(&mut writer.out, pending.search.filter.as_bytes());
-                put_bytes(&mut writer.out, pending.search.from.as_bytes());
-                put_u64(&mut writer.out, pending.search.until);
-                writer.out.push(pending.qos as u8);
-                put_u32(&mut writer.out, pending.identifier);
-            });
+            writer.list(retained.iter(), put_pending);
         });
     }
 
@@ -56,7 +50,15 @@ impl Broker {
     }
 }
 
-fn pending(reader: &mut Reader<'_>) -> Result<PendingRetained> {
+pub(super) fn put_pending(writer: &mut Writer<'_>, pending: &PendingRetained) {
+    put_bytes(&mut writer.out, pending.search.filter.as_bytes());
+    put_bytes(&mut writer.out, pending.search.from.as_bytes());
+    put_u64(&mut writer.out, pending.search.until);
+    writer.out.push(pending.qos as u8);
+    put_u32(&mut writer.out, pending.identifier);
+}
+
+pub(super) fn pending(reader: &mut Reader<'_>) -> Result<PendingRetained> {
     let filter = text(reader)?;
     let whole = Filter::parse(filter).filter(|parsed| parsed.filter == filter);
     whole.ok_or(Damaged("no topic filter"))?;
