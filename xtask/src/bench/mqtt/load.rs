@@ -15,6 +15,7 @@ use super::latency::Latencies;
 use super::link::{Link, Scratch};
 use super::packets::{Connect, DISCONNECT};
 use super::round::{Counted, Meter, Round};
+use super::ticks::{self, Ticks};
 use crate::Outcome;
 
 /// Who sends what to whom.
@@ -43,6 +44,8 @@ pub enum Pace {
     /// Messages a second, of all publishers in turns, whatever becomes of them. Times count from when
     /// a message was due.
     Fixed(u64),
+    /// The same on a core that others need as well: it sleeps until the next one is due.
+    Shared(u64),
 }
 
 /// Time before anything counts.
@@ -60,12 +63,19 @@ pub fn run(port: u16, pid: u32, load: Load) -> Outcome<Round> {
     counted.round(pid)
 }
 
+/// When a message is due, in nanoseconds from the start.
+fn due_at(number: u64, rate: u64) -> u64 {
+    let due = u128::from(number) * 1_000_000_000 / u128::from(rate);
+    u64::try_from(due).unwrap_or(u64::MAX)
+}
+
 struct Engine {
     load: Load,
     epoll: OwnedFd,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     scratch: Scratch,
+    ticks: Option<Ticks>,
     start: Instant,
     tally: Tally,
 }
@@ -88,6 +98,7 @@ impl Engine {
             publishers: Vec::new(),
             subscribers: Vec::new(),
             scratch: Scratch::new(),
+            ticks: None,
             start: Instant::now(),
             tally: Tally {
                 delivered: 0,
@@ -128,6 +139,9 @@ impl Engine {
 
     /// Warms up, counts, and waits for what is under way.
     fn run(&mut self, pid: u32) -> Outcome<Counted> {
+        if let Pace::Shared(rate) = self.load.pace {
+            self.ticks = Some(Ticks::every(due_at(1, rate), &self.epoll)?);
+        }
         self.start = Instant::now();
         let begin = self.start + WARM_UP;
         let end = begin + self.load.time;
@@ -170,6 +184,8 @@ impl Engine {
                 Pace::Credit { .. } => Duration::from_millis(50),
                 // To the microsecond: this thread has a core of its own.
                 Pace::Fixed(_) => Duration::ZERO,
+                // Its ticks come in between.
+                Pace::Shared(_) => Duration::from_millis(50),
             };
             self.turn(&mut events, wait)?;
         }
@@ -222,9 +238,8 @@ impl Engine {
     fn publish(&mut self, now: Instant, sent: &mut u64) -> Outcome {
         let elapsed = nanoseconds(now - self.start);
         match self.load.pace {
-            Pace::Fixed(rate) => loop {
-                let due = u64::try_from(u128::from(*sent) * 1_000_000_000 / u128::from(rate));
-                let due = due.unwrap_or(u64::MAX);
+            Pace::Fixed(rate) | Pace::Shared(rate) => loop {
+                let due = due_at(*sent, rate);
                 if due > elapsed {
                     break;
                 }
@@ -265,6 +280,10 @@ impl Engine {
         }
         let publishers = self.publishers.len();
         for event in events.iter() {
+            if let (ticks::EVENT, Some(ticks)) = (event.data.u64(), &self.ticks) {
+                ticks.take()?;
+                continue;
+            }
             let index = event.data.u64() as usize;
             if let Some(one) = self.publishers.get_mut(index) {
                 one.receive(&mut self.scratch)?;

@@ -8,12 +8,14 @@ mod brokers;
 mod cases;
 mod clients;
 mod demand;
+mod hostile;
 mod latency;
 mod link;
 mod load;
 pub mod packets;
 mod round;
 mod table;
+mod ticks;
 
 use std::time::Duration;
 
@@ -84,10 +86,15 @@ pub fn bench(choice: &Choice) -> Outcome<String> {
     if part.is_none() {
         verdicts.push(memory_after(&brokers, before)?);
     }
+    let sieges = match wanted("hostile") {
+        true => hostile::sieges()?,
+        false => Vec::new(),
+    };
     table::tables(
         &brokers.map(|broker| broker.server.name),
         &verdicts,
         &details,
+        &sieges,
     )
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Detail;
 use super::demand::{Verdict, thousands};
+use super::hostile::{self, Siege};
 use super::round::Round;
 use crate::Outcome;
 use crate::bench::report::circumstances;
@@ -22,7 +23,12 @@ pub fn line(round: &Round) -> String {
 }
 
 /// The demands, and what each case used.
-pub fn tables(names: &[String; 2], verdicts: &[Verdict], details: &[Detail]) -> Outcome<String> {
+pub fn tables(
+    names: &[String; 2],
+    verdicts: &[Verdict],
+    details: &[Detail],
+    sieges: &[Siege],
+) -> Outcome<String> {
     let [ours, peer] = names;
     let mut text = format!("{}.\n\n", circumstances()?);
     text.push_str(&format!(
@@ -48,6 +54,30 @@ pub fn tables(names: &[String; 2], verdicts: &[Verdict], details: &[Detail]) -> 
                 round.memory as f64 / super::MIB,
             ));
         }
+    }
+    if sieges.is_empty() {
+        return Ok(text);
+    }
+    text.push_str(
+        "\n| hostile clients | p99 of others without | with | ratio | demand | | memory |\n\
+         |---|--:|--:|--:|--:|---|--:|\n",
+    );
+    for siege in sieges {
+        let [calm, attacked] = siege.p99;
+        let ratio = attacked.as_secs_f64() / calm.as_secs_f64();
+        let met = if ratio <= hostile::MOST {
+            "met"
+        } else {
+            "not met"
+        };
+        text.push_str(&format!(
+            "| {} | {} | {} | {ratio:.2} | at most {} x | {met} | +{:.1} MiB |\n",
+            siege.attack,
+            time(calm),
+            time(attacked),
+            hostile::MOST,
+            siege.memory,
+        ));
     }
     Ok(text)
 }
