@@ -14,7 +14,7 @@ use crate::files::Folders;
 use crate::handover::{Estate, Succession};
 use crate::metrics::Metrics;
 use crate::net::Stream;
-use crate::tap::Trace;
+use crate::tap::{Line, Lines, Trace};
 use crate::tls::Tls;
 
 /// The instance's view of the host; cloning shares it.
@@ -34,7 +34,7 @@ struct Inner {
     accounts: Accounts,
     folders: Folders,
     metrics: Metrics,
-    trace: Trace,
+    lines: Lines,
     tls: Option<Tls>,
     control: Option<&'static ControlV1>,
     drain: CancellationToken,
@@ -64,7 +64,7 @@ impl Context {
                 accounts: Accounts::new(host),
                 folders: Folders::new(host),
                 metrics: Metrics::new(host),
-                trace: Trace::new(host),
+                lines: Lines::new(Trace::new(host)),
                 tls: Tls::new(host, alpn),
                 control,
                 drain,
@@ -136,7 +136,7 @@ impl Context {
     /// looked at as well. `scheme` is the plugin's own word for what it is.
     #[must_use]
     pub fn stream(&self, stream: tokio::net::TcpStream, scheme: &str) -> Stream {
-        Stream::tapped(stream, self.inner.trace, scheme.into())
+        Stream::tapped(stream, self.line(scheme))
     }
 
     /// The instance's TLS, for connections that the plugin turns over to it (FTP's `AUTH TLS`); none while the
@@ -150,8 +150,8 @@ impl Context {
         &self.inner.folders
     }
 
-    pub(crate) fn trace(&self) -> Trace {
-        self.inner.trace
+    pub(crate) fn line(&self, scheme: &str) -> Arc<Line> {
+        self.inner.lines.of(scheme)
     }
 
     /// In [`Plugin::start`](crate::Plugin::start): what the instance before leaves, which is waited for; none for

@@ -88,15 +88,10 @@ pub struct Luggage<'a> {
 }
 
 /// A connection's way to the instance that takes this one's place.
-pub struct Crossing(Box<Route>);
-
-struct Route {
+pub struct Crossing {
     passage: Passage,
     version: u32,
     listener: u32,
-    scheme: Arc<str>,
-    local: Peer,
-    proxied: bool,
     admission: Arc<Admission>,
 }
 
@@ -111,7 +106,7 @@ pub struct Refused {
 
 impl fmt::Debug for Crossing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Crossing({})", self.0.scheme)
+        write!(f, "Crossing({})", self.listener)
     }
 }
 
@@ -120,23 +115,18 @@ impl Crossing {
         passage: Passage,
         version: u32,
         listener: u32,
-        scheme: Arc<str>,
-        (local, proxied): (Peer, bool),
         admission: Arc<Admission>,
     ) -> Self {
-        Self(Box::new(Route {
+        Self {
             passage,
             version,
             listener,
-            scheme,
-            local,
-            proxied,
             admission,
-        }))
+        }
     }
 
     pub(crate) fn listener(&self) -> u32 {
-        self.0.listener
+        self.listener
     }
 
     /// Whether there is an instance to pass this stream to, and the stream is one that can be passed: TLS stays
@@ -148,7 +138,7 @@ impl Crossing {
 
     /// Whether there is an instance to pass streams without TLS to.
     pub(crate) fn leads_on(&self) -> bool {
-        self.0.version > 0 && self.0.passage.is_open()
+        self.version > 0 && self.passage.is_open()
     }
 
     /// Passes the connection: the client goes on with the instance that took this one's place and notices nothing.
@@ -171,21 +161,21 @@ impl Crossing {
     }
 
     fn send(&self, stream: &Stream, origin: &Origin, luggage: Luggage<'_>) -> bool {
-        let route = &*self.0;
+        let (local, proxied) = stream.reached();
         let about = About {
-            scheme: route.scheme.as_ref().to_owned(),
-            peer: address(origin.peer()),
-            local: address(route.local),
+            scheme: stream.scheme().to_owned(),
+            peer: address(Some(origin.peer())),
+            local: address(local),
             secure: origin.is_secure(),
-            proxied: route.proxied,
+            proxied,
         };
         let Ok(about) = serde_json::to_vec(&about) else {
             return false;
         };
-        route.admission.passing(|admission| {
+        self.admission.passing(|admission| {
             let parcel = Parcel {
-                version: route.version,
-                listener: route.listener,
+                version: self.version,
+                listener: self.listener,
                 descriptor: stream.as_fd().as_raw_fd(),
                 about: about.as_slice().into(),
                 unread: luggage.unread.into(),
@@ -194,15 +184,15 @@ impl Crossing {
                 account: luggage.account.map(Account::handle).into(),
                 admission: admission.into(),
             };
-            route.passage.pass(parcel) == PASSED
+            self.passage.pass(parcel) == PASSED
         })
     }
 }
 
-fn address(peer: Peer) -> Option<SocketAddr> {
+fn address(peer: Option<Peer>) -> Option<SocketAddr> {
     match peer {
-        Peer::Ip(address) => Some(address),
-        Peer::Unix => None,
+        Some(Peer::Ip(address)) => Some(address),
+        Some(Peer::Unix) | None => None,
     }
 }
 

@@ -13,6 +13,8 @@ pub mod cores;
 mod error;
 mod export;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handover;
 #[cfg(feature = "http")]
 pub mod http;

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polyport_abi::HostQuery;
 use polyport_abi::trace::{TraceConnection, TraceV1};
@@ -47,50 +47,110 @@ impl fmt::Debug for Trace {
     }
 }
 
+/// What the taps of connections with one scheme have in common.
+#[derive(Debug)]
+pub(crate) struct Line {
+    trace: Trace,
+    scheme: Arc<str>,
+}
+
+/// All of an instance.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    trace: Trace,
+    known: Mutex<Vec<Arc<Line>>>,
+}
+
+impl Lines {
+    pub(crate) fn new(trace: Trace) -> Self {
+        Self {
+            trace,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The one of a scheme; there are few.
+    pub(crate) fn of(&self, scheme: &str) -> Arc<Line> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = known.iter().find(|line| *line.scheme == *scheme) {
+            return Arc::clone(line);
+        }
+        let line = Arc::new(Line {
+            trace: self.trace,
+            scheme: scheme.into(),
+        });
+        known.push(Arc::clone(&line));
+        line
+    }
+}
+
+impl Line {
+    pub(crate) fn scheme(&self) -> &Arc<str> {
+        &self.scheme
+    }
+}
+
 /// The tap of one connection; its drop tells the end.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    trace: Trace,
-    scheme: Arc<str>,
+    line: Arc<Line>,
     /// The client and the address that it reached, where a proxy told them.
     proxied: Option<Box<(Peer, Peer)>>,
-    number: OnceLock<u64>,
+    /// What the host calls it, plus one, once it was told; 0 before.
+    number: AtomicU64,
 }
 
 impl Tap {
-    pub(crate) fn new(trace: Trace, scheme: Arc<str>, proxied: Option<(Peer, Peer)>) -> Self {
+    pub(crate) fn new(line: Arc<Line>, proxied: Option<(Peer, Peer)>) -> Self {
         Self {
-            trace,
-            scheme,
+            line,
             proxied: proxied.map(Box::new),
-            number: OnceLock::new(),
+            number: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn scheme(&self) -> &str {
+        &self.line.scheme
+    }
+
+    pub(crate) fn proxied(&self) -> Option<&(Peer, Peer)> {
+        self.proxied.as_deref()
     }
 
     /// Whether somebody looks.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.trace.watchers.load(Ordering::Relaxed) != 0
+        self.line.trace.watchers.load(Ordering::Relaxed) != 0
     }
 
     /// Names the connection, which is done at the first event at the latest.
     pub(crate) fn open(&self, ends: impl FnOnce() -> (Option<Peer>, Option<Peer>)) -> Option<u64> {
-        let table = self.trace.table?;
-        let number = self.number.get_or_init(|| {
-            let (peer, local) = match &self.proxied {
-                Some(told) => (Some(told.0), Some(told.1)),
-                None => ends(),
-            };
-            let [peer, local] =
-                [peer, local].map(|end| end.map_or_else(String::new, |end| end.to_string()));
-            let connection = TraceConnection {
-                peer: peer.as_str().into(),
-                local: local.as_str().into(),
-                scheme: (&*self.scheme).into(),
-            };
-            (table.opened)(table.ctx, connection)
-        });
-        Some(*number)
+        let table = self.line.trace.table?;
+        if let Some(number) = self.number.load(Ordering::Acquire).checked_sub(1) {
+            return Some(number);
+        }
+        let (peer, local) = match &self.proxied {
+            Some(told) => (Some(told.0), Some(told.1)),
+            None => ends(),
+        };
+        let [peer, local] =
+            [peer, local].map(|end| end.map_or_else(String::new, |end| end.to_string()));
+        let connection = TraceConnection {
+            peer: peer.as_str().into(),
+            local: local.as_str().into(),
+            scheme: (&*self.line.scheme).into(),
+        };
+        let number = (table.opened)(table.ctx, connection);
+        let named =
+            (self.number).compare_exchange(0, number + 1, Ordering::AcqRel, Ordering::Acquire);
+        match named {
+            Ok(_) => Some(number),
+            // Somebody else has named it meanwhile.
+            Err(other) => {
+                (table.closed)(table.ctx, number);
+                other.checked_sub(1)
+            }
+        }
     }
 
     #[cold]
@@ -100,7 +160,7 @@ impl Tap {
         ends: impl FnOnce() -> (Option<Peer>, Option<Peer>),
     ) {
         if let (Some(table), Some(number), false) =
-            (self.trace.table, self.open(ends), bytes.is_empty())
+            (self.line.trace.table, self.open(ends), bytes.is_empty())
         {
             (table.received)(table.ctx, number, bytes.into());
         }
@@ -109,7 +169,7 @@ impl Tap {
     #[cold]
     pub(crate) fn sent(&self, bytes: &[u8], ends: impl FnOnce() -> (Option<Peer>, Option<Peer>)) {
         if let (Some(table), Some(number), false) =
-            (self.trace.table, self.open(ends), bytes.is_empty())
+            (self.line.trace.table, self.open(ends), bytes.is_empty())
         {
             (table.sent)(table.ctx, number, bytes.into());
         }
@@ -134,8 +194,9 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if let (Some(table), Some(number)) = (self.trace.table, self.number.get()) {
-            (table.closed)(table.ctx, *number);
+        let number = self.number.get_mut().checked_sub(1);
+        if let (Some(table), Some(number)) = (self.line.trace.table, number) {
+            (table.closed)(table.ctx, number);
         }
     }
 }
@@ -224,7 +285,7 @@ mod tests {
             .await
             .unwrap();
         let (served, _) = listener.accept().await.unwrap();
-        (Stream::tapped(served, trace, "tcp".into()), client)
+        (Stream::tapped(served, Lines::new(trace).of("tcp")), client)
     }
 
     /// Moves bytes through every way that leads past the socket.

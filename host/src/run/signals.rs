@@ -1,5 +1,6 @@
 //! The signals that mean something.
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// All of them.
@@ -8,6 +9,8 @@ pub struct Signals {
     interrupt: Signal,
     hangup: Signal,
     upgrade: Signal,
+    /// A file at its limit (`RLIMIT_FSIZE`) is an error of the write like a full disk is, and ends nothing.
+    _file_size: Signal,
 }
 
 /// What a signal means.
@@ -28,6 +31,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
+            _file_size: signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?,
         })
     }
 

@@ -21,7 +21,7 @@ use polyport_mqtt_core::{
 };
 use polyport_sdk::accounts::Changes;
 use polyport_sdk::cores::Cores;
-use polyport_sdk::net::Peer;
+use polyport_sdk::net::SmallPeer;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -71,9 +71,9 @@ struct Attached {
 }
 
 /// What is known of a connection before it says anything.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
-    pub(crate) peer: Peer,
+    pub(crate) peer: SmallPeer,
     /// Which listener it came by.
     pub(crate) listener: u32,
     /// Whether it can go over to another engine.
@@ -202,7 +202,11 @@ impl Engine {
         bytes: &[u8],
         owner: Option<&Bytes>,
     ) -> Option<Received> {
-        self.batch(|inner, now| inner.broker.receive(id, bytes, owner, now))
+        self.batch(|inner, now| {
+            let behind = self.store.as_ref().is_some_and(DiskStore::is_behind);
+            inner.broker.store_is_behind(behind, now);
+            inner.broker.receive(id, bytes, owner, now)
+        })
     }
 
     /// Answers a login. None while frozen: then it was not.

@@ -1,10 +1,13 @@
 //! The decoders of this plugin for its fuzz targets, which are a crate of their own.
 
 use polyport_mqtt_core::Time;
+use polyport_mqtt_core::codec::Version;
+use polyport_sdk::summary::Direction;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::client::packets::{self, Connack};
 use crate::luggage::Passed;
-use crate::{estate, websocket};
+use crate::{estate, summary, websocket};
 
 /// Reads what one instance left to the next.
 pub fn estate(state: &[u8]) {
@@ -49,4 +52,53 @@ pub fn websocket(opening: &[u8], frames: &[u8]) -> Option<Vec<u8>> {
         }
         Some(got)
     })
+}
+
+/// Reads what a server answers a bridge: the body of CONNACK, SUBACK or DISCONNECT.
+pub fn answer(kind: u8, version: Version, body: &[u8]) {
+    match kind % 3 {
+        0 if Connack::decode(version, body).is_ok() => {
+            // A server without 5.0 answers with 3.x's two bytes.
+            for end in (0..body.len()).filter(|end| *end != 2) {
+                let cut = Connack::decode(version, &body[..end]);
+                assert!(cut.is_err(), "cut at {end}");
+            }
+            assert!(version.is_v5() || body.len() == 2);
+        }
+        1 => {
+            if let Ok((identifier, codes)) = packets::suback(version, body) {
+                let before = if version.is_v5() { 3 } else { 2 };
+                assert!(identifier > 0 && codes.len() + before <= body.len());
+                assert!(body.ends_with(codes));
+            }
+        }
+        2 if packets::disconnect(body).is_ok() => {
+            for end in 2..body.len() {
+                // Bytes behind the properties are passed over.
+                if let Ok((code, words)) = packets::disconnect(&body[..end]) {
+                    assert_eq!(packets::disconnect(body), Ok((code, words)), "cut at {end}");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Shows what passes as `polyport trace` does: pieces, each with whether the client sent it. No line is
+/// long, and none tells a terminal anything.
+pub fn summary<'a>(scheme: &str, pieces: impl Iterator<Item = (bool, &'a [u8])>) {
+    let mut reader = summary::reader(scheme);
+    let mut lines = Vec::new();
+    for (is_client, bytes) in pieces {
+        let direction = match is_client {
+            true => Direction::Received,
+            false => Direction::Sent,
+        };
+        reader.feed(direction, bytes, &mut lines);
+        for line in lines.drain(..) {
+            let told = line.text.chars().any(char::is_control);
+            let length = line.text.chars().count();
+            assert!(!told && length < 256, "{:?}", line.text);
+        }
+    }
 }

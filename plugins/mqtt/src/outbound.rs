@@ -28,9 +28,26 @@ pub(crate) struct Outbound {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// None of an idle connection: it holds no buffers.
+    waiting: Option<Box<Waiting>>,
+    close: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     pieces: VecDeque<(Sequence, Piece)>,
     spare: Vec<u8>,
-    close: bool,
+}
+
+/// What a connection's task is about to write; none while it is idle.
+pub(crate) type Writing = Option<Box<Pieces>>;
+
+/// Pieces in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    pub(crate) queue: VecDeque<Piece>,
+    /// Bytes of the first that are written.
+    pub(crate) written: usize,
 }
 
 /// Bytes for the socket.
@@ -64,9 +81,11 @@ impl Outbound {
     pub(crate) fn push(&self, output: &mut Output, gate: Sequence) {
         let mut queue = self.lock();
         queue.close |= output.closes();
-        let queue = &mut *queue;
-        match (output.buffer(), queue.pieces.back_mut()) {
-            (Some(bytes), _) if bytes.is_empty() => {}
+        if output.is_empty() {
+            return;
+        }
+        let Waiting { pieces, spare } = &mut **queue.waiting.get_or_insert_default();
+        match (output.buffer(), pieces.back_mut()) {
             (Some(bytes), Some((last, Piece::Buffer(buffer))))
                 if gate <= *last && bytes.len() < MOVED && buffer.len() < BUFFER_MAX =>
             {
@@ -74,11 +93,11 @@ impl Outbound {
                 bytes.clear();
             }
             (Some(bytes), _) => {
-                let buffer = std::mem::replace(bytes, std::mem::take(&mut queue.spare));
-                queue.pieces.push_back((gate, Piece::Buffer(buffer)));
+                let buffer = std::mem::replace(bytes, std::mem::take(spare));
+                pieces.push_back((gate, Piece::Buffer(buffer)));
             }
             (None, _) => {
-                queue.pieces.extend(
+                pieces.extend(
                     output
                         .pieces()
                         .into_iter()
@@ -103,33 +122,35 @@ impl Outbound {
         self.lock().close
     }
 
-    /// Moves what may be written into `pieces`.
-    pub(crate) fn take(&self, committed: Sequence, pieces: &mut VecDeque<Piece>) -> Taken {
+    /// Moves what may be written into `writing`.
+    pub(crate) fn take(&self, committed: Sequence, writing: &mut Writing) -> Taken {
         let mut queue = self.lock();
+        let close = queue.close;
+        let Some(waiting) = &mut queue.waiting else {
+            return Taken { close, held: None };
+        };
         let is_committed = |(gate, _): &(Sequence, Piece)| *gate <= committed;
-        while queue.pieces.front().is_some_and(is_committed) {
-            pieces.extend(queue.pieces.pop_front().map(|(_, piece)| piece));
+        while waiting.pieces.front().is_some_and(is_committed) {
+            let piece = waiting.pieces.pop_front().map(|(_, piece)| piece);
+            writing.get_or_insert_default().queue.extend(piece);
         }
-        let held = queue.pieces.front().map(|(gate, _)| *gate);
-        if held.is_none() && pieces.is_empty() {
-            // Nothing to do: an idle connection holds no buffers.
-            queue.pieces = VecDeque::new();
-            queue.spare = Vec::new();
-            *pieces = VecDeque::new();
+        let held = waiting.pieces.front().map(|(gate, _)| *gate);
+        if held.is_none() && writing.as_ref().is_none_or(|it| it.queue.is_empty()) {
+            // Nothing to do.
+            queue.waiting = None;
+            *writing = None;
         }
-        Taken {
-            close: queue.close,
-            held,
-        }
+        Taken { close, held }
     }
 
     /// Gives a written buffer back.
     pub(crate) fn recycle(&self, piece: Piece) {
         if let Piece::Buffer(mut buffer) = piece
             && buffer.capacity() <= SPARE_MAX
+            && let Some(waiting) = &mut self.lock().waiting
         {
             buffer.clear();
-            self.lock().spare = buffer;
+            waiting.spare = buffer;
         }
     }
 
@@ -159,9 +180,10 @@ mod tests {
     }
 
     fn taken(outbound: &Outbound, committed: Sequence) -> (usize, Option<Sequence>) {
-        let mut pieces = VecDeque::new();
-        let taken = outbound.take(committed, &mut pieces);
-        let bytes = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        let mut writing = None;
+        let taken = outbound.take(committed, &mut writing);
+        let pieces = writing.unwrap_or_default();
+        let bytes = pieces.queue.iter().map(|piece| piece.as_ref().len()).sum();
         (bytes, taken.held)
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn serve(
 ) -> impl Future<Output = Result<(), Error>> + Send {
     let begins = Box::pin(begin(engine, context, websocket_paths, connection));
     async move {
-        let Some((mut link, attached)) = begins.await? else {
+        let Some(mut link) = begins.await? else {
             return Ok(());
         };
         let ended = loop {
@@ -48,7 +48,6 @@ pub(crate) fn serve(
                 ended => break ended,
             }
         };
-        drop(attached);
         // Boxed: every connection would carry its buffer for all its life.
         Box::pin(finish(ended, link)).await
     }
@@ -60,7 +59,7 @@ async fn begin(
     context: Context,
     websocket_paths: Arc<Vec<String>>,
     connection: Connection,
-) -> Result<Option<(Link<Stream>, Attached)>, Error> {
+) -> Result<Option<Link<Stream>>, Error> {
     let limits = connection.limits();
     match &*connection.scheme {
         "tcp" | "unix" => {
@@ -86,7 +85,7 @@ async fn begin_plain(
     context: &Context,
     mut arrival: Arrival,
     limits: &Limits,
-) -> Result<Option<(Link<Stream>, Attached)>, Error> {
+) -> Result<Option<Link<Stream>>, Error> {
     let outbound = Arc::new(Outbound::default());
     let id = loop {
         match engine.standing() {
@@ -101,8 +100,8 @@ async fn begin_plain(
             break id;
         }
     };
-    let link = arrival.link(&engine, context, (id, outbound));
-    Ok(Some((link, Attached { engine, id })))
+    let attached = Attached { engine, id };
+    Ok(Some(arrival.link(context, (attached, outbound))))
 }
 
 async fn serve_websocket(
@@ -112,7 +111,6 @@ async fn serve_websocket(
     (stream, origin, listener): (Stream, Origin, u32),
     limits: Limits,
 ) -> Result<(), Error> {
-    let pacer = stream.pacer();
     let accepting = websocket::accept(stream, paths, limits.max_packet);
     let accepted = tokio::time::timeout(limits.handshake_timeout, accepting).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
@@ -121,23 +119,22 @@ async fn serve_websocket(
     let limits = config::connection_limits(&limits);
     let name = listener_name(context, listener);
     let client = Client {
-        peer: origin.peer(),
+        peer: origin.peer().into(),
         listener,
         crosses: false,
         core: polyport_sdk::cores::current(),
     };
     let id = loop {
-        match engine.open(&outbound, client, &name, limits) {
+        match engine.open(&outbound, client.clone(), &name, limits) {
             Some(id) => break id,
             None => engine.moved(Standing::Frozen).await,
         }
     };
-    let client = (stream, origin, pacer);
+    let client = (stream, origin);
     let beginning = Beginning::default();
-    let mut link = Link::new((&engine, context), client, (id, outbound), None, beginning);
     let attached = Attached { engine, id };
+    let mut link = Link::new(context, client, (attached, outbound), None, beginning);
     let ended = std::future::poll_fn(|cx| link.poll(cx)).await;
-    drop(attached);
     finish(ended, link).await
 }
 
@@ -145,10 +142,16 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
     ended: io::Result<Ended>,
     link: Link<S>,
 ) -> Result<(), Error> {
+    let Link {
+        attached,
+        context,
+        mut stream,
+        ..
+    } = link;
+    drop(attached);
     match ended {
         Ok(Ended::ByUs) => {
-            let linger = linger(&link.context);
-            let mut stream = link.stream;
+            let linger = linger(&context);
             let _ = tokio::time::timeout(linger, end(&mut stream)).await;
             Ok(())
         }

@@ -85,6 +85,13 @@ pub(crate) struct WebSocket<S> {
     unread: Bytes,
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// The stream beneath it.
+    pub(crate) fn get_ref(&self) -> &S {
+        self.stream.get_ref()
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

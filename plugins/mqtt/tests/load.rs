@@ -7,6 +7,8 @@ mod programs;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use polyport_testkit::{Host, eventually};
@@ -156,6 +158,68 @@ fn some_clients_are_held_to_a_rate_that_others_have_not() {
     let _ = host.change(|text| text.replace("\"slow*\"", "\"quick*\""));
     let took = publish("slow7", 500);
     assert!(took < Duration::from_secs(60), "500 messages took {took:?}");
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_not_read_and_not_lost() {
+    const FLOOD: u32 = 1_000;
+    let mut host = host("");
+    let mut other = connected(&host, b'o', 2);
+    other.write_all(b"\x82\x06\x00\x01\x00\x01o\x00").unwrap();
+    other.read_exact(&mut [0; 5]).unwrap();
+    let mut source = connected(&host, b's', 2);
+    let (mark, before) = (host.log_mark(), host.peak_memory());
+    host.limit_files(Some(1 << 20));
+    let sent = Arc::new(AtomicU32::new(0));
+    let flood = std::thread::spawn({
+        let sent = Arc::clone(&sent);
+        move || {
+            // QoS 0, retained, on ten topics; 64,004 bytes each.
+            let mut packet = b"\x31\x84\xf4\x03\x00\x02t0".to_vec();
+            packet.resize(4 + 64_004, b'x');
+            for number in 0..FLOOD {
+                packet[7] = b'0' + (number % 10) as u8;
+                packet[8..12].copy_from_slice(&number.to_be_bytes());
+                source.write_all(&packet).unwrap();
+                sent.store(number + 1, Ordering::Relaxed);
+            }
+            source.write_all(b"\xc0\x00").unwrap();
+            source.read_exact(&mut [0; 2]).unwrap();
+        }
+    });
+    host.wait_log(mark, "acknowledgements wait until it can be written");
+    let mut last = 0;
+    eventually("the flood stands still", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = sent.load(Ordering::Relaxed);
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+    assert!(last < FLOOD, "all was taken");
+    let grown = host.peak_memory() - before;
+    assert!(grown < 48 << 20, "{grown} bytes more");
+    // What is not for the disk goes on.
+    other.write_all(b"\x30\x04\x00\x01ox").unwrap();
+    let mut own = [0; 6];
+    other.read_exact(&mut own).unwrap();
+    assert_eq!(&own, b"\x30\x04\x00\x01ox");
+
+    host.limit_files(None);
+    flood.join().unwrap();
+    host.wait_log(mark, "writing again");
+    assert_eq!(host.sigterm(), Some(0));
+    host.start();
+    let mut reader = connected(&host, b'r', 2);
+    reader.write_all(b"\x82\x06\x00\x01\x00\x01#\x00").unwrap();
+    reader.read_exact(&mut [0; 5]).unwrap();
+    let mut packet = vec![0; 4 + 64_004];
+    for topic in 0..10 {
+        reader.read_exact(&mut packet).unwrap();
+        let number = u32::from_be_bytes(packet[8..12].try_into().unwrap());
+        assert_eq!(
+            (packet[7], number),
+            (b'0' + topic, FLOOD - 10 + u32::from(topic))
+        );
+    }
 }
 
 #[test]

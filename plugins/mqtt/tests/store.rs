@@ -273,11 +273,11 @@ fn damage_goes_with_the_next_image_and_is_reported_no_more() {
     assert!(log.with_extension("log.damaged").exists());
 }
 
-/// Runs the named test once more, with a file system of 1 MiB at the folder in `STORE_ON`, which is its own.
+/// Runs the named test once more, with a file system of 32 MiB at the folder in `STORE_ON`, which is its own.
 fn on_a_small_disk(test: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let script =
-        "mount -t tmpfs -o size=1M tmpfs \"$STORE_ON\" && exec \"$0\" --exact \"$1\" --nocapture";
+        "mount -t tmpfs -o size=32M tmpfs \"$STORE_ON\" && exec \"$0\" --exact \"$1\" --nocapture";
     let ran = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
@@ -304,7 +304,7 @@ fn a_full_disk_holds_acknowledgements_back_until_there_is_room_and_a_read_only_o
     };
     let (folder, ballast) = (disk.join("store"), disk.join("ballast"));
     let (store, _) = open(&folder, 1 << 30);
-    std::fs::write(&ballast, vec![1; 700 << 10]).unwrap();
+    std::fs::write(&ballast, vec![1; (31 << 20) + (700 << 10)]).unwrap();
     let mut expected = State::default();
     let mut sequence = 0;
     for number in 0..2500 {
@@ -319,8 +319,18 @@ fn a_full_disk_holds_acknowledgements_back_until_there_is_room_and_a_read_only_o
         );
         std::thread::yield_now();
     }
+    let (mut number, mut appended) = (2500, 0);
+    while !store.is_behind() {
+        let batch = batch(&mut expected, number);
+        sequence = { &store }.append(&batch);
+        number += 1;
+        appended += batch.bytes().len();
+        assert!(appended < 20 << 20);
+    }
+    assert!(appended > 15 << 20, "{appended}");
     std::fs::remove_file(&ballast).unwrap();
     wait_committed(&store, sequence);
+    assert!(!store.is_behind());
     store.close().unwrap();
     let (store, loaded) = open(&folder, 1 << 30);
     assert!(loaded.damage.is_empty(), "{:?}", loaded.damage);

@@ -41,13 +41,13 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Held { table, handle } = self.shared.held;
+        let (table, handle) = self.shared.held();
         table.leave(handle);
     }
 }
 
 struct Shared {
-    held: Held,
+    handle: AccountHandle,
     accounts: Arc<Inner>,
     described: OnceLock<Arc<Described>>,
 }
@@ -58,9 +58,25 @@ pub(super) struct Held {
     pub(super) handle: AccountHandle,
 }
 
+impl Held {
+    /// The handle, which is whoever's who takes it.
+    fn take(self) -> AccountHandle {
+        let handle = self.handle;
+        std::mem::forget(self);
+        handle
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.table.release(self.handle);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let (table, handle) = self.held();
+        table.release(handle);
     }
 }
 
@@ -97,9 +113,14 @@ impl Descriptions {
 }
 
 impl Shared {
+    fn held(&self) -> (Table, AccountHandle) {
+        (self.accounts.table, self.handle)
+    }
+
     fn described(&self) -> &Described {
         self.described.get_or_init(|| {
-            let described = self.held.table.describe(self.held.handle);
+            let (table, handle) = self.held();
+            let described = table.describe(handle);
             self.accounts.descriptions.get(described.as_slice())
         })
     }
@@ -120,14 +141,13 @@ impl fmt::Debug for Resting {
 impl Account {
     /// `held` counts once already.
     pub(super) fn new(held: Held, accounts: &Arc<Inner>) -> Self {
+        let shared = Arc::new(Shared {
+            handle: held.take(),
+            accounts: Arc::clone(accounts),
+            described: OnceLock::new(),
+        });
         Self {
-            seat: Arc::new(Seat {
-                shared: Arc::new(Shared {
-                    held,
-                    accounts: Arc::clone(accounts),
-                    described: OnceLock::new(),
-                }),
-            }),
+            seat: Arc::new(Seat { shared }),
         }
     }
 
@@ -139,7 +159,7 @@ impl Account {
 
     /// The host's handle, for a connection that is passed with it.
     pub(crate) fn handle(&self) -> AccountHandle {
-        self.seat.shared.held.handle
+        self.seat.shared.handle
     }
 
     /// The account's home folder, absolute.
@@ -151,7 +171,7 @@ impl Account {
     /// Whether it may do this to a path (`/a/b`) or topic.
     #[must_use]
     pub fn allows(&self, action: Action, target: &str) -> bool {
-        let Held { table, handle } = self.seat.shared.held;
+        let (table, handle) = self.seat.shared.held();
         table.allows(handle, action as u32, target.as_bytes())
     }
 
@@ -159,7 +179,7 @@ impl Account {
     /// [`Action::Subscribe`] has to be asked for each topic before what is published to it is handed on.
     #[must_use]
     pub fn allows_some(&self, topic_filter: &str) -> bool {
-        let Held { table, handle } = self.seat.shared.held;
+        let (table, handle) = self.seat.shared.held();
         table.allows(handle, ACTION_SUBSCRIBE_SOME, topic_filter.as_bytes())
     }
 
@@ -206,14 +226,14 @@ impl Account {
     #[must_use]
     pub fn charge(&self, bytes: i64) -> bool {
         let shared = &self.seat.shared;
-        let Held { table, handle } = shared.held;
+        let (table, handle) = shared.held();
         shared.described().quota.is_none() || table.charge(handle, bytes)
     }
 }
 
 impl Shared {
     fn is_current(&self) -> bool {
-        self.held.table.is_current(self.held.handle)
+        self.accounts.table.is_current(self.handle)
     }
 
     async fn revoked(&self) {
@@ -240,7 +260,7 @@ impl Resting {
         if !self.shared.is_current() {
             return Err(Denied::Refused);
         }
-        let Held { table, handle } = self.shared.held;
+        let (table, handle) = self.shared.held();
         table.enter(handle)?;
         Ok(Account {
             seat: Arc::new(Seat {
@@ -279,7 +299,7 @@ impl Pace {
         if !limited {
             return Duration::ZERO;
         }
-        let Held { table, handle } = self.account.shared.held;
+        let (table, handle) = self.account.shared.held();
         Duration::from_nanos(table.pace(handle, direction, bytes as u64))
     }
 }

@@ -22,7 +22,8 @@ use crate::handover::Crossing;
 use crate::limits::{Admission, Current, Gate, Refusal};
 use crate::net::{Origin, Pacer, Peer, Plain, Stream};
 use crate::proxy::{self, Header};
-use crate::{Connection, Plugin};
+use crate::tap::Line;
+use crate::{Connection, Context, Plugin};
 
 /// The most clients of an instance whose PROXY header is awaited at once. They are not counted yet: whom to count
 /// is what the header says.
@@ -44,7 +45,8 @@ impl Open {
 /// What holds for those who come by a listening socket, longer than that is open.
 pub(super) struct Door {
     place: u32,
-    scheme: Arc<str>,
+    /// With the scheme, without TLS.
+    line: Arc<Line>,
     tls: bool,
     limits: Current,
     reserve: Reserve,
@@ -56,13 +58,13 @@ impl Door {
         listener: Listener,
         place: u32,
         tls_schemes: &[(&str, &str)],
-        gate: &Gate,
+        (context, gate): (&Context, &Gate),
         ending: Ending,
     ) -> io::Result<Open> {
         let inner = crate::tls::inner_scheme(&listener.scheme, tls_schemes);
         let door = Self {
             tls: inner.is_some(),
-            scheme: inner.map_or(listener.scheme, Arc::from),
+            line: context.line(inner.as_deref().unwrap_or(&listener.scheme)),
             place,
             limits: gate.limits(place),
             reserve: Reserve::new(),
@@ -301,22 +303,19 @@ impl<P: Plugin> Shared<P> {
         admission: Option<Arc<Admission>>,
     ) -> Connection {
         let Accepted { plain, local, .. } = accepted;
-        let scheme = Arc::clone(&door.scheme);
         let local = ends.map_or(local, |(_, local)| local);
         let crossing = Crossing::new(
             self.passage,
             P::HANDOVER.version,
             door.place,
-            Arc::clone(&scheme),
-            (local, ends.is_some()),
             admission.unwrap_or_default(),
         );
         Connection {
-            stream: Stream::accepted(plain, ends, self.context.trace(), Arc::clone(&scheme))
+            stream: Stream::accepted(plain, ends, Arc::clone(&door.line))
                 .with_pacer(Pacer::of(door.limits.clone())),
             origin,
             local,
-            scheme,
+            scheme: Arc::clone(door.line.scheme()),
             inherited: None,
             crossing,
             limits: door.limits.clone(),

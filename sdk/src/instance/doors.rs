@@ -48,7 +48,13 @@ impl<P: Plugin> Shared<P> {
     /// Prepares a listener for [`Shared::receive_by`]. To be called within the runtime.
     pub(super) fn open_door(&self, listener: Listener, place: u32) -> std::io::Result<Open> {
         let ending = Ending::of(self);
-        Door::open(listener, place, P::TLS_SCHEMES, &self.gate, ending)
+        Door::open(
+            listener,
+            place,
+            P::TLS_SCHEMES,
+            (&self.context, &self.gate),
+            ending,
+        )
     }
 
     /// Accepts clients from now on.

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{Shared, panic_text};
 use crate::limits::Admission;
-use crate::net::Peer;
+use crate::net::{Peer, SmallPeer};
 use crate::{Connection, Error, Plugin};
 
 /// The tasks that end when a listener, or the instance, is closed. A [`CancellationToken`] would have a waiter of its
@@ -26,7 +27,7 @@ pub(super) struct Closing {
 #[derive(Default)]
 struct Tasks {
     wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 impl Closing {
@@ -48,24 +49,26 @@ impl Closing {
     }
 
     /// Has a task woken when it is closed; the place to [`Closing::leave`].
-    fn enter(&self, waker: &Waker) -> usize {
+    fn enter(&self, waker: &Waker) -> u32 {
         let mut tasks = self.lock();
         let waker = Some(waker.clone());
-        match tasks.free.pop() {
-            Some(place) if place < tasks.wakers.len() => {
-                tasks.wakers[place] = waker;
+        let free = tasks.free.pop();
+        match free.and_then(|place| Some((place, tasks.wakers.get_mut(place as usize)?))) {
+            Some((place, empty)) => {
+                *empty = waker;
                 place
             }
-            _ => {
+            None => {
                 tasks.wakers.push(waker);
-                tasks.wakers.len() - 1
+                (tasks.wakers.len() - 1) as u32
             }
         }
     }
 
-    fn leave(&self, place: usize) {
+    fn leave(&self, place: u32) {
         let mut tasks = self.lock();
-        let waker = tasks.wakers.get_mut(place).and_then(Option::take);
+        let waker = tasks.wakers.get_mut(place as usize);
+        let waker = waker.and_then(Option::take);
         if waker.is_some() {
             tasks.free.push(place);
         }
@@ -81,15 +84,27 @@ impl Closing {
     }
 }
 
-/// The plugin's code for one client, until it or the listener ends.
-pub(super) struct Serving<P, F> {
-    shared: Arc<Shared<P>>,
-    /// Counts the client until this ends, also when the plugin has let go of its connection.
-    _admission: Arc<Admission>,
-    closing: Arc<Closing>,
-    place: Option<usize>,
-    peer: Peer,
-    work: Pin<Box<F>>,
+pin_project! {
+    /// The plugin's code for one client, until it or the listener ends.
+    struct Serving<P: Plugin, F> {
+        shared: Arc<Shared<P>>,
+        // Counts the client until this ends, also when the plugin has let go of its connection.
+        admission: Arc<Admission>,
+        closing: Arc<Closing>,
+        place: Option<u32>,
+        peer: SmallPeer,
+        #[pin]
+        work: F,
+    }
+
+    impl<P: Plugin, F> PinnedDrop for Serving<P, F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(place) = this.place {
+                this.closing.leave(place);
+            }
+            this.shared.connections.sub(1);
+        }
+    }
 }
 
 impl<P: Plugin> Shared<P> {
@@ -99,21 +114,21 @@ impl<P: Plugin> Shared<P> {
         connection: Connection,
         admission: Arc<Admission>,
         closing: &Arc<Closing>,
-    ) -> Option<Serving<P, impl Future<Output = Result<(), Error>> + Send + use<P>>> {
+    ) -> Option<Pin<Box<impl Future<Output = ()> + Send + use<P>>>> {
         let plugin = Arc::clone(self.plugin.get()?);
         let peer = connection.peer();
-        // Boxed by itself: as part of a larger future it would be there twice.
-        let work = catch_unwind(AssertUnwindSafe(|| Box::pin(plugin.connection(connection))));
+        let work = catch_unwind(AssertUnwindSafe(|| plugin.connection(connection)));
         let work = work.map_err(|panic| self.panicked(peer, &*panic)).ok()?;
         self.connections.add(1);
-        Some(Serving {
+        // Boxed: a task of no more than a pointer is the smallest there is.
+        Some(Box::pin(Serving {
             shared: Arc::clone(self),
-            _admission: admission,
+            admission,
             closing: Arc::clone(closing),
             place: None,
-            peer,
+            peer: peer.into(),
             work,
-        })
+        }))
     }
 
     fn panicked(&self, peer: Peer, panic: &(dyn std::any::Any + Send)) {
@@ -128,33 +143,24 @@ impl<P: Plugin, F: Future<Output = Result<(), Error>>> Future for Serving<P, F> 
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let peer = this.peer;
+        let this = self.project();
+        let peer = &*this.peer;
         if this.place.is_none() {
             // A task's waker stays the same. Before `closed` is looked at: one of the two sees the other.
-            this.place = Some(this.closing.enter(cx.waker()));
+            *this.place = Some(this.closing.enter(cx.waker()));
         }
         if this.closing.closed.load(Ordering::SeqCst) {
             debug!(%peer, "closed at the drain deadline");
             return Poll::Ready(());
         }
-        match catch_unwind(AssertUnwindSafe(|| this.work.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| this.work.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => {}
             Ok(Poll::Ready(Err(problem @ Error::Operator(_)))) => warn!(%peer, "{problem}"),
             Ok(Poll::Ready(Err(problem))) => debug!(%peer, "{problem}"),
-            Err(panic) => this.shared.panicked(peer, &*panic),
+            Err(panic) => this.shared.panicked(peer.get(), &*panic),
         }
         Poll::Ready(())
-    }
-}
-
-impl<P, F> Drop for Serving<P, F> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.closing.leave(place);
-        }
-        self.shared.connections.sub(1);
     }
 }
 
@@ -167,7 +173,7 @@ mod tests {
     fn places_are_used_again_and_given_back() {
         let closing = Closing::default();
         let waker = noop_waker();
-        let places: Vec<usize> = (0..3).map(|_| closing.enter(&waker)).collect();
+        let places: Vec<u32> = (0..3).map(|_| closing.enter(&waker)).collect();
         closing.leave(places[1]);
         assert_eq!(closing.enter(&waker), places[1]);
         for place in places {

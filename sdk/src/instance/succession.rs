@@ -166,11 +166,11 @@ impl<P: Plugin> Shared<P> {
         } = about;
         let end = |address: Option<_>| address.map_or(Peer::Unix, Peer::Ip);
         let (peer, local) = (end(peer), end(local));
-        let scheme: Arc<str> = scheme.into();
+        let line = self.context.line(&scheme);
+        let scheme = Arc::clone(line.scheme());
         let limits = self.gate.limits(listener);
         let ends = proxied.then_some((peer, local));
-        let trace = self.context.trace();
-        let stream = Stream::accepted(Plain::from_fd(socket)?, ends, trace, Arc::clone(&scheme))
+        let stream = Stream::accepted(Plain::from_fd(socket)?, ends, line)
             .with_pacer(Pacer::of(limits.clone()));
         if let Some(account) = &account {
             stream.pace_for(account);
@@ -180,8 +180,6 @@ impl<P: Plugin> Shared<P> {
             self.passage,
             P::HANDOVER.version,
             listener,
-            Arc::clone(&scheme),
-            (local, proxied),
             Arc::clone(&admission),
         );
         let connection = Connection {

@@ -1,15 +1,16 @@
 //! Where a client comes from and what its connection proved of it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 /// Where a client comes from and what its connection proved of it. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    peer: Peer,
+    peer: SmallPeer,
     secure: bool,
-    certificate: Option<Arc<[u8]>>,
+    /// Boxed: few have one, and each connection would carry its length.
+    certificate: Option<Box<Arc<[u8]>>>,
 }
 
 impl Origin {
@@ -17,7 +18,7 @@ impl Origin {
     #[must_use]
     pub fn new(peer: Peer) -> Self {
         Self {
-            peer,
+            peer: peer.into(),
             secure: peer == Peer::Unix,
             certificate: None,
         }
@@ -26,7 +27,7 @@ impl Origin {
     /// Of a client that a trusted proxy speaks for, or another instance; `secure` says how it reached those.
     pub(crate) fn told(peer: Peer, secure: bool) -> Self {
         Self {
-            peer,
+            peer: peer.into(),
             secure,
             certificate: None,
         }
@@ -53,7 +54,7 @@ impl Origin {
     pub(crate) fn over_tls(self, certificate: Option<Arc<[u8]>>) -> Self {
         Self {
             secure: true,
-            certificate,
+            certificate: certificate.map(Box::new),
             ..self
         }
     }
@@ -61,7 +62,7 @@ impl Origin {
     /// Its address; behind a proxy that tells it, the client's own.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.peer.get()
     }
 
     /// Whether nobody on the way can overhear a password: TLS, or a Unix socket.
@@ -73,7 +74,9 @@ impl Origin {
     /// The certificate that the client proved to own, in DER.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificate.as_deref()
+        self.certificate
+            .as_deref()
+            .map(|certificate| &**certificate)
     }
 }
 
@@ -112,5 +115,65 @@ impl fmt::Display for Peer {
             Self::Ip(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
+    }
+}
+
+/// A [`Peer`] in half the room, for what is kept of each of many connections.
+#[derive(Debug, Clone)]
+pub struct SmallPeer(Small);
+
+#[derive(Debug, Clone)]
+enum Small {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+    Unix,
+}
+
+impl SmallPeer {
+    /// In full.
+    #[must_use]
+    pub fn get(&self) -> Peer {
+        match &self.0 {
+            Small::V4(address) => Peer::Ip((*address).into()),
+            Small::V6(address) => Peer::Ip((**address).into()),
+            Small::Unix => Peer::Unix,
+        }
+    }
+}
+
+impl From<Peer> for SmallPeer {
+    fn from(peer: Peer) -> Self {
+        Self(match peer {
+            Peer::Ip(SocketAddr::V4(address)) => Small::V4(address),
+            Peer::Ip(SocketAddr::V6(address)) => Small::V6(Box::new(address)),
+            Peer::Unix => Small::Unix,
+        })
+    }
+}
+
+impl fmt::Display for SmallPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_peer_is_the_same_in_half_the_room() {
+        let addresses = ["192.0.2.1:1883", "[2001:db8::1]:1883", "[fe80::1%3]:9"];
+        let mut peers: Vec<Peer> = addresses
+            .iter()
+            .map(|address| Peer::Ip(address.parse().unwrap()))
+            .collect();
+        peers.push(Peer::Unix);
+        for peer in peers {
+            let small = SmallPeer::from(peer);
+            assert_eq!(small.get(), peer);
+            assert_eq!(small.to_string(), peer.to_string());
+        }
+        assert_eq!(size_of::<SmallPeer>() * 2, size_of::<Peer>());
     }
 }

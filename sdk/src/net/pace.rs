@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,22 +21,17 @@ const PIECE: u64 = 16 * 1024;
 /// The least and the most bytes at once; between them it is what passes in an eighth of a second.
 const PIECES: (u64, u64) = (1024, 256 * 1024);
 
-/// Holds streams to rates; cloning shares it, and what is shared passes no faster over two streams than over one.
-#[derive(Debug, Clone, Default)]
-pub struct Pacer {
-    shared: Arc<Shared>,
-}
-
+/// Holds a stream to rates.
 #[derive(Debug, Default)]
-struct Shared {
+pub struct Pacer {
     limits: Option<Current>,
-    has_account: AtomicBool,
     /// Made when something is slowed for the first time.
     lanes: OnceLock<Box<Lanes>>,
 }
 
 #[derive(Default)]
 struct Lanes {
+    has_account: AtomicBool,
     account: Mutex<Option<accounts::Pace>>,
     up: Mutex<Lane>,
     down: Mutex<Lane>,
@@ -53,13 +48,8 @@ impl std::fmt::Debug for Lanes {
 struct Lane {
     /// When the next bytes may pass.
     free_at: Option<Instant>,
-}
-
-/// What one stream waits with; several may wait for the same pacer.
-#[derive(Debug, Default)]
-pub(crate) struct Waits {
-    up: Option<Pin<Box<Sleep>>>,
-    down: Option<Pin<Box<Sleep>>>,
+    /// What the stream waits with.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Which way bytes go.
@@ -74,10 +64,8 @@ pub(crate) enum Way {
 impl Pacer {
     pub(crate) fn of(limits: Current) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                limits: Some(limits),
-                ..Shared::default()
-            }),
+            limits: Some(limits),
+            lanes: OnceLock::new(),
         }
     }
 
@@ -85,54 +73,45 @@ impl Pacer {
     #[must_use]
     pub fn sibling(&self) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                limits: self.shared.limits.clone(),
-                ..Shared::default()
-            }),
+            limits: self.limits.clone(),
+            lanes: OnceLock::new(),
         }
     }
 
     /// Holds what passes from now on to the account's own rates as well; `None`: no longer.
     pub fn pace_for(&self, account: Option<&Account>) {
         let pace = account.and_then(Account::pace);
-        if pace.is_some() || self.shared.has_account.load(Ordering::Relaxed) {
-            self.shared
-                .has_account
-                .store(pace.is_some(), Ordering::Relaxed);
-            *lock(&self.lanes().account) = pace;
+        if pace.is_some() || self.has_account() {
+            let lanes = self.lanes();
+            lanes.has_account.store(pace.is_some(), Ordering::Relaxed);
+            *lock(&lanes.account) = pace;
         }
     }
 
     /// Whether there is any rate.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.shared.has_account.load(Ordering::Relaxed)
-            || self.shared.limits.as_ref().is_some_and(Current::is_paced)
+        self.has_account() || self.limits.as_ref().is_some_and(Current::is_paced)
+    }
+
+    #[inline]
+    fn has_account(&self) -> bool {
+        let lanes = self.lanes.get();
+        lanes.is_some_and(|lanes| lanes.has_account.load(Ordering::Relaxed))
     }
 
     /// How many bytes may pass now, once they may.
-    pub(crate) fn poll_ready(
-        &self,
-        way: Way,
-        waits: &mut Waits,
-        cx: &mut Context<'_>,
-    ) -> Poll<usize> {
-        let sleep = match way {
-            Way::Up => &mut waits.up,
-            Way::Down => &mut waits.down,
+    pub(crate) fn poll_ready(&self, way: Way, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut lane = self.lane(way);
+        let Some(free_at) = lane.free_at.filter(|free_at| *free_at > Instant::now()) else {
+            return Poll::Ready(self.piece(way));
         };
-        loop {
-            // Others may have moved it since.
-            let free_at = self.lane(way).free_at;
-            let Some(free_at) = free_at.filter(|free_at| *free_at > Instant::now()) else {
-                return Poll::Ready(self.piece(way));
-            };
-            let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(free_at)));
-            if sleep.deadline() != free_at {
-                sleep.as_mut().reset(free_at);
-            }
-            ready!(sleep.as_mut().poll(cx));
+        let sleep = (lane.sleep).get_or_insert_with(|| Box::pin(tokio::time::sleep_until(free_at)));
+        if sleep.deadline() != free_at {
+            sleep.as_mut().reset(free_at);
         }
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(self.piece(way))
     }
 
     /// As [`Pacer::poll_ready`] without waiting; none if they may not pass yet.
@@ -184,7 +163,7 @@ impl Pacer {
             0 => most,
             rate => (rate / 8).clamp(least, most),
         };
-        let bytes = match self.shared.has_account.load(Ordering::Relaxed) {
+        let bytes = match self.has_account() {
             true => own.min(PIECE),
             false => own,
         };
@@ -192,7 +171,7 @@ impl Pacer {
     }
 
     fn rate(&self, way: Way) -> u64 {
-        let limits = self.shared.limits.as_ref().map(Current::get);
+        let limits = self.limits.as_ref().map(Current::get);
         limits.map_or(0, |limits| match way {
             Way::Up => limits.rate_up,
             Way::Down => limits.rate_down,
@@ -200,7 +179,7 @@ impl Pacer {
     }
 
     fn lanes(&self) -> &Lanes {
-        self.shared.lanes.get_or_init(Box::default)
+        self.lanes.get_or_init(Box::default)
     }
 
     fn lane(&self, way: Way) -> MutexGuard<'_, Lane> {
@@ -228,16 +207,14 @@ mod tests {
 
     /// How long this many bytes take in pieces.
     async fn pass(pacer: &Pacer, way: Way, bytes: usize) -> Duration {
-        let (start, mut waits) = (Instant::now(), Waits::default());
+        let start = Instant::now();
         let mut left = bytes;
         while left > 0 {
-            let piece = poll_fn(|cx| pacer.poll_ready(way, &mut waits, cx))
-                .await
-                .min(left);
+            let piece = poll_fn(|cx| pacer.poll_ready(way, cx)).await.min(left);
             pacer.note(way, piece);
             left -= piece;
         }
-        poll_fn(|cx| pacer.poll_ready(way, &mut waits, cx)).await;
+        poll_fn(|cx| pacer.poll_ready(way, cx)).await;
         start.elapsed()
     }
 
@@ -264,18 +241,6 @@ mod tests {
         pacer.ready(Way::Down).await;
         assert!(start.elapsed() >= Duration::from_millis(300));
         assert_eq!(pacer.try_ready(Way::Down), Some(1024));
-    }
-
-    #[tokio::test]
-    async fn two_streams_with_one_pacer_are_no_faster() {
-        let one = pacer(0, 100_000);
-        let two = one.clone();
-        // In tasks of their own: each is woken.
-        let pass =
-            |pacer: Pacer| tokio::spawn(async move { pass(&pacer, Way::Down, 10_000).await });
-        let (first, second) = (pass(one), pass(two));
-        let took = first.await.unwrap().max(second.await.unwrap());
-        assert!(took >= Duration::from_millis(199), "{took:?}");
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::pace::{Waits, Way};
+use super::pace::Way;
 use super::{Pacer, Peer, Plain};
 use crate::accounts::Account;
-use crate::tap::{Tap, Trace};
+use crate::tap::{Line, Lines, Tap, Trace};
 use crate::tls::{Facts, TlsSession, TlsSocket};
 
 /// Bytes of a file sent at once while somebody looks: they are read a second time to be shown.
@@ -32,7 +32,6 @@ pub struct Stream {
     socket: Socket,
     tap: Tap,
     pacer: Pacer,
-    waits: Waits,
 }
 
 #[derive(Debug)]
@@ -44,7 +43,7 @@ enum Socket {
 /// A stream that no instance accepted, and that cannot be looked at; for tests.
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        Self::accepted(Plain::Tcp(stream), None, Trace::nowhere(), "tcp".into())
+        Self::tapped(stream, Lines::new(Trace::nowhere()).of("tcp"))
     }
 }
 
@@ -73,13 +72,8 @@ impl Socket {
 impl Stream {
     /// A socket's stream. `ends` are the client and the address that it reached where the socket's own are those of
     /// a proxy.
-    pub(crate) fn accepted(
-        plain: Plain,
-        ends: Option<(Peer, Peer)>,
-        trace: Trace,
-        scheme: Arc<str>,
-    ) -> Self {
-        let tap = Tap::new(trace, scheme, ends);
+    pub(crate) fn accepted(plain: Plain, ends: Option<(Peer, Peer)>, line: Arc<Line>) -> Self {
+        let tap = Tap::new(line, ends);
         if tap.is_on() {
             tap.open(|| plain.ends());
         }
@@ -87,7 +81,6 @@ impl Stream {
             socket: Socket::Plain(plain),
             tap,
             pacer: Pacer::default(),
-            waits: Waits::default(),
         }
     }
 
@@ -107,8 +100,20 @@ impl Stream {
             socket: Socket::Tls(Box::new(socket)),
             tap,
             pacer,
-            waits: Waits::default(),
         }
+    }
+
+    /// The address that the client reached, and whether a proxy told it.
+    pub(crate) fn reached(&self) -> (Option<Peer>, bool) {
+        match self.tap.proxied() {
+            Some((_, local)) => (Some(*local), true),
+            None => (self.socket.ends().1, false),
+        }
+    }
+
+    /// The scheme of its listener, without TLS.
+    pub(crate) fn scheme(&self) -> &str {
+        self.tap.scheme()
     }
 
     pub(crate) fn tls(&self) -> Option<&Facts> {
@@ -118,13 +123,13 @@ impl Stream {
         }
     }
 
-    /// What it is held to by rates, for other streams of the same client, or for whoever learns the account.
+    /// What it is held to by rates.
     #[must_use]
-    pub fn pacer(&self) -> Pacer {
-        self.pacer.clone()
+    pub fn pacer(&self) -> &Pacer {
+        &self.pacer
     }
 
-    /// Holds it to the rates of another stream, together with that.
+    /// Holds it to these rates.
     #[must_use]
     pub fn with_pacer(self, pacer: Pacer) -> Self {
         Self { pacer, ..self }
@@ -167,8 +172,8 @@ impl Stream {
         self.tls().and_then(|facts| facts.resumed)
     }
 
-    pub(crate) fn tapped(stream: TcpStream, trace: Trace, scheme: Arc<str>) -> Self {
-        Self::accepted(Plain::Tcp(stream), None, trace, scheme)
+    pub(crate) fn tapped(stream: TcpStream, line: Arc<Line>) -> Self {
+        Self::accepted(Plain::Tcp(stream), None, line)
     }
 
     /// The TCP stream, if it is one, for its options and addresses. What is read from it or written to it
@@ -293,7 +298,7 @@ impl Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let allowed = ready!(self.pacer.poll_ready(Way::Up, &mut self.waits, cx));
+        let allowed = ready!(self.pacer.poll_ready(Way::Up, cx));
         let mut piece = [0; PACED_PIECE];
         let length = allowed.min(buf.remaining()).min(PACED_PIECE);
         let mut part = ReadBuf::new(&mut piece[..length]);
@@ -306,7 +311,7 @@ impl Stream {
     /// Writes no more than may pass.
     #[cold]
     fn poll_write_paced(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let allowed = ready!(self.pacer.poll_ready(Way::Down, &mut self.waits, cx));
+        let allowed = ready!(self.pacer.poll_ready(Way::Down, cx));
         let buf = &buf[..buf.len().min(allowed)];
         let written =
             ready!(each!(&mut self.socket, inner => Pin::new(inner).poll_write(cx, buf)))?;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::builder::{Builder, Names};
@@ -171,11 +171,8 @@ impl Host {
     /// Sends any signal, such as `Signal::HUP`.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("the kernel's ids fit");
-        kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot send {signal:?}: {e}"));
+        kill_process(self.process(), signal)
+            .unwrap_or_else(|e| panic!("cannot send {signal:?}: {e}"));
     }
 
     /// Waits until the process ends by itself and gives the exit code, `None` after a signal.
@@ -299,6 +296,17 @@ impl Host {
         line.unwrap_or_else(|| panic!("no log line with {wanted:?}"))
     }
 
+    /// Lets no file of the running host grow beyond these bytes, or any: as a full disk would.
+    #[track_caller]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(self.process()), Resource::Fsize, limit)
+            .unwrap_or_else(|e| panic!("cannot limit its files: {e}"));
+    }
+
     /// Peak resident memory of the host's process so far, in bytes.
     #[track_caller]
     pub fn peak_memory(&self) -> u64 {
@@ -314,6 +322,12 @@ impl Host {
             .parse()
             .expect("VmHWM is a number");
         kib * 1024
+    }
+
+    #[track_caller]
+    fn process(&self) -> Pid {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        pid.expect("the kernel's ids fit")
     }
 
     fn polyport(&self, under: &[&str], args: &[&str]) -> Command {

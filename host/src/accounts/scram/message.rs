@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::accounts::password::KEY_LENGTH;
+use super::KEY_LENGTH;
 
 /// The longest message of a client, in bytes: none needs a tenth of it.
 const MAX_MESSAGE: usize = 4096;

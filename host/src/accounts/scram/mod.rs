@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::login::{Check, Refusal, refusal};
-use super::password::{Keys, Secret, is_prepared};
+use super::password::{KEY_LENGTH, Keys, Secret, is_prepared};
 use super::session::{Caller, Client, Entrance, Session};
 use super::{Accounts, Denied};
 use message::{ClientFinal, ClientFirst};
@@ -66,7 +66,7 @@ pub(super) struct Proof {
     state: State,
     /// Of the client's message what its proof is over.
     without_proof: String,
-    proof: [u8; 32],
+    proof: [u8; KEY_LENGTH],
     caller: Caller,
     /// The session that goes on.
     current: Option<Arc<Session>>,

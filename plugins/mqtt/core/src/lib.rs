@@ -10,6 +10,7 @@ pub mod bans;
 pub mod broker;
 pub mod codec;
 pub mod message;
+mod on_demand;
 pub mod origin;
 mod retained;
 pub mod settings;

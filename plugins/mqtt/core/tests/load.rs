@@ -531,6 +531,51 @@ fn queued_messages_leave_memory_when_their_time_has_passed() {
 }
 
 #[test]
+fn what_the_store_would_have_to_keep_waits_while_it_is_behind() {
+    let mut world = World::new(Settings::default());
+    world.connect("c", true);
+    let id = world.clients["c"].id;
+    let packets = [
+        publish(0x31, "t", 0, b"x"),
+        publish(0x32, "t", 1, b"x"),
+        publish(0x34, "t", 2, b"x"),
+        b"\x82\x06\x00\x03\x00\x01t\x00".to_vec(),
+        b"\xa2\x05\x00\x03\x00\x01t".to_vec(),
+    ];
+    for packet in &packets {
+        world.broker.store_is_behind(true, world.now);
+        let received = world.broker.receive(id, packet, None, world.now);
+        assert_eq!(
+            (received.consumed, received.resume_at),
+            (0, Some(world.now + 5))
+        );
+    }
+    // Longer and longer, up to a second.
+    world.now = world.now + 300;
+    world.broker.store_is_behind(true, world.now);
+    let received = world.broker.receive(id, &packets[0], None, world.now);
+    assert_eq!(received.resume_at, Some(world.now + 300));
+    world.now = world.now + 100_000;
+    let received = world.broker.receive(id, &packets[0], None, world.now);
+    assert_eq!(received.resume_at, Some(world.now + 1_000));
+    // That it is not heard is not its silence.
+    world.broker.tick(world.now);
+    world.finish();
+    assert!(!world.clients["c"].closed);
+    // What is not kept passes.
+    world.send("c", &publish(0x30, "t", 0, b"x"));
+    world.send("c", b"\xc0\0");
+
+    world.broker.store_is_behind(false, world.now);
+    for packet in &packets {
+        world.send("c", packet);
+    }
+    world.broker.store_is_behind(true, world.now);
+    let received = world.broker.receive(id, &packets[0], None, world.now);
+    assert_eq!(received.resume_at, Some(world.now + 5));
+}
+
+#[test]
 fn very_many_subscriptions_leave_with_their_session_a_part_at_a_time() {
     for crosses in [false, true] {
         let mut world = World::new(Settings::default());

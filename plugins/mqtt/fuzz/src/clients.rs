@@ -5,7 +5,9 @@ use std::sync::Arc;
 use polyport_mqtt_core::broker::Meter;
 use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::store::{State, read_frames};
-use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Limits, Settings, Time};
+use polyport_mqtt_core::{
+    AllowAll, AuthAnswer, Authentication, Authorizer, Broker, ConnectionId, Limits, Settings, Time,
+};
 
 /// One connection.
 #[derive(Default)]
@@ -62,13 +64,32 @@ impl World {
             assert!(received.consumed <= client.unread.len());
             client.unread.drain(..received.consumed);
             match received.login {
-                Some(_) => self
-                    .broker
-                    .login_answer(id, Ok(Arc::new(AllowAll)), self.now),
+                Some(request) => self.answer(id, request.authentication.as_ref()),
                 None => break,
             }
         }
         self.finish();
+    }
+
+    /// Everybody is let in; in an exchange, with what does not begin with `c`.
+    fn answer(&mut self, id: ConnectionId, step: Option<&Authentication>) {
+        let Some(step) = step else {
+            let rights = Ok(Arc::new(AllowAll) as Arc<dyn Authorizer>);
+            return self.broker.login_answer(id, rights, self.now);
+        };
+        let data = step.data.clone();
+        let goes_on = data.as_deref().is_some_and(|data| data.starts_with(b"c"));
+        let answer = match goes_on {
+            true => AuthAnswer::Continue {
+                data,
+                state: vec![1],
+            },
+            false => AuthAnswer::Success {
+                authorizer: (!step.again).then(|| Arc::new(AllowAll) as Arc<dyn Authorizer>),
+                data,
+            },
+        };
+        self.broker.auth_answer(id, answer, self.now);
     }
 
     /// A connection breaks.

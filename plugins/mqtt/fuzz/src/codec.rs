@@ -1,6 +1,7 @@
 //! Decoders of single packets. The first byte of the input chooses what the packet's context decides: version, flags.
 
 use polyport_mqtt_core::codec::ack::{self, Ack};
+use polyport_mqtt_core::codec::auth::{self, Auth};
 use polyport_mqtt_core::codec::connect::Connect;
 use polyport_mqtt_core::codec::disconnect::Disconnect;
 use polyport_mqtt_core::codec::primitives::{Reader, put_variable};
@@ -13,7 +14,7 @@ use polyport_mqtt_core::topic;
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
-fn version(byte: u8) -> Version {
+pub(crate) fn version(byte: u8) -> Version {
     VERSIONS[usize::from(byte) % VERSIONS.len()]
 }
 
@@ -205,6 +206,30 @@ pub fn disconnect(data: &[u8]) {
     if Disconnect::decode(version, body).is_ok() {
         assert!(version.is_v5() || body.is_empty());
     }
+}
+
+/// AUTH: with a method it is written and read again as the same, and cut anywhere behind its reason code it is none.
+pub fn auth(data: &[u8]) {
+    let Ok(auth) = Auth::decode(data) else {
+        return;
+    };
+    for end in 2..data.len() {
+        assert!(Auth::decode(&data[..end]).is_err(), "cut at {end}");
+    }
+    if data.len() > 1 {
+        let longer = [data, b"\0"].concat();
+        assert!(Auth::decode(&longer).is_err(), "a byte too much");
+    }
+    let Some(method) = auth.method else {
+        return;
+    };
+    let mut out = Vec::new();
+    auth::encode(&mut out, auth.reason, method, auth.data);
+    let Ok(Some(header)) = FixedHeader::read(&out) else {
+        panic!("what was written has no fixed header");
+    };
+    assert_eq!((header.frame(), header.first), (out.len(), 0xf0));
+    assert_eq!(Auth::decode(&out[header.length..]), Ok(auth));
 }
 
 /// Properties of every packet: what was read is written in the same bytes.

@@ -7,6 +7,7 @@
 mod clients;
 mod codec;
 mod plugin;
+mod scram;
 mod stored;
 mod stream;
 mod topics;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 20] = [
     ("frame", codec::frame),
     ("connect", codec::connect),
     ("publish", codec::publish),
@@ -25,6 +26,7 @@ pub const TARGETS: [Target; 15] = [
     ("unsubscribe", codec::unsubscribe),
     ("acknowledgement", codec::acknowledgement),
     ("disconnect", codec::disconnect),
+    ("auth", codec::auth),
     ("properties", codec::properties),
     ("stream", stream::stream),
     ("topics", topics::topics),
@@ -33,6 +35,10 @@ pub const TARGETS: [Target; 15] = [
     ("estate", plugin::estate),
     ("luggage", plugin::luggage),
     ("websocket", plugin::websocket),
+    ("proxy", plugin::proxy),
+    ("scram", scram::scram),
+    ("answer", plugin::answer),
+    ("summary", plugin::summary),
 ];
 
 /// The target with this name.

@@ -1,6 +1,5 @@
 //! A bridge's connection to its own broker: a client without a socket.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -10,7 +9,7 @@ use polyport_mqtt_core::{Authorizer, ConnectionId};
 
 use crate::client::packets::{self, Connect, Terms};
 use crate::engine::Engine;
-use crate::outbound::{Outbound, Piece};
+use crate::outbound::{Outbound, Writing};
 
 /// Packet identifier of what a bridge asks for itself. It asks when nothing else is under way on its connection.
 pub(super) const OWN_IDENTIFIER: u16 = u16::MAX;
@@ -24,7 +23,7 @@ pub(super) struct Local {
     engine: Arc<Engine>,
     id: ConnectionId,
     outbound: Arc<Outbound>,
-    pieces: VecDeque<Piece>,
+    pieces: Writing,
     /// Bytes of the broker that were not looked at yet.
     pub(super) unread: Vec<u8>,
     closed: bool,
@@ -53,7 +52,7 @@ impl Local {
             engine: Arc::clone(engine),
             id,
             outbound,
-            pieces: VecDeque::new(),
+            pieces: None,
             unread: Vec::new(),
             closed: false,
         };
@@ -106,9 +105,9 @@ impl Local {
                 .outbound
                 .take(self.engine.committed(), &mut self.pieces);
             self.closed |= taken.close;
-            if !self.pieces.is_empty() {
+            if let Some(mut pieces) = self.pieces.take() {
                 let before = self.unread.len();
-                for piece in self.pieces.drain(..) {
+                for piece in pieces.queue.drain(..) {
                     self.unread.extend_from_slice(piece.as_ref());
                     self.outbound.recycle(piece);
                 }

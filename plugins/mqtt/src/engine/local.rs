@@ -33,7 +33,7 @@ impl Engine {
     pub(crate) fn open_local(&self, outbound: &Arc<Outbound>) -> Option<ConnectionId> {
         let inner = self.lock();
         let client = Client {
-            peer: Peer::Unix,
+            peer: Peer::Unix.into(),
             listener: NO_LISTENER,
             crosses: false,
             core: polyport_sdk::cores::current(),

@@ -109,7 +109,7 @@ impl Engine {
         &self,
         from: u32,
         places: u32,
-        mut each: impl FnMut(SessionView<'_>, Option<Client>),
+        mut each: impl FnMut(SessionView<'_>, Option<&Client>),
     ) -> Option<Option<u32>> {
         self.look(|inner| {
             inner.broker.look_at_sessions(from, places, |view| {
@@ -117,7 +117,7 @@ impl Engine {
                     let attached = inner.connections.get(connection.id.index as usize);
                     attached.and_then(Option::as_ref)
                 });
-                each(view, attached.map(|attached| attached.client));
+                each(view, attached.map(|attached| &attached.client));
             })
         })
     }

@@ -243,7 +243,7 @@ mod tests {
         let engine = Arc::new(Engine::new(Settings::default(), None));
         let open = |crosses| {
             let client = Client {
-                peer: Peer::Unix,
+                peer: Peer::Unix.into(),
                 listener: 0,
                 crosses,
                 core: polyport_sdk::cores::current(),

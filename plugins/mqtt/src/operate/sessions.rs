@@ -172,7 +172,7 @@ pub(super) async fn list(
 }
 
 impl Wanted {
-    fn wants(&self, view: &SessionView<'_>, client: Option<Client>) -> bool {
+    fn wants(&self, view: &SessionView<'_>, client: Option<&Client>) -> bool {
         let connection = view.connection();
         let user = connection.and_then(|connection| connection.account);
         let peer = || client.map(|client| client.peer.to_string());
@@ -191,10 +191,10 @@ impl Wanted {
             })
     }
 
-    fn row(&self, view: &SessionView<'_>, client: Option<Client>, context: &Context) -> Row {
+    fn row(&self, view: &SessionView<'_>, client: Option<&Client>, context: &Context) -> Row {
         let connection = view.connection();
         let client = client.filter(|_| connection.is_some_and(|connection| !connection.local));
-        let listener = |client: Client| {
+        let listener = |client: &Client| {
             Some(listener_name(context, client.listener)).filter(|name| !name.is_empty())
         };
         let filters = self.filters.then(|| {

@@ -9,6 +9,7 @@ use polyport_sdk::limits::Limits;
 use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 
+use super::Attached;
 use super::link::{Beginning, Link, Login, Remains};
 use crate::engine::{Client, Engine, Standing};
 use crate::luggage::{self, Passed};
@@ -97,7 +98,7 @@ impl Arrival {
         limits: &Limits,
     ) -> Result<Option<ConnectionId>, Error> {
         let client = Client {
-            peer: self.origin.peer(),
+            peer: self.origin.peer().into(),
             listener: self.listener,
             crosses: self.crossing.is_some(),
             core: polyport_sdk::cores::current(),
@@ -124,9 +125,8 @@ impl Arrival {
     /// It begins to work.
     pub(super) fn link(
         self,
-        engine: &Arc<Engine>,
         context: &Context,
-        engines: (ConnectionId, Arc<Outbound>),
+        engines: (Attached, Arc<Outbound>),
     ) -> Link<Stream> {
         let mut account = self.account;
         let login = match self.passed {
@@ -148,9 +148,8 @@ impl Arrival {
             account,
             begun: true,
         };
-        let pacer = self.stream.pacer();
-        let client = (self.stream, self.origin, pacer);
-        Link::new((engine, context), client, engines, self.crossing, beginning)
+        let client = (self.stream, self.origin);
+        Link::new(context, client, engines, self.crossing, beginning)
     }
 }
 
@@ -160,11 +159,11 @@ impl Link<Stream> {
         let Some(crossing) = self.crossing.take() else {
             return Err(Box::new(self));
         };
-        let Some(number) = self.engine.connection_number(self.id) else {
+        let Some(number) = self.attached.engine.connection_number(self.attached.id) else {
             return Err(Box::new(self));
         };
         if !crossing.is_open(&self.stream) {
-            self.engine.dismiss(self.id);
+            self.attached.engine.dismiss(self.attached.id);
             return Err(Box::new(self));
         }
         let Remains {
@@ -184,7 +183,7 @@ impl Link<Stream> {
             Err(refused) => {
                 self.stream = refused.stream;
                 self.put_back(unsent);
-                self.engine.dismiss(self.id);
+                self.attached.engine.dismiss(self.attached.id);
                 Err(Box::new(self))
             }
         }

@@ -1,7 +1,6 @@
 //! One connection at work: reads, hands bytes to the engine, writes what comes out, and keeps still while the engine
 //! does.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,18 +11,19 @@ use bytes::{Bytes, BytesMut};
 use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::store::Sequence;
-use polyport_mqtt_core::{AuthAnswer, Authorizer, ConnectionId, LoginRefusal, LoginRequest};
+use polyport_mqtt_core::{AuthAnswer, Authorizer, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
 use polyport_sdk::accounts::Account;
 use polyport_sdk::handover::Crossing;
-use polyport_sdk::net::{Origin, Pacer};
+use polyport_sdk::net::{Origin, Pacer, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::linger;
-use crate::engine::{Engine, Standing};
+use super::{Attached, linger};
+use crate::engine::Standing;
 use crate::login::{self, Answer, Unanswered};
 use crate::luggage;
-use crate::outbound::{Outbound, Piece};
+use crate::outbound::{Outbound, Piece, Pieces, Writing};
+use crate::websocket::WebSocket;
 
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
@@ -41,7 +41,12 @@ pub(super) enum Unread {
     /// Less than a packet, or packets behind a login that is not answered.
     Small(Vec<u8>),
     /// A long packet on its way into a buffer of its own, which its payload will be shared from.
-    Frame { bytes: BytesMut, length: usize },
+    Frame(Box<Frame>),
+}
+
+pub(super) struct Frame {
+    bytes: BytesMut,
+    length: usize,
 }
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -78,28 +83,26 @@ fn is_again(request: &LoginRequest) -> bool {
 
 /// One connection at work.
 pub(super) struct Link<S> {
-    pub(super) engine: Arc<Engine>,
+    pub(super) attached: Attached,
     pub(super) context: Context,
     pub(super) stream: S,
     pub(super) origin: Origin,
-    pacer: Pacer,
-    pub(super) id: ConnectionId,
     outbound: Arc<Outbound>,
-    writing: VecDeque<Piece>,
-    /// Bytes of the first piece that are written.
-    written: usize,
+    writing: Writing,
     unread: Unread,
     /// The engine has not seen all of `unread`.
     untaken: bool,
     /// Others come first, and then the engine goes on.
     turn_over: bool,
     login: Option<Box<Login>>,
-    /// Whose it is, and at which [`Engine::accounts_revision`] that was looked at.
-    account: Option<(Account, u64)>,
-    /// What is unread may be taken then, and nothing is read before.
-    paused: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// Set when the connection is to end: the time its last bytes may take.
-    linger: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Whose it is.
+    account: Option<Account>,
+    /// At which [`Engine::accounts_revision`](crate::engine::Engine::accounts_revision) that was looked at, cut short.
+    seen: u32,
+    /// What is unread may be taken then, and nothing is read before; or, when it lingers, its end.
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The connection is to end: the time its last bytes may take runs.
+    lingers: bool,
     /// The way to the next instance, for a connection that can go there.
     pub(super) crossing: Option<Crossing>,
 }
@@ -125,44 +128,57 @@ pub(super) struct Remains {
     pub(super) account: Option<Account>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+/// A stream that can be held to rates.
+pub(super) trait Paced {
+    fn pacer(&self) -> &Pacer;
+}
+
+impl Paced for Stream {
+    fn pacer(&self) -> &Pacer {
+        self.pacer()
+    }
+}
+
+impl Paced for WebSocket<Stream> {
+    fn pacer(&self) -> &Pacer {
+        self.get_ref().pacer()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
     pub(super) fn new(
-        (engine, context): (&Arc<Engine>, &Context),
-        (stream, origin, pacer): (S, Origin, Pacer),
-        (id, outbound): (ConnectionId, Arc<Outbound>),
+        context: &Context,
+        (stream, origin): (S, Origin),
+        (attached, outbound): (Attached, Arc<Outbound>),
         crossing: Option<Crossing>,
         beginning: Beginning,
     ) -> Link<S> {
-        let mut writing = VecDeque::new();
-        if !beginning.unsent.is_empty() {
-            writing.push_back(Piece::Buffer(beginning.unsent));
-        }
-        Link {
-            engine: Arc::clone(engine),
+        let mut link = Link {
+            attached,
             context: context.clone(),
             stream,
             origin,
-            pacer,
-            id,
             outbound,
-            writing,
-            written: 0,
+            writing: None,
             untaken: beginning.begun || !beginning.unread.is_empty(),
             turn_over: false,
             unread: Unread::Small(beginning.unread),
             login: beginning.login.map(Box::new),
-            account: beginning.account.map(|account| (account, 0)),
-            paused: None,
-            linger: None,
+            account: beginning.account,
+            seen: 0,
+            sleep: None,
+            lingers: false,
             crossing,
-        }
+        };
+        link.put_back(beginning.unsent);
+        link
     }
 
     /// Resolves when the connection is to be closed, or goes to the next instance.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Ended>> {
         self.outbound.register(cx.waker());
-        let standing = self.engine.standing();
-        if standing != Standing::Serving && self.linger.is_none() && !self.outbound.closes() {
+        let standing = self.attached.engine.standing();
+        if standing != Standing::Serving && !self.lingers && !self.outbound.closes() {
             match standing {
                 Standing::Retired if self.crossing.is_none() => {}
                 Standing::Retired => {
@@ -177,11 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Standing::Serving | Standing::Frozen => return Poll::Pending,
             }
         }
-        if let Some((account, seen)) = &mut self.account {
-            let now = self.engine.accounts_revision();
-            if std::mem::replace(seen, now) != now && !account.is_current() {
+        if let Some(account) = &self.account {
+            let now = self.attached.engine.accounts_revision() as u32;
+            if std::mem::replace(&mut self.seen, now) != now && !account.is_current() {
                 self.account = None;
-                self.engine.revoke(self.id);
+                self.attached.engine.revoke(self.attached.id);
             }
         }
         loop {
@@ -196,9 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 _ => {}
             }
         }
-        match &mut self.linger {
-            Some(linger) => linger.as_mut().poll(cx).map(|()| Ok(Ended::ByPeer)),
-            None => Poll::Pending,
+        match &mut self.sleep {
+            Some(linger) if self.lingers => linger.as_mut().poll(cx).map(|()| Ok(Ended::ByPeer)),
+            _ => Poll::Pending,
         }
     }
 
@@ -223,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn poll_login(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         if let Some(Login::Again(request)) = self.login.as_deref()
-            && self.engine.standing() == Standing::Serving
+            && self.attached.engine.standing() == Standing::Serving
         {
             self.ask(request.clone());
         }
@@ -234,7 +250,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     Ok(account) => self.begin_account(account),
                     Err(refusal) => Err(*refusal),
                 };
-                if self.engine.login_answer(self.id, rights).is_none() {
+                if self
+                    .attached
+                    .engine
+                    .login_answer(self.attached.id, rights)
+                    .is_none()
+                {
                     self.account = None;
                     self.login = Some(Box::new(Login::Answered(answer)));
                     return Poll::Pending;
@@ -242,7 +263,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             Some(Login::Stepped(answer, request)) => {
                 let told = self.step(&answer);
-                if self.engine.auth_answer(self.id, told).is_none() {
+                if self
+                    .attached
+                    .engine
+                    .auth_answer(self.attached.id, told)
+                    .is_none()
+                {
                     if let Ok(Answer::Authenticated(..)) = answer {
                         self.account = None;
                     }
@@ -284,23 +310,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// The client has this account from now on.
     fn begin_account(&mut self, account: &Account) -> Result<Arc<dyn Authorizer>, LoginRefusal> {
-        self.pacer.pace_for(Some(account));
+        self.stream.pacer().pace_for(Some(account));
         // Before it is looked at: a change after that is noticed.
-        let seen = self.engine.accounts_revision();
+        let seen = self.attached.engine.accounts_revision() as u32;
         if !account.is_current() {
             return Err(LoginRefusal::NotAuthorized);
         }
-        self.account = Some((account.clone(), seen));
+        self.account = Some(account.clone());
+        self.seen = seen;
         Ok(login::rights(account.clone()))
     }
 
     fn ask(&mut self, request: LoginRequest) {
         let asked = Box::pin(login::login(
-            Arc::clone(&self.engine),
+            Arc::clone(&self.attached.engine),
             self.context.clone(),
             self.origin.clone(),
             request.clone(),
-            self.account.as_ref().map(|(account, _)| account.clone()),
+            self.account.clone(),
         ));
         self.login = Some(Box::new(Login::Asked(asked, request)));
     }
@@ -318,16 +345,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn remains(&mut self) -> Remains {
         let unread = match std::mem::replace(&mut self.unread, Unread::Small(Vec::new())) {
             Unread::Small(bytes) => bytes,
-            Unread::Frame { bytes, .. } => bytes.into(),
+            Unread::Frame(frame) => frame.bytes.into(),
         };
         // All of it is committed: an engine that is frozen holds nothing back.
         self.outbound.take(Sequence::MAX, &mut self.writing);
+        let writing = self.writing.take().unwrap_or_default();
         let mut unsent = Vec::new();
-        for piece in self.writing.drain(..) {
+        for piece in &writing.queue {
             unsent.extend_from_slice(piece.as_ref());
         }
-        unsent.drain(..std::mem::take(&mut self.written));
-        let mut account = self.account.take().map(|(account, _)| account);
+        unsent.drain(..writing.written);
+        let mut account = self.account.take();
         let login = self.login.take().map(|login| match *login {
             Login::Stepped(Err(refusal), request) if !is_again(&request) => {
                 luggage::Login::Refused(refusal)
@@ -353,7 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Goes on writing what could not go along.
     pub(super) fn put_back(&mut self, unsent: Vec<u8>) {
         if !unsent.is_empty() {
-            self.writing.push_back(Piece::Buffer(unsent));
+            let writing = self.writing.get_or_insert_default();
+            writing.queue.push_back(Piece::Buffer(unsent));
         }
     }
 
@@ -361,9 +390,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if self.login.as_ref().is_some_and(|login| !login.lets_read()) {
             return Poll::Pending;
         }
-        if let Some(paused) = &mut self.paused {
+        if let Some(paused) = self.sleep.as_mut().filter(|_| !self.lingers) {
             ready!(paused.as_mut().poll(cx));
-            self.paused = None;
+            self.sleep = None;
             self.untaken = true;
         }
         if std::mem::take(&mut self.turn_over) {
@@ -385,7 +414,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
         match &mut self.unread {
             Unread::Small(_) => self.poll_read_small(cx),
-            Unread::Frame { bytes, length } => {
+            Unread::Frame(frame) => {
+                let Frame { bytes, length } = &mut **frame;
                 let start = bytes.len();
                 bytes.resize((start + READ).min(*length), 0);
                 let mut into = ReadBuf::new(&mut bytes[start..]);
@@ -430,7 +460,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Hands bytes to the engine and keeps what it leaves.
     fn received(&mut self, bytes: &[u8], owner: Option<&Bytes>) {
-        let Some(received) = self.engine.receive(self.id, bytes, owner) else {
+        let Some(received) = self.attached.engine.receive(self.attached.id, bytes, owner) else {
             self.untaken = true;
             self.unread = Unread::Small(bytes.to_vec());
             return;
@@ -439,8 +469,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.turn_over = received.more;
         self.untaken |= received.more;
         if let Some(at) = received.resume_at {
-            let wait = self.engine.time_until(at);
-            self.paused = Some(Box::pin(tokio::time::sleep(wait)));
+            let wait = self.attached.engine.time_until(at);
+            self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
         }
         if let Some(request) = received.login {
             self.ask(request);
@@ -450,10 +480,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             Ok(Some(header)) if header.frame() > rest.len() && header.frame() > SHARED_PAYLOAD => {
                 let mut bytes = BytesMut::with_capacity(header.frame());
                 bytes.extend_from_slice(rest);
-                Unread::Frame {
-                    bytes,
-                    length: header.frame(),
-                }
+                let length = header.frame();
+                Unread::Frame(Box::new(Frame { bytes, length }))
             }
             _ => Unread::Small(rest.to_vec()),
         };
@@ -462,61 +490,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Ready when nothing is left to write; pending when the socket or the store lets it wait.
     fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Written>> {
         loop {
-            if self.writing.is_empty() {
-                let taken = self
-                    .outbound
-                    .take(self.engine.committed(), &mut self.writing);
-                if taken.close && self.linger.is_none() {
-                    self.linger = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
-                    // Lets go of the account, which may count its connections.
-                    self.account = None;
-                }
-                if self.writing.is_empty() {
-                    if let Some(gate) = taken.held {
-                        if self.engine.wake_on_commit(gate, &self.outbound) {
-                            return Poll::Pending;
-                        }
-                        continue;
+            let writing = match &mut self.writing {
+                Some(writing) if !writing.queue.is_empty() => writing,
+                _ => {
+                    let committed = self.attached.engine.committed();
+                    let taken = self.outbound.take(committed, &mut self.writing);
+                    if taken.close && !self.lingers {
+                        self.lingers = true;
+                        self.sleep = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
+                        // Lets go of the account, which may count its connections.
+                        self.account = None;
                     }
-                    ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                    return Poll::Ready(Ok(if taken.close {
-                        Written::Close
-                    } else {
-                        Written::All
-                    }));
+                    match (&mut self.writing, taken.held) {
+                        (Some(writing), _) if !writing.queue.is_empty() => writing,
+                        (_, Some(gate)) => {
+                            if self.attached.engine.wake_on_commit(gate, &self.outbound) {
+                                return Poll::Pending;
+                            }
+                            continue;
+                        }
+                        (_, None) => {
+                            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                            return Poll::Ready(Ok(match taken.close {
+                                true => Written::Close,
+                                false => Written::All,
+                            }));
+                        }
+                    }
                 }
-            }
+            };
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(&self.writing) {
+            for (slice, piece) in slices.iter_mut().zip(&writing.queue) {
                 *slice = IoSlice::new(piece.as_ref());
                 count += 1;
             }
-            slices[0].advance(self.written);
+            slices[0].advance(writing.written);
             let written =
                 ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(written);
+            advance(writing, written, &self.outbound);
             if self.outbound.meter.sent(written) {
-                self.engine.drained(self.id);
+                self.attached.engine.drained(self.attached.id);
             }
         }
     }
+}
 
-    fn advance(&mut self, mut written: usize) {
-        while let Some(first) = self.writing.front() {
-            let left = first.as_ref().len() - self.written;
-            if written < left {
-                self.written += written;
-                return;
-            }
-            written -= left;
-            self.written = 0;
-            if let Some(piece) = self.writing.pop_front() {
-                self.outbound.recycle(piece);
-            }
+fn advance(writing: &mut Pieces, mut written: usize, outbound: &Outbound) {
+    while let Some(first) = writing.queue.front() {
+        let left = first.as_ref().len() - writing.written;
+        if written < left {
+            writing.written += written;
+            return;
+        }
+        written -= left;
+        writing.written = 0;
+        if let Some(piece) = writing.queue.pop_front() {
+            outbound.recycle(piece);
         }
     }
 }

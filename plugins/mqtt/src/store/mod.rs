@@ -122,6 +122,11 @@ impl DiskStore {
         self.awaited.load(Ordering::Relaxed)
     }
 
+    /// So much waits for the disk that there had better not be more.
+    pub fn is_behind(&self) -> bool {
+        self.writer.is_behind()
+    }
+
     /// Has `outbound` woken once `sequence` is committed; false when it is already.
     pub(crate) fn wake_on_commit(&self, sequence: Sequence, outbound: &Arc<Outbound>) -> bool {
         self.writer.wake_on_commit(sequence, outbound)

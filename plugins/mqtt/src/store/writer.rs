@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that nothing waits for are written when there are so many of them, or after a moment.
 const GATHERED: usize = 256 << 10;
 const MOMENT: Duration = Duration::from_millis(5);
+/// With more than these the disk is behind.
+const BEHIND: usize = 16 << 20;
 /// Commits that may be under way at once.
 const THREADS: usize = 2;
 
@@ -40,6 +42,8 @@ pub(super) struct Writer {
     /// An image of the state is wanted.
     due: Notify,
     committed: AtomicU64,
+    /// More is pending than [`BEHIND`].
+    behind: AtomicBool,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
     /// Removes what is not needed any more.
     removal: Mutex<Option<JoinHandle<()>>>,
@@ -141,6 +145,7 @@ impl Writer {
             settled: Condvar::new(),
             due: Notify::new(),
             committed: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             removal: Mutex::new(None),
         });
@@ -174,6 +179,9 @@ impl Writer {
     pub(super) fn append(&self, journal: &Journal) -> Sequence {
         let mut pending = self.lock();
         pending.bytes.extend_from_slice(journal.bytes());
+        if pending.bytes.len() > BEHIND {
+            self.behind.store(true, Ordering::Relaxed);
+        }
         pending.awaited |=
             pending.settings.durability == Durability::Always && journal.must_commit();
         pending.sequence += 1;
@@ -190,6 +198,11 @@ impl Writer {
 
     pub(super) fn committed(&self) -> Sequence {
         self.committed.load(Ordering::Acquire)
+    }
+
+    /// So much waits for the disk that there had better not be more.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 
     pub(super) fn wake_on_commit(&self, sequence: Sequence, outbound: &Arc<Outbound>) -> bool {
@@ -391,6 +404,7 @@ impl Writer {
             pending.flushed = Instant::now();
         }
         std::mem::swap(bytes, &mut pending.bytes);
+        self.behind.store(false, Ordering::Relaxed);
         let image = match pending.image {
             Image::Begins(at) => {
                 pending.image = Image::UnderWay;

@@ -36,7 +36,7 @@ impl Broker {
         let Some(at) = session.position(ack.packet_identifier) else {
             return Ok(());
         };
-        if session.in_flight[at].awaiting != expected {
+        if session.messages.in_flight[at].awaiting != expected {
             return Err(Error::Protocol(
                 "acknowledgement does not fit the state of its packet identifier",
             ));
@@ -60,7 +60,7 @@ impl Broker {
             None if ack.failed => return Ok(()),
             None => reason = ReasonCode::PacketIdentifierNotFound,
             Some(at) => {
-                let entry = &mut session.in_flight[at];
+                let entry = &mut session.messages.in_flight[at];
                 match entry.awaiting {
                     Awaiting::Puback => return Err(Error::Protocol("PUBREC for a QoS 1 message")),
                     Awaiting::Pubrec if ack.failed => {

@@ -353,8 +353,7 @@ impl Broker {
             session.begin_connection(id);
             session.expiry = expiry;
             session.will = will;
-            session.will_at = None;
-            session.ends_at = None;
+            session.keep();
             session.recorded |=
                 self.settings.persistence && (session.durable || session.will.is_some());
             if session.recorded {
@@ -388,12 +387,10 @@ impl Broker {
             if !local {
                 connection.offer = self.settings.offer();
             }
-            connection.full_window = usize::from(
-                pending
-                    .receive_maximum
-                    .min(limits.max_inflight_messages)
-                    .min(u16::MAX - 1),
-            );
+            connection.full_window = pending
+                .receive_maximum
+                .min(limits.max_inflight_messages)
+                .min(u16::MAX - 1);
             connection.maximum_packet_size = pending
                 .maximum_packet_size
                 .map_or(usize::MAX, |size| size as usize);
@@ -406,9 +403,11 @@ impl Broker {
             ];
             let limits = limits.into_iter().filter(|limit| *limit > 0);
             connection.keep_alive_limit = limits.min().unwrap_or(0);
-            if connection.keep_alive_limit > 0 {
-                self.timers
-                    .connection(now + connection.keep_alive_limit, id);
+            let until = now + connection.keep_alive_limit;
+            // Otherwise the timer of its CONNECT puts itself off.
+            let is_first = until < connection.opened + connection.limits.login_timeout;
+            if connection.keep_alive_limit > 0 && is_first {
+                self.timers.connection(until, id);
             }
         }
 
@@ -464,7 +463,9 @@ impl Broker {
         let key = *self.clients.get(pending.client_id.as_str())?;
         // Its time may have come a moment before its timer fires.
         let session = self.sessions.get(key)?;
-        if session.connection.is_none() && session.ends_at.is_some_and(|at| at <= self.now) {
+        if session.connection.is_none()
+            && session.deadlines.ends_at.is_some_and(|at| at <= self.now)
+        {
             self.end_session(key);
         }
         let key = *self.clients.get(pending.client_id.as_str())?;

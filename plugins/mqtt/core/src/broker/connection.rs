@@ -1,7 +1,7 @@
 //! A network connection as the engine sees it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::session::Delivery;
 use super::{LoginRequest, PendingConnect, SessionId};
 use crate::authorizer::{Authorizer, Nobody};
 use crate::codec::Version;
+use crate::on_demand::OnDemand;
 use crate::settings::{Limits, Offer};
 use crate::slab::Key;
 use crate::time::Time;
@@ -27,17 +28,20 @@ pub type ConnectionId = Key;
 /// away.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// With [`WANTS_DRAIN`].
     unsent: AtomicUsize,
     /// Of all connections together.
     total: OnceLock<Arc<AtomicUsize>>,
-    wants_drain: AtomicBool,
 }
+
+/// The engine asked to be told when nothing is left.
+const WANTS_DRAIN: usize = 1 << (usize::BITS - 1);
 
 impl Meter {
     /// Bytes handed out and not yet sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.unsent.load(Ordering::SeqCst)
+        self.unsent.load(Ordering::SeqCst) & !WANTS_DRAIN
     }
 
     /// The host sent this many bytes. True when nothing is left and the engine waits for
@@ -49,7 +53,8 @@ impl Meter {
         if let Some(total) = self.total.get() {
             total.fetch_sub(bytes, Ordering::Relaxed);
         }
-        before == bytes && self.wants_drain.swap(false, Ordering::SeqCst)
+        before == bytes | WANTS_DRAIN
+            && self.unsent.fetch_and(!WANTS_DRAIN, Ordering::SeqCst) & WANTS_DRAIN != 0
     }
 
     pub(super) fn add(&self, bytes: usize) {
@@ -69,7 +74,7 @@ impl Meter {
 
     /// Asks to be told when nothing is left; what is unsent has to be looked at again afterwards.
     pub(super) fn ask_for_drain(&self) {
-        self.wants_drain.store(true, Ordering::SeqCst);
+        self.unsent.fetch_or(WANTS_DRAIN, Ordering::SeqCst);
     }
 }
 
@@ -85,16 +90,22 @@ impl Drop for Meter {
 #[derive(Debug, Default)]
 pub struct Output {
     buffer: Vec<u8>,
-    shared: Vec<(usize, Bytes)>,
-    shared_bytes: usize,
+    shared: Option<Box<Shared>>,
     close: bool,
+}
+
+/// Long payloads, and where in the buffer each belongs.
+#[derive(Debug, Default)]
+struct Shared {
+    payloads: Vec<(usize, Bytes)>,
+    bytes: usize,
 }
 
 impl Output {
     /// Bytes in all.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len() + self.shared_bytes
+        self.buffer.len() + self.shared.as_ref().map_or(0, |shared| shared.bytes)
     }
 
     /// True when there are no bytes.
@@ -111,10 +122,11 @@ impl Output {
 
     /// Takes the pieces in order.
     pub fn pieces(&mut self) -> Vec<Bytes> {
-        let mut pieces = Vec::with_capacity(self.shared.len() * 2 + 1);
+        let shared = self.shared.take().unwrap_or_default();
+        let mut pieces = Vec::with_capacity(shared.payloads.len() * 2 + 1);
         let buffer = Bytes::from(std::mem::take(&mut self.buffer));
         let mut from = 0;
-        for (at, payload) in self.shared.drain(..) {
+        for (at, payload) in shared.payloads {
             if at > from {
                 pieces.push(buffer.slice(from..at));
                 from = at;
@@ -124,7 +136,6 @@ impl Output {
         if from < buffer.len() {
             pieces.push(buffer.slice(from..));
         }
-        self.shared_bytes = 0;
         pieces
     }
 
@@ -132,7 +143,8 @@ impl Output {
     pub(super) fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len());
         let mut from = 0;
-        for (at, payload) in &self.shared {
+        let shared = self.shared.iter();
+        for (at, payload) in shared.flat_map(|shared| &shared.payloads) {
             all.extend_from_slice(&self.buffer[from..*at]);
             all.extend_from_slice(payload);
             from = *at;
@@ -144,7 +156,7 @@ impl Output {
     /// The buffer of small packets, when all bytes lie in it: to be copied from and cleared, or
     /// exchanged for an empty one.
     pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
-        self.shared.is_empty().then_some(&mut self.buffer)
+        self.shared.is_none().then_some(&mut self.buffer)
     }
 
     pub(super) fn small(&mut self) -> &mut Vec<u8> {
@@ -152,8 +164,9 @@ impl Output {
     }
 
     pub(super) fn share(&mut self, payload: Bytes) {
-        self.shared_bytes += payload.len();
-        self.shared.push((self.buffer.len(), payload));
+        let shared = self.shared.get_or_insert_default();
+        shared.bytes += payload.len();
+        shared.payloads.push((self.buffer.len(), payload));
     }
 }
 
@@ -200,10 +213,10 @@ pub(super) struct Connection {
     pub keep_alive_limit: u64,
     /// QoS 1 and 2 messages that may be unacknowledged towards the client, once it is there: see
     /// [`Connection::window`].
-    pub full_window: usize,
+    pub full_window: u16,
     pub maximum_packet_size: usize,
     pub request_problem_information: bool,
-    pub topic_aliases_in: Vec<Box<str>>,
+    pub topic_aliases_in: OnDemand<Vec<Box<str>>>,
     /// Boxed once there is one: most clients take none.
     #[allow(
         clippy::box_collection,
@@ -257,7 +270,7 @@ impl Connection {
             full_window: 0,
             maximum_packet_size: usize::MAX,
             request_problem_information: true,
-            topic_aliases_in: Vec::new(),
+            topic_aliases_in: OnDemand::default(),
             topic_aliases_out: None,
             topic_alias_maximum_out: 0,
             output: Output::default(),
@@ -293,7 +306,11 @@ impl Connection {
 
     /// QoS 1 and 2 messages that may be unacknowledged towards the client.
     pub(super) fn window(&self) -> usize {
-        if self.is_here() { self.full_window } else { 0 }
+        if self.is_here() {
+            usize::from(self.full_window)
+        } else {
+            0
+        }
     }
 
     /// Whether a QoS 1 or 2 message more may be sent when `outstanding` are unacknowledged. Acknowledgements make
@@ -329,7 +346,7 @@ impl Connection {
         // The account is let go at once: it may count its connections.
         self.authorizer = Arc::new(Nobody);
         self.exchange = None;
-        self.topic_aliases_in = Vec::new();
+        self.topic_aliases_in = OnDemand::default();
         self.topic_aliases_out = None;
         self.last_route = None;
         self.request = None;

@@ -53,7 +53,7 @@ impl Broker {
             let connection = session.connection.and_then(|id| self.connections.get(id));
             connection.is_some_and(|connection| connection.is_here())
         };
-        by(&|session| is_here(session) && session.queue.is_empty())
+        by(&|session| is_here(session) && session.messages.queue.is_empty())
             .or_else(|| by(&is_here))
             .or_else(|| by(&|session| session.connection.is_some()))
             .or_else(|| by(&|_| true))
@@ -123,9 +123,9 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if session.queue.is_empty()
+            if session.messages.queue.is_empty()
                 && !self.load.overloaded
-                && connection.has_room(session.outstanding, self.load.outbound)
+                && connection.has_room(session.messages.outstanding, self.load.outbound)
             {
                 sending.packet_identifier = session.next_packet_identifier();
                 if send(
@@ -145,7 +145,7 @@ impl Broker {
                         number: 0,
                         delivery: None,
                     });
-                    session.outstanding += 1;
+                    session.messages.outstanding += 1;
                 }
                 return;
             }
@@ -188,10 +188,10 @@ impl Broker {
             return;
         };
         let connection = session.connection.and_then(|id| self.connections.get(id));
-        let direct = session.queue.is_empty()
-            && session.outstanding == session.in_flight.len()
+        let direct = session.messages.queue.is_empty()
+            && session.messages.outstanding == session.messages.in_flight.len()
             && connection.is_some_and(|connection| {
-                connection.has_room(session.outstanding, self.load.outbound)
+                connection.has_room(session.messages.outstanding, self.load.outbound)
             })
             && (!self.load.overloaded || self.may_hold(session));
         if !direct {
@@ -277,7 +277,7 @@ impl Broker {
                 number,
                 delivery,
             });
-            session.outstanding += 1;
+            session.messages.outstanding += 1;
         } else if session.durable {
             // A packet too large for its receiver counts as delivered (MQTT-3.1.2-25).
             self.journal.note(&Record::Delivered {
@@ -304,10 +304,10 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
             };
-            if !connection.has_room(session.outstanding, self.load.outbound) {
+            if !connection.has_room(session.messages.outstanding, self.load.outbound) {
                 return;
             }
-            if session.outstanding < session.in_flight.len() {
+            if session.messages.outstanding < session.messages.in_flight.len() {
                 self.send_again(key, id);
                 continue;
             }
@@ -344,8 +344,8 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let at = session.outstanding;
-        let entry = &session.in_flight[at];
+        let at = session.messages.outstanding;
+        let entry = &session.messages.in_flight[at];
         let sent = match &entry.delivery {
             Some(delivery) => {
                 let sending = Sending {
@@ -380,7 +380,7 @@ impl Broker {
         };
         connection.touch(id, &mut self.touched);
         if sent {
-            session.outstanding += 1;
+            session.messages.outstanding += 1;
         } else if let Some(entry) = session.remove_in_flight(at)
             && session.durable
         {

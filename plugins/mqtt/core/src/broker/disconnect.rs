@@ -104,8 +104,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        session.connection = None;
-        session.outstanding = 0;
+        session.end_connection();
         let allowed = session
             .will
             .as_ref()
@@ -116,7 +115,7 @@ impl Broker {
         if session.expiry == 0 {
             if fate == WillFate::Defer && session.recorded && session.will.is_some() {
                 // Stays in the store for the next start; this process is about to end.
-                session.ends_at = Some(now);
+                session.deadlines.ends_at = Some(now);
                 return;
             }
             self.end_session(key);
@@ -124,20 +123,17 @@ impl Broker {
         }
         let (number, recorded, will_done) =
             (session.number, session.recorded, session.will.is_none());
-        if session.expiry != u32::MAX {
-            session.ends_at = Some(now.after_seconds(session.expiry));
-        }
-        if fate == WillFate::Publish {
-            // The session's end is the latest moment (MQTT-3.1.3-9).
-            session.will_at = session
-                .will
-                .as_ref()
-                .map(|will| now.after_seconds(will.delay.min(session.expiry)));
-        }
-        let timer = [session.will_at, session.ends_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let ends_at = match session.expiry {
+            u32::MAX => None,
+            expiry => Some(now.after_seconds(expiry)),
+        };
+        let will = session.will.as_ref();
+        // The session's end is the latest moment (MQTT-3.1.3-9).
+        let will_at = will
+            .filter(|_| fate == WillFate::Publish)
+            .map(|will| now.after_seconds(will.delay.min(session.expiry)));
+        session.set_deadlines(will_at, ends_at);
+        let timer = session.deadlines.next();
         if recorded {
             self.journal.note(&Record::Offline {
                 session: number,
@@ -158,27 +154,24 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        session.armed = None;
+        session.deadlines.armed = None;
         if session.connection.is_some() {
+            session.keep();
             return;
         }
-        if session.will_at.is_some_and(|at| at <= now) {
-            session.will_at = None;
+        if session.deadlines.will_at.is_some_and(|at| at <= now) {
+            session.deadlines.will_at = None;
             self.publish_will(key);
         }
         let Some(session) = self.sessions.get(key) else {
             return;
         };
-        if session.ends_at.is_some_and(|at| at <= now) {
+        if session.deadlines.ends_at.is_some_and(|at| at <= now) {
             self.counters.traffic.sessions_expired += u64::from(session.expiry > 0);
             self.end_session(key);
             return;
         }
-        if let Some(at) = [session.will_at, session.ends_at]
-            .into_iter()
-            .flatten()
-            .min()
-        {
+        if let Some(at) = session.deadlines.next() {
             self.arm_session(key, at);
         }
     }

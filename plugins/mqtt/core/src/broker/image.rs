@@ -151,11 +151,12 @@ impl Broker {
         };
         let left = left.unwrap_or_else(|| {
             note_session(session, self.now, &mut self.journal);
+            let messages = &session.messages;
             Deliveries {
                 behind: 0,
                 until: self.last_number,
-                in_order: session.in_flight.iter().is_sorted_by_key(|it| it.number)
-                    && session.queue.iter().is_sorted_by_key(|it| it.number),
+                in_order: messages.in_flight.iter().is_sorted_by_key(|it| it.number)
+                    && messages.queue.iter().is_sorted_by_key(|it| it.number),
             }
         });
         let mut writing = Writing {
@@ -188,8 +189,9 @@ pub(super) fn note_session(session: &Session, now: Time, journal: &mut Journal) 
     }
     if session.connection.is_none() {
         let before = |at: Time, seconds: u32| Time(at.0.saturating_sub(u64::from(seconds) * 1000));
-        let will = will.zip(session.will_at);
+        let will = will.zip(session.deadlines.will_at);
         let since = session
+            .deadlines
             .ends_at
             .map(|at| before(at, session.expiry))
             .or(will.map(|(will, at)| before(at, will.delay)));
@@ -210,7 +212,7 @@ pub(super) fn note_session(session: &Session, now: Time, journal: &mut Journal) 
             identifier: *identifier,
         });
     }
-    for &packet_identifier in session.received.keys() {
+    for &packet_identifier in session.messages.received.keys() {
         journal.note(&Record::Received {
             session: session.number,
             packet_identifier,
@@ -235,7 +237,7 @@ impl Writing<'_> {
         // Where the walk cannot go by their order it writes them all at once.
         let room = if left.in_order { room } else { usize::MAX };
         let is_left = |number| (left.behind + 1..=left.until).contains(&number);
-        let in_flight = session.in_flight.iter();
+        let in_flight = session.messages.in_flight.iter();
         for entry in in_flight.filter(|entry| is_left(entry.number)) {
             let message = match &entry.delivery {
                 Some(delivery) => self.message(&delivery.message),
@@ -252,7 +254,7 @@ impl Writing<'_> {
                 return Some(entry.number);
             }
         }
-        let queue = &session.queue;
+        let queue = &session.messages.queue;
         let written = match left.in_order {
             true => queue.partition_point(|delivery| delivery.number <= left.behind),
             false => 0,

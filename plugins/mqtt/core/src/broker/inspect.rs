@@ -75,7 +75,7 @@ impl<'a> SessionView<'a> {
     /// QoS 1 and 2 messages sent and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.session.in_flight.len()
+        self.session.messages.in_flight.len()
     }
 
     /// Bytes of them that are kept to be sent again.
@@ -83,6 +83,7 @@ impl<'a> SessionView<'a> {
     pub fn in_flight_bytes(&self) -> usize {
         let kept = self
             .session
+            .messages
             .in_flight
             .iter()
             .filter_map(|entry| entry.delivery.as_ref());
@@ -92,19 +93,19 @@ impl<'a> SessionView<'a> {
     /// QoS 1 and 2 messages that wait.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.session.queue.len()
+        self.session.messages.queue.len()
     }
 
     /// Bytes of them.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.session.queue_bytes
+        self.session.messages.queue_bytes
     }
 
     /// QoS 2 packet identifiers of the client that wait for PUBREL.
     #[must_use]
     pub fn unreleased(&self) -> usize {
-        self.session.received.len()
+        self.session.messages.received.len()
     }
 
     /// How many subscriptions it has.
@@ -128,7 +129,7 @@ impl<'a> SessionView<'a> {
     /// When it ends, if it has no connection and does end.
     #[must_use]
     pub fn ends_at(&self) -> Option<Time> {
-        self.session.ends_at
+        self.session.deadlines.ends_at
     }
 
     /// Whether it is kept in the store.
@@ -225,12 +226,13 @@ impl Broker {
             };
             *count += 1;
             let session = view.session;
-            totals.in_flight += session.in_flight.len() as u64;
+            totals.in_flight += session.messages.in_flight.len() as u64;
             let again = session
+                .messages
                 .in_flight
                 .iter()
                 .filter(|entry| entry.delivery.is_some());
-            totals.kept += (session.queue.len() + again.count()) as u64;
+            totals.kept += (session.messages.queue.len() + again.count()) as u64;
             totals.kept_bytes += (view.queued_bytes() + view.in_flight_bytes()) as u64;
         })
     }

@@ -87,8 +87,9 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let messages = session.queue.len() + session.in_flight.len();
-        let weight = session.queue_bytes + session.in_flight_bytes + messages * MESSAGE;
+        let messages = &session.messages;
+        let count = messages.queue.len() + messages.in_flight.len();
+        let weight = messages.queue_bytes + messages.in_flight_bytes + count * MESSAGE;
         let before = std::mem::replace(&mut session.weight, weight);
         self.load.queued = self.load.queued + weight - before;
         if weight > before {
@@ -152,7 +153,8 @@ impl Broker {
 
     /// Whether, in an overloaded service, a session may have a message more in flight.
     pub(super) fn may_hold(&self, session: &Session) -> bool {
-        session.in_flight_bytes <= OUTBOUND && (session.weight == 0 || !self.is_exhausted())
+        session.messages.in_flight_bytes <= OUTBOUND
+            && (session.weight == 0 || !self.is_exhausted())
     }
 
     /// Whether a client has to stay outside. One for whom messages wait makes room by taking them, or by giving them

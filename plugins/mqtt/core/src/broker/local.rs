@@ -52,7 +52,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(*key) else {
             return;
         };
-        let received: Vec<u16> = session.received.keys().copied().collect();
+        let received: Vec<u16> = session.messages.received.keys().copied().collect();
         for packet_identifier in received {
             session.note_released(packet_identifier);
             if session.durable {
@@ -69,7 +69,9 @@ impl Broker {
     pub fn waiting_for(&self, client_id: &str) -> usize {
         let session = self.clients.get(client_id);
         let session = session.and_then(|key| self.sessions.get(*key));
-        session.map_or(0, |session| session.queue.len() + session.in_flight.len())
+        session.map_or(0, |session| {
+            session.messages.queue.len() + session.messages.in_flight.len()
+        })
     }
 
     /// Ends the session of a client that is not connected, with all that waits for it.

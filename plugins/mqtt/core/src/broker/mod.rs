@@ -122,6 +122,8 @@ pub struct Broker {
     load: Load,
     /// PUBLISH packets may have to wait.
     paces: bool,
+    /// Since when the store has had more than it can put on the disk.
+    store_behind: Option<Time>,
     users: Users,
     texts: Texts,
     doors: Doors,
@@ -204,6 +206,7 @@ impl Broker {
             ending: false,
             load,
             paces: false,
+            store_behind: None,
             users: Users::default(),
             texts: Texts::default(),
             doors: Doors::default(),
@@ -300,11 +303,9 @@ impl Broker {
                         if more {
                             break;
                         }
-                        if self.paces && kind == PacketType::Publish {
-                            resume_at = self.held_back(id, header.first);
-                            if resume_at.is_some() {
-                                break;
-                            }
+                        resume_at = self.held_back(id, kind, header.first);
+                        if resume_at.is_some() {
+                            break;
                         }
                         consumed += frame.len();
                         self.packet(id, kind, header.first, &frame[header.length..], owner)
@@ -557,6 +558,9 @@ impl Broker {
             PacketType::Pingreq => {
                 ping::decode_pingreq(body)?;
                 self.write(id, |out| out.extend_from_slice(&ping::PINGRESP));
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.rest();
+                }
                 Ok(())
             }
             PacketType::Disconnect => self.handle_disconnect(id, version, body),

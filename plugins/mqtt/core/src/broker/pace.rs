@@ -2,15 +2,20 @@
 //!
 //! A rate lets as many messages through at once as it does in a second. Then each PUBLISH has a moment at which it may
 //! be taken, in the order in which they asked, also among the connections of one account.
+//!
+//! What the store would have to keep waits while it has more than it can put on the disk: memory does not grow by it.
 
 use std::collections::HashMap;
 
 use super::load::HELD_BACK;
 use super::{Broker, ConnectionId, Phase};
+use crate::codec::PacketType;
 use crate::time::Time;
 
 /// Microseconds that a rate saves up.
 const SAVED: u64 = 1_000_000;
+/// Milliseconds after which it is looked whether the store goes on: as many as it has not for, within these.
+const STORE_LOOK: std::ops::RangeInclusive<u64> = 5..=1_000;
 /// Accounts that are kept in mind before it is looked who can be forgotten.
 const USERS: usize = 1_024;
 
@@ -61,8 +66,41 @@ impl Broker {
         self.paces = self.settings.has_rates() || self.load.overloaded;
     }
 
-    /// When a PUBLISH may be taken that came whole; none for now.
-    pub(super) fn held_back(&mut self, id: ConnectionId, first: u8) -> Option<Time> {
+    /// Whether the store has more than it can put on the disk.
+    pub fn store_is_behind(&mut self, behind: bool, now: Time) {
+        self.store_behind = behind.then(|| self.store_behind.unwrap_or(now));
+    }
+
+    /// When a packet may be taken that came whole; none for now.
+    pub(super) fn held_back(
+        &mut self,
+        id: ConnectionId,
+        kind: PacketType,
+        first: u8,
+    ) -> Option<Time> {
+        if let Some(since) = self.store_behind
+            && is_for_store(kind, first)
+        {
+            return self.held_for_store(id, since);
+        }
+        if self.paces && kind == PacketType::Publish {
+            return self.held_to_rate(id, first);
+        }
+        None
+    }
+
+    fn held_for_store(&mut self, id: ConnectionId, since: Time) -> Option<Time> {
+        let connection = self.connections.get_mut(id)?;
+        if connection.local {
+            return None;
+        }
+        let so_far = self.now.0.saturating_sub(since.0);
+        let at = self.now + so_far.clamp(*STORE_LOOK.start(), *STORE_LOOK.end());
+        connection.last_packet = at;
+        Some(at)
+    }
+
+    fn held_to_rate(&mut self, id: ConnectionId, first: u8) -> Option<Time> {
         let now = self.now;
         let connection = self.connections.get(id)?;
         let Phase::Connected(key) = connection.phase else {
@@ -105,5 +143,15 @@ impl Broker {
         // The client has sent something, and is not heard until then.
         connection.last_packet = at;
         Some(at)
+    }
+}
+
+/// Whether a packet may have to be stored: others that may are answers to what the store has already.
+fn is_for_store(kind: PacketType, first: u8) -> bool {
+    match kind {
+        // With QoS 1 or 2, or retained.
+        PacketType::Publish => first & 0x07 != 0,
+        PacketType::Connect | PacketType::Subscribe | PacketType::Unsubscribe => true,
+        _ => false,
     }
 }

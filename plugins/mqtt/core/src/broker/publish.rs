@@ -285,7 +285,11 @@ impl Broker {
             return Ok(true);
         };
         let (version, maximum) = (connection.version, connection.offer.receive_maximum);
-        if session.received.contains_key(&publish.packet_identifier) {
+        if session
+            .messages
+            .received
+            .contains_key(&publish.packet_identifier)
+        {
             session.note_received(publish.packet_identifier);
             self.write(id, |out| {
                 ack::encode(
@@ -298,7 +302,7 @@ impl Broker {
             });
             return Ok(true);
         }
-        if version.is_v5() && session.received_here >= usize::from(maximum) {
+        if version.is_v5() && session.messages.received_here >= usize::from(maximum) {
             let reason = ReasonCode::ReceiveMaximumExceeded;
             return Err(Error::Refused {
                 reason,

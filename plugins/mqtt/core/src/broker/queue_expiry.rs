@@ -12,9 +12,9 @@ impl Broker {
     /// A message was queued that expires.
     pub(super) fn note_expiry(&mut self, key: SessionId, at: Time) {
         if let Some(session) = self.sessions.get_mut(key)
-            && session.swept_at.is_none_or(|before| at < before)
+            && session.messages.swept_at.is_none_or(|before| at < before)
         {
-            session.swept_at = Some(at);
+            session.messages.swept_at = Some(at);
             self.timers.queue(at, key);
         }
     }
@@ -22,7 +22,9 @@ impl Broker {
     /// Of messages that were queued in another broker, or before a restart.
     pub(super) fn note_expiries(&mut self, key: SessionId) {
         let session = self.sessions.get(key);
-        let queue = session.into_iter().flat_map(|session| &session.queue);
+        let queue = session
+            .into_iter()
+            .flat_map(|session| &session.messages.queue);
         if let Some(at) = queue.filter_map(|entry| entry.message.expires).min() {
             self.note_expiry(key, at);
         }
@@ -33,10 +35,10 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.swept_at.is_none_or(|at| at > now) {
+        if session.messages.swept_at.is_none_or(|at| at > now) {
             return;
         }
-        session.swept_at = None;
+        session.messages.swept_at = None;
         let expired = session.retain_queued(|delivery| !delivery.message.is_expired(now));
         if session.durable {
             for delivery in expired {
@@ -46,7 +48,7 @@ impl Broker {
                 });
             }
         }
-        let queue = session.queue.iter();
+        let queue = session.messages.queue.iter();
         let next = queue.filter_map(|entry| entry.message.expires).min();
         self.weigh(key);
         if let Some(at) = next {

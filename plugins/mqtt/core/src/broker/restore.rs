@@ -62,18 +62,20 @@ impl Broker {
         session.limits = self.limits_for(&session);
         session.durable = stored.expiry > 0;
         session.expiry = stored.expiry;
-        if let Some((message, delay)) = stored.will {
-            session.will = Some(PendingWill {
-                message: Arc::new(message),
-                delay,
-            });
-            session.will_at = Some(left.after_seconds(delay).max(now.after_seconds(WILL_GRACE)));
-        }
-        session.ends_at = match stored.expiry {
-            0 => Some(session.will_at.unwrap_or(now)),
+        session.will = stored.will.map(|(message, delay)| PendingWill {
+            message: Arc::new(message),
+            delay,
+        });
+        let will_at = session.will.as_ref().map(|will| {
+            left.after_seconds(will.delay)
+                .max(now.after_seconds(WILL_GRACE))
+        });
+        let ends_at = match stored.expiry {
+            0 => Some(will_at.unwrap_or(now)),
             u32::MAX => None,
             expiry => Some(left.after_seconds(expiry)),
         };
+        session.set_deadlines(will_at, ends_at);
         for (delivery_number, entry) in stored.deliveries {
             let awaiting = match (entry.qos, entry.released) {
                 (QoS::ExactlyOnce, true) => Awaiting::Pubcomp,
@@ -98,10 +100,9 @@ impl Broker {
                 });
             }
         }
-        let received = stored.received.into_iter();
-        session
-            .received
-            .extend(received.map(|identifier| (identifier, false)));
+        for identifier in stored.received {
+            session.messages.received.insert(identifier, false);
+        }
         let subscriptions: Vec<_> = stored
             .subscriptions
             .into_iter()
@@ -114,10 +115,7 @@ impl Broker {
             })
             .collect();
         let client_id = session.client_id.clone();
-        let due = [session.will_at, session.ends_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = session.deadlines.next();
         for (text, options, identifier) in &subscriptions {
             session.shares |= text.starts_with(SHARE_PREFIX);
             session

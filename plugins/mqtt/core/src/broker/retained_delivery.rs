@@ -181,7 +181,7 @@ impl Broker {
         if connection.retained.is_none() {
             return Round::Done;
         }
-        if !connection.has_room(session.outstanding, UNSENT) {
+        if !connection.has_room(session.messages.outstanding, UNSENT) {
             return Round::Waits;
         }
         let retained = connection.retained.as_mut();
@@ -245,7 +245,7 @@ impl Broker {
         if message.is_expired(self.now) || !may_receive_on(session, connection, &message.topic) {
             return true;
         }
-        if !connection.has_room(session.outstanding, UNSENT) {
+        if !connection.has_room(session.messages.outstanding, UNSENT) {
             return false;
         }
         let qos = message.qos.min(most);

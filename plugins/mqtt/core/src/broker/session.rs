@@ -1,6 +1,6 @@
 //! Session state (section 4.1).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
@@ -9,6 +9,7 @@ use super::subscribed::Subscribed;
 use super::topic_checks::TopicChecks;
 use crate::codec::QoS;
 use crate::message::Message;
+use crate::on_demand::{Nothing, OnDemand};
 use crate::settings::ClientLimits;
 use crate::slab::Key;
 use crate::store::Record;
@@ -94,6 +95,71 @@ pub(super) struct PendingWill {
     pub delay: u32,
 }
 
+/// Messages that are under way in a session, either way.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    /// In the order of sending. The first `outstanding` were sent on the present connection.
+    pub in_flight: VecDeque<InFlight>,
+    pub outstanding: usize,
+    pub queue: VecDeque<Delivery>,
+    pub queue_bytes: usize,
+    /// Of messages in flight that are kept for redelivery.
+    pub in_flight_bytes: usize,
+    /// When the queue is looked through for messages that have expired.
+    pub swept_at: Option<Time>,
+    /// QoS 2 packet identifiers of the client that wait for PUBREL, each with whether its PUBLISH
+    /// came, or came again, on the present connection.
+    pub received: BTreeMap<u16, bool>,
+    /// How many of them did: they count against the server's receive maximum (4.9).
+    pub received_here: usize,
+}
+
+impl Messages {
+    fn are_none(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.queue.is_empty()
+            && self.swept_at.is_none()
+            && self.received.is_empty()
+    }
+}
+
+impl Nothing for Messages {
+    const NOTHING: &'static Messages = &Messages {
+        in_flight: VecDeque::new(),
+        outstanding: 0,
+        queue: VecDeque::new(),
+        queue_bytes: 0,
+        in_flight_bytes: 0,
+        swept_at: None,
+        received: BTreeMap::new(),
+        received_here: 0,
+    };
+}
+
+/// What becomes of a session that has no connection.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    pub will_at: Option<Time>,
+    pub ends_at: Option<Time>,
+    /// The timer that is set for this session.
+    pub armed: Option<Time>,
+}
+
+impl Deadlines {
+    /// What comes first.
+    pub(super) fn next(&self) -> Option<Time> {
+        [self.will_at, self.ends_at].into_iter().flatten().min()
+    }
+}
+
+impl Nothing for Deadlines {
+    const NOTHING: &'static Deadlines = &Deadlines {
+        will_at: None,
+        ends_at: None,
+        armed: None,
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub client_id: Arc<str>,
@@ -115,29 +181,13 @@ pub(super) struct Session {
     pub subscriptions: Subscribed,
     /// It has, or had, a shared subscription.
     pub shares: bool,
-    /// In the order of sending. The first `outstanding` were sent on the present connection.
-    pub in_flight: VecDeque<InFlight>,
-    pub outstanding: usize,
-    pub queue: VecDeque<Delivery>,
-    pub queue_bytes: usize,
-    /// Of messages in flight that are kept for redelivery.
-    pub in_flight_bytes: usize,
+    pub messages: OnDemand<Messages>,
     /// What all of them count for in the whole service.
     pub weight: usize,
-    /// When the queue is looked through for messages that have expired.
-    pub swept_at: Option<Time>,
-    /// QoS 2 packet identifiers of the client that wait for PUBREL, each with whether its PUBLISH
-    /// came, or came again, on the present connection.
-    pub received: HashMap<u16, bool>,
-    /// How many of them did: they count against the server's receive maximum (4.9).
-    pub received_here: usize,
     /// Set when a subscription stands for topics that may not be received as well.
     pub topic_checks: Option<Box<TopicChecks>>,
     pub will: Option<PendingWill>,
-    pub will_at: Option<Time>,
-    pub ends_at: Option<Time>,
-    /// The timer that is set for this session.
-    pub armed: Option<Time>,
+    pub deadlines: OnDemand<Deadlines>,
     pub last_identifier: u16,
     /// Identifiers after `last_identifier` that are known to be free.
     free_identifiers: u16,
@@ -157,20 +207,11 @@ impl Session {
             expiry: 0,
             subscriptions: Subscribed::default(),
             shares: false,
-            in_flight: VecDeque::new(),
-            outstanding: 0,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            in_flight_bytes: 0,
+            messages: OnDemand::default(),
             weight: 0,
-            swept_at: None,
-            received: HashMap::new(),
-            received_here: 0,
             topic_checks: None,
             will: None,
-            will_at: None,
-            ends_at: None,
-            armed: None,
+            deadlines: OnDemand::default(),
             last_identifier: 0,
             free_identifiers: 0,
         }
@@ -179,24 +220,64 @@ impl Session {
     /// A connection took the session over: quotas begin anew (4.9).
     pub(super) fn begin_connection(&mut self, id: ConnectionId) {
         self.connection = Some(id);
-        self.outstanding = 0;
-        self.received_here = 0;
-        for here in self.received.values_mut() {
-            *here = false;
+        if let Some(messages) = self.messages.get_mut() {
+            messages.outstanding = 0;
+            messages.received_here = 0;
+            for here in messages.received.values_mut() {
+                *here = false;
+            }
+        }
+    }
+
+    /// Its client is there: it does not end, and publishes no will.
+    pub(super) fn keep(&mut self) {
+        self.set_deadlines(None, None);
+    }
+
+    /// When its will is published, and when it ends.
+    pub(super) fn set_deadlines(&mut self, will_at: Option<Time>, ends_at: Option<Time>) {
+        let armed = self.deadlines.armed;
+        if will_at.or(ends_at).or(armed).is_none() {
+            self.deadlines = OnDemand::default();
+        } else {
+            *self.deadlines = Deadlines {
+                will_at,
+                ends_at,
+                armed,
+            };
+        }
+    }
+
+    /// Its connection is gone.
+    pub(super) fn end_connection(&mut self) {
+        self.connection = None;
+        if let Some(messages) = self.messages.get_mut() {
+            messages.outstanding = 0;
+        }
+        self.rest();
+    }
+
+    /// Its client has nothing to say now: room for messages is given back if there are none.
+    pub(super) fn rest(&mut self) {
+        if self.messages.are_none() {
+            self.messages = OnDemand::default();
         }
     }
 
     /// Notes a QoS 2 PUBLISH that came on this connection; true if its identifier was not known.
     pub(super) fn note_received(&mut self, packet_identifier: u16) -> bool {
-        let before = self.received.insert(packet_identifier, true);
-        self.received_here += usize::from(before != Some(true));
+        let before = self.messages.received.insert(packet_identifier, true);
+        self.messages.received_here += usize::from(before != Some(true));
         before.is_none()
     }
 
     /// Forgets a QoS 2 PUBLISH that was released; false if it was not known.
     pub(super) fn note_released(&mut self, packet_identifier: u16) -> bool {
-        let before = self.received.remove(&packet_identifier);
-        self.received_here -= usize::from(before == Some(true));
+        let Some(messages) = self.messages.get_mut() else {
+            return false;
+        };
+        let before = messages.received.remove(&packet_identifier);
+        messages.received_here -= usize::from(before == Some(true));
         before.is_some()
     }
 
@@ -226,6 +307,7 @@ impl Session {
                 }
             };
             let in_use = self
+                .messages
                 .in_flight
                 .iter()
                 .map(|entry| distance(entry.packet_identifier))
@@ -241,43 +323,46 @@ impl Session {
     }
 
     pub(super) fn position(&self, packet_identifier: u16) -> Option<usize> {
-        self.in_flight
+        self.messages
+            .in_flight
             .iter()
             .position(|entry| entry.packet_identifier == packet_identifier)
     }
 
     pub(super) fn remove_in_flight(&mut self, at: usize) -> Option<InFlight> {
-        if at < self.outstanding {
-            self.outstanding -= 1;
+        if at < self.messages.outstanding {
+            self.messages.outstanding -= 1;
         }
-        let entry = self.in_flight.remove(at)?;
-        self.in_flight_bytes -= entry.size();
+        let entry = self.messages.in_flight.remove(at)?;
+        self.messages.in_flight_bytes -= entry.size();
         Some(entry)
     }
 
     /// Sent last.
     pub(super) fn push_in_flight(&mut self, entry: InFlight) {
-        self.in_flight_bytes += entry.size();
-        self.in_flight.push_back(entry);
+        self.messages.in_flight_bytes += entry.size();
+        self.messages.in_flight.push_back(entry);
     }
 
     /// Its PUBREC has come: only the identifier is left.
     pub(super) fn note_pubrec(&mut self, at: usize) {
-        if let Some(entry) = self.in_flight.get_mut(at) {
-            self.in_flight_bytes -= entry.size();
+        let messages = &mut *self.messages;
+        if let Some(entry) = messages.in_flight.get_mut(at) {
+            messages.in_flight_bytes -= entry.size();
             entry.awaiting = Awaiting::Pubcomp;
             entry.delivery = None;
         }
     }
 
     pub(super) fn push_queue(&mut self, delivery: Delivery) {
-        self.queue_bytes += delivery.message.size();
-        self.queue.push_back(delivery);
+        self.messages.queue_bytes += delivery.message.size();
+        self.messages.queue.push_back(delivery);
     }
 
     pub(super) fn pop_queue(&mut self) -> Option<Delivery> {
-        let delivery = self.queue.pop_front()?;
-        self.queue_bytes -= delivery.message.size();
+        let messages = self.messages.get_mut()?;
+        let delivery = messages.queue.pop_front()?;
+        messages.queue_bytes -= delivery.message.size();
         Some(delivery)
     }
 }
@@ -287,11 +372,14 @@ impl Session {
     /// received and only their identifier is left; returns the numbers of their deliveries.
     pub(super) fn retain_deliveries(&mut self, keep: impl Fn(&Delivery) -> bool) -> Vec<u64> {
         let mut dropped = Vec::new();
-        self.in_flight.retain(|entry| {
+        let Some(messages) = self.messages.get_mut() else {
+            return dropped;
+        };
+        messages.in_flight.retain(|entry| {
             let delivery = entry.delivery.as_ref();
             delivery.is_none_or(|delivery| wanted(delivery, &keep, &mut dropped))
         });
-        self.in_flight_bytes = self.in_flight.iter().map(InFlight::size).sum();
+        messages.in_flight_bytes = messages.in_flight.iter().map(InFlight::size).sum();
         dropped.extend(self.retain_queued(keep));
         dropped
     }
@@ -299,9 +387,13 @@ impl Session {
     /// The same for those that are queued.
     pub(super) fn retain_queued(&mut self, keep: impl Fn(&Delivery) -> bool) -> Vec<u64> {
         let mut dropped = Vec::new();
-        self.queue
-            .retain(|delivery| wanted(delivery, &keep, &mut dropped));
-        self.queue_bytes = self.queue.iter().map(|entry| entry.message.size()).sum();
+        let Some(messages) = self.messages.get_mut() else {
+            return dropped;
+        };
+        let wanted = |delivery: &Delivery| wanted(delivery, &keep, &mut dropped);
+        messages.queue.retain(wanted);
+        let sizes = messages.queue.iter().map(|entry| entry.message.size());
+        messages.queue_bytes = sizes.sum();
         dropped
     }
 }
@@ -351,15 +443,15 @@ mod tests {
         ) {
             let mut session = Session::new("c".into(), 1);
             session.last_identifier = start % 320;
-            session.in_flight.extend(held.into_iter().map(in_flight));
+            session.messages.in_flight.extend(held.into_iter().map(in_flight));
             for (remove, index) in steps {
-                if remove && !session.in_flight.is_empty() {
-                    let at = index.index(session.in_flight.len());
-                    session.in_flight.remove(at);
+                if remove && !session.messages.in_flight.is_empty() {
+                    let at = index.index(session.messages.in_flight.len());
+                    session.messages.in_flight.remove(at);
                 }
                 let identifier = session.next_packet_identifier();
                 prop_assert!(identifier != 0 && session.position(identifier).is_none(), "{}", identifier);
-                session.in_flight.push_back(in_flight(identifier));
+                session.messages.in_flight.push_back(in_flight(identifier));
             }
         }
     }

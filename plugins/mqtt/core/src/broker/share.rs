@@ -62,10 +62,10 @@ impl Broker {
             return Vec::new();
         }
         let mut by_share = ByShare::of(session);
-        let sent = session.in_flight.iter();
+        let sent = session.messages.in_flight.iter();
         let sent = sent.filter(|entry| entry.awaiting == Awaiting::Puback);
         let sent = sent.filter_map(|entry| entry.delivery.as_ref());
-        sent.chain(&session.queue)
+        sent.chain(&session.messages.queue)
             .filter_map(|delivery| {
                 let share = by_share.share(delivery)?;
                 Some((share.into(), Arc::clone(&delivery.message)))
@@ -81,6 +81,11 @@ impl Broker {
                 continue;
             };
             if let Some(member) = self.choose(&group, &message.topic) {
+                let session = self.sessions.get(member.session);
+                if message.stored > 0 && session.is_some_and(|session| session.durable) {
+                    // An image under way may be past the member, and would not find it where it was any more.
+                    self.journal.require(&Record::Message { message: &message });
+                }
                 let view = MessageView::from(&*message);
                 self.deliver(&view, member, &mut Some(Arc::clone(&message)));
             }
@@ -93,7 +98,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if group.is_none() || session.queue.is_empty() {
+        if group.is_none() || session.messages.queue.is_empty() {
             return;
         }
         let filter = Filter::parse(text).map_or("", |filter| filter.filter);
@@ -104,7 +109,7 @@ impl Broker {
         };
         // What another of its subscriptions may have brought stays where it is.
         let mut orphans = Vec::new();
-        for delivery in &session.queue {
+        for delivery in &session.messages.queue {
             let topic = &delivery.message.topic;
             if matches(filter, topic) && !still(topic) {
                 orphans.push((text.into(), Arc::clone(&delivery.message)));

@@ -32,8 +32,8 @@ impl Broker {
             .and_then(|id| self.connections.get(id))
             .is_some_and(|connection| !connection.is_here());
         let limits = self.limits(session);
-        session.queue.len() >= limits.max_queued_messages && !arriving
-            || session.queue_bytes + size > limits.max_queued_bytes
+        session.messages.queue.len() >= limits.max_queued_messages && !arriving
+            || session.messages.queue_bytes + size > limits.max_queued_bytes
     }
 
     fn drop_oldest(&mut self, key: SessionId, size: usize) -> bool {

@@ -201,8 +201,8 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.armed.is_none_or(|armed| at < armed) {
-            session.armed = Some(at);
+        if session.deadlines.armed.is_none_or(|armed| at < armed) {
+            session.deadlines.armed = Some(at);
             self.timers.session(at, key);
         }
     }

@@ -139,8 +139,8 @@ impl<'a> Writer<'a> {
             self.message(&will.message);
             put_u32(&mut self.out, will.delay);
         }
-        self.time(session.will_at);
-        self.time(session.ends_at);
+        self.time(session.deadlines.will_at);
+        self.time(session.deadlines.ends_at);
 
         let mut subscriptions: Vec<_> = session.subscriptions.iter().collect();
         subscriptions.sort_unstable_by_key(|(filter, _)| *filter);
@@ -150,15 +150,13 @@ impl<'a> Writer<'a> {
             self.out.push(options.encode());
             put_u32(&mut self.out, *identifier);
         }
-        let mut received: Vec<_> = session.received.iter().collect();
-        received.sort_unstable();
-        self.count(received.len());
-        for (identifier, here) in received {
+        self.count(session.messages.received.len());
+        for (identifier, here) in &session.messages.received {
             put_u16(&mut self.out, *identifier);
             self.out.push(u8::from(*here));
         }
-        self.count(session.in_flight.len());
-        for entry in &session.in_flight {
+        self.count(session.messages.in_flight.len());
+        for entry in &session.messages.in_flight {
             put_u16(&mut self.out, entry.packet_identifier);
             self.out.push(match entry.awaiting {
                 Awaiting::Puback => 1,
@@ -171,9 +169,9 @@ impl<'a> Writer<'a> {
                 self.delivery(delivery);
             }
         }
-        self.count(session.outstanding);
-        self.count(session.queue.len());
-        for delivery in &session.queue {
+        self.count(session.messages.outstanding);
+        self.count(session.messages.queue.len());
+        for delivery in &session.messages.queue {
             self.delivery(delivery);
         }
     }
@@ -216,7 +214,7 @@ impl<'a> Writer<'a> {
         ] {
             put_u64(&mut self.out, number);
         }
-        put_u16(&mut self.out, connection.full_window as u16);
+        put_u16(&mut self.out, connection.full_window);
         let offer = &connection.offer;
         put_u16(&mut self.out, offer.receive_maximum);
         put_u16(&mut self.out, offer.topic_alias_maximum);
@@ -236,7 +234,7 @@ impl<'a> Writer<'a> {
         }
 
         self.count(connection.topic_aliases_in.len());
-        for topic in &connection.topic_aliases_in {
+        for topic in connection.topic_aliases_in.iter() {
             put_bytes(&mut self.out, topic.as_bytes());
         }
         put_u16(&mut self.out, connection.topic_alias_maximum_out);

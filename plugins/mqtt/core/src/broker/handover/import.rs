@@ -193,21 +193,22 @@ impl Broker {
         if session.connection.is_some() {
             return Err(Damaged("a session with its connection and without"));
         }
-        session.outstanding = 0;
+        session.end_connection();
         if session.expiry == 0 && session.will.is_none() {
             self.end_session(key);
             return Ok(());
         }
         let grace = now.after_seconds(WILL_GRACE);
-        session.will_at = session
+        let will_at = session
             .will
             .as_ref()
             .map(|will| now.after_seconds(will.delay.min(session.expiry)).max(grace));
-        session.ends_at = match session.expiry {
-            0 => session.will_at,
+        let ends_at = match session.expiry {
+            0 => will_at,
             u32::MAX => None,
             expiry => Some(now.after_seconds(expiry)),
         };
+        session.set_deadlines(will_at, ends_at);
         if session.recorded {
             self.journal.note(&Record::Offline {
                 session: session.number,
@@ -223,8 +224,7 @@ impl Broker {
         let Some(session) = session.filter(|session| session.connection.is_none()) else {
             return;
         };
-        let due = [session.will_at, session.ends_at];
-        if let Some(at) = due.into_iter().flatten().min() {
+        if let Some(at) = session.deadlines.next() {
             self.arm_session(key, at);
         }
     }
@@ -251,8 +251,7 @@ fn session(
             delay: reader.four_byte_integer()?,
         });
     }
-    session.will_at = time(reader)?;
-    session.ends_at = time(reader)?;
+    session.set_deadlines(time(reader)?, time(reader)?);
     list(reader, |reader| {
         let filter = text(reader)?;
         let options = SubscriptionOptions::decode(Version::V5, reader.byte()?)?;
@@ -266,14 +265,12 @@ fn session(
     })?;
     list(reader, |reader| {
         let identifier = reader.packet_identifier()?;
-        session.received.insert(identifier, flag(reader)?);
+        session.messages.received.insert(identifier, flag(reader)?);
         Ok(())
     })?;
-    session.received_here = session.received.values().filter(|here| **here).count();
     let in_flight = list(reader, |reader| in_flight(reader, messages))?;
     at_most(in_flight.len() as u64, IN_FLIGHT)?;
-    session.outstanding =
-        at_most(reader.four_byte_integer()?.into(), in_flight.len() as u64)? as usize;
+    let outstanding = at_most(reader.four_byte_integer()?.into(), in_flight.len() as u64)?;
     for entry in in_flight {
         session.push_in_flight(entry);
     }
@@ -281,6 +278,10 @@ fn session(
         session.push_queue(delivery(reader, messages, QoS::AtLeastOnce)?);
         Ok(())
     })?;
+    if let Some(messages) = session.messages.get_mut() {
+        messages.outstanding = outstanding as usize;
+        messages.received_here = messages.received.values().filter(|here| **here).count();
+    }
     Ok((session, has(session_flag::LEFT)))
 }
 
@@ -356,7 +357,7 @@ fn connection(
         idle_timeout,
         max_packet: max_packet as usize,
     };
-    let full_window = at_most(reader.two_byte_integer()?.into(), IN_FLIGHT)? as usize;
+    let full_window = at_most(reader.two_byte_integer()?.into(), IN_FLIGHT)? as u16;
     let offer = {
         let (receive_maximum, topic_alias_maximum) =
             (reader.two_byte_integer()?, reader.two_byte_integer()?);
@@ -386,8 +387,11 @@ fn connection(
         false => None,
     };
     connection.authorizer = Arc::new(Awaited { account });
-    connection.topic_aliases_in = list(reader, |reader| Ok(text(reader)?.into()))?;
-    at_most(connection.topic_aliases_in.len() as u64, u16::MAX.into())?;
+    let aliases: Vec<Box<str>> = list(reader, |reader| Ok(text(reader)?.into()))?;
+    at_most(aliases.len() as u64, u16::MAX.into())?;
+    if !aliases.is_empty() {
+        *connection.topic_aliases_in = aliases;
+    }
     connection.topic_alias_maximum_out = reader.two_byte_integer()?;
     let aliases = list(reader, |reader| {
         Ok((text(reader)?.into(), reader.two_byte_integer()?))

@@ -104,8 +104,11 @@ impl Broker {
 
 /// In the order of their numbers, which is that of delivery.
 fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut Journal) {
+    let Some(messages) = session.messages.get_mut() else {
+        return;
+    };
     let received = Arc::new(Message::received(0));
-    for entry in &mut session.in_flight {
+    for entry in &mut messages.in_flight {
         entry.number = numbers.next();
         let message = match &mut entry.delivery {
             Some(delivery) => {
@@ -123,7 +126,7 @@ fn record_deliveries(session: &mut Session, numbers: &mut Numbers, journal: &mut
             });
         }
     }
-    for delivery in &mut session.queue {
+    for delivery in &mut messages.queue {
         delivery.number = numbers.next();
         delivery.message = numbers.stored(&delivery.message, journal);
         journal.require(&delivery.record(session.number));
