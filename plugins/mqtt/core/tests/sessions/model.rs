@@ -5,12 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 
+/// What a topic is for; messages of the first two are published alike.
+pub const SHARED: u8 = 2;
+pub const WILL: u8 = 3;
+pub const RETAINED: u8 = 4;
+
+/// The shared subscription of clients 4 to 6, and of client 7 when it joins. Client 4 never leaves it, and its session
+/// never ends.
+pub const SHARE: (&str, u8) = ("$share/g/s/+", 2);
+
 /// The filters of each client, with their QoS.
-const FILTERS: [&[(&str, u8)]; 4] = [
+const FILTERS: [&[(&str, u8)]; 8] = [
     &[("t/+", 0)],
     &[("t/0", 1)],
-    &[("t/#", 2)],
+    &[("t/#", 2), ("w/+", 2)],
     &[("t/0", 1), ("+/0", 2)],
+    &[SHARE],
+    &[SHARE],
+    &[("t/1", 2), SHARE],
+    &[("t/1", 1)],
 ];
 
 /// The filters of a client.
@@ -18,15 +31,24 @@ pub fn filters(client: usize) -> &'static [(&'static str, u8)] {
     FILTERS[client]
 }
 
-/// The QoS with which a client gets the messages of topic `t/TOPIC`, if it gets them.
+/// The topic name of a message. Retained messages have a topic for each publisher.
+pub fn name(publisher: usize, topic: u8) -> [u8; 3] {
+    match topic {
+        SHARED => *b"s/x",
+        WILL => *b"w/x",
+        RETAINED => [b'r', b'/', b'a' + publisher as u8],
+        _ => [b't', b'/', b'0' + topic],
+    }
+}
+
+/// The QoS with which a client gets the messages of a topic, if it gets all of them.
 pub fn subscribed(client: usize, topic: u8) -> Option<u8> {
-    let table: [[Option<u8>; 2]; 4] = [
-        [Some(0), Some(0)],
-        [Some(1), None],
-        [Some(2), Some(2)],
-        [Some(2), None],
-    ];
-    table[client][usize::from(topic)]
+    match (client, topic) {
+        (0, 0 | 1) => Some(0),
+        (1, 0) | (7, 1) => Some(1),
+        (2, 0 | 1 | WILL) | (3, 0) | (6, 1) => Some(2),
+        _ => None,
+    }
 }
 
 /// A message; its number is its place.
@@ -35,8 +57,28 @@ pub struct Published {
     pub publisher: usize,
     pub topic: u8,
     pub qos: u8,
-    /// Its publisher forgot it before it was acknowledged.
+    /// Its publisher forgot it before it was acknowledged, or it is a will.
     pub forgotten: bool,
+    /// Its publisher was told that it arrived.
+    pub acknowledged: bool,
+    /// Its publisher sent it again.
+    pub again: bool,
+    /// Of a retained message: it removes the one before.
+    pub clears: bool,
+}
+
+impl Published {
+    pub fn new(publisher: usize, topic: u8, qos: u8) -> Published {
+        Published {
+            publisher,
+            topic,
+            qos,
+            forgotten: false,
+            acknowledged: false,
+            again: false,
+            clears: false,
+        }
+    }
 }
 
 /// One subscriber.
@@ -45,9 +87,13 @@ pub struct Receiver {
     /// Messages from this number on must come; none yet without.
     since: Option<usize>,
     /// QoS of the delivery, and number, as the client took them.
-    got: Vec<(u8, u32)>,
+    pub got: Vec<(u8, u32)>,
     /// Numbers of QoS 1 and 2 deliveries that the broker handed out at any time.
     ever: BTreeSet<u32>,
+    /// Those of them that it handed out in sessions that ended.
+    pub ended: BTreeSet<u32>,
+    /// Those that it handed out before the client left the shared subscription.
+    pub left: BTreeSet<u32>,
     /// Of those, the ones that the broker as it is now knows of.
     known: BTreeSet<u32>,
     /// The ones on the present connection, with their packet identifiers.
@@ -68,10 +114,16 @@ impl Receiver {
         self.in_flight.clear();
     }
 
-    /// The client asked for a new session.
+    /// The client has a new session.
     pub fn begun_anew(&mut self) {
         self.since = None;
+        self.ended.extend(&self.ever);
         self.killed();
+    }
+
+    /// The client leaves the shared subscription.
+    pub fn leaves(&mut self) {
+        self.left.extend(&self.ever);
     }
 
     /// The subscriptions stand: what is published from now on must come.
@@ -118,6 +170,12 @@ impl Receiver {
         self.got.push((qos, number));
     }
 
+    /// How often the client took a message.
+    pub fn times(&self, number: u32) -> usize {
+        let got = self.got.iter();
+        got.filter(|(_, got)| *got == number).count()
+    }
+
     /// The broker was told that a delivery is complete.
     pub fn completed(&mut self, identifier: u16) {
         self.in_flight.remove(&identifier);
@@ -127,6 +185,9 @@ impl Receiver {
     pub fn check(&self, at: usize, published: &[Published]) -> Result<(), TestCaseError> {
         let mut last: BTreeMap<(usize, u8, u8), u32> = BTreeMap::new();
         for (number, message) in (0..).zip(published) {
+            if message.topic == SHARED {
+                continue;
+            }
             let got: Vec<u8> = self
                 .got
                 .iter()
@@ -167,12 +228,13 @@ impl Receiver {
         }
         let mut seen = BTreeSet::new();
         for &(qos, number) in &self.got {
-            // What came to the broker before the subscription may come again after it.
+            let message = &published[number as usize];
+            // What came to the broker before the subscription may come again after it, and shared subscriptions
+            // have no order (MQTT-4.6.0-6).
             let before = self.since.is_none_or(|since| since > number as usize);
-            if !seen.insert(number) || qos == 0 || before {
+            if !seen.insert(number) || qos == 0 || before || message.topic == SHARED {
                 continue;
             }
-            let message = &published[number as usize];
             let before = last.insert((message.publisher, message.topic, message.qos), number);
             prop_assert!(
                 before < Some(number),

@@ -6,13 +6,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use polyport_mqtt_core::broker::Meter;
+use polyport_mqtt_core::broker::{Meter, Walk};
 use polyport_mqtt_core::store::{State, read_frames};
 use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Limits, Settings, Time};
+use proptest::test_runner::TestCaseError;
 
-use crate::model::{Published, Receiver, filters, subscribed};
+use crate::model::{Published, RETAINED, Receiver, SHARE, SHARED, WILL, filters, name, subscribed};
+use crate::wills::Wills;
+use crate::{retained, shares};
 
-pub const CLIENTS: usize = 4;
+pub const CLIENTS: usize = 8;
 
 /// An outgoing message of a client: packet identifier, number, PUBREC has come.
 struct Outgoing {
@@ -37,6 +40,16 @@ struct Client {
     next_identifier: u16,
     /// QoS 2 identifiers of the broker that wait for PUBREL.
     open: BTreeSet<u16>,
+    /// When its session ends at the earliest, and at the latest, unless it connects.
+    ends: Option<(Time, Time)>,
+    /// Whether the session is there to which it connects, where that is certain.
+    present: Option<bool>,
+    /// It was not told yet whether its session had ended.
+    unsure: bool,
+    /// It joined the shared subscription in a session that is not stored; what others were given of it is there once
+    /// so many frames are.
+    shares: Option<usize>,
+    wills: Option<Wills>,
 }
 
 pub struct World {
@@ -47,12 +60,29 @@ pub struct World {
     clients: Vec<Client>,
     pub receivers: Vec<Receiver>,
     pub published: Vec<Published>,
+    now: Time,
+    /// One that looks for retained messages, and what it was sent.
+    probe: Option<(ConnectionId, Vec<u8>)>,
+    /// The store that is written anew, and the frames there were when that began.
+    image: Option<(Walk, usize)>,
 }
 
-/// Clients with odd numbers speak 5.0, the others 3.1.1.
+/// These clients speak 5.0, the others 3.1.1.
 fn is_five(at: usize) -> bool {
-    at % 2 == 1
+    matches!(at, 1 | 3 | 5..)
 }
+
+/// Session expiry interval of a client of 5.0.
+fn expiry(at: usize) -> u32 {
+    match at {
+        6 => 8,
+        7 => 0,
+        _ => u32::MAX,
+    }
+}
+
+/// Who publishes retained messages, and with which QoS.
+const RETAINERS: [(usize, u8); 2] = [(0, 1), (3, 2)];
 
 fn identifier(body: &[u8]) -> u16 {
     u16::from_be_bytes([body[0], body[1]])
@@ -70,9 +100,17 @@ impl World {
             settings,
             frames: Vec::new(),
             committed: 0,
-            clients: (0..CLIENTS).map(|_| Client::default()).collect(),
+            clients: (0..CLIENTS)
+                .map(|at| Client {
+                    wills: (at >= 5).then(|| Wills::new(expiry(at))),
+                    ..Client::default()
+                })
+                .collect(),
             receivers: (0..CLIENTS).map(|_| Receiver::default()).collect(),
             published: Vec::new(),
+            now: Time(0),
+            probe: None,
+            image: None,
         }
     }
 
@@ -95,6 +133,9 @@ impl World {
             };
             let closes = output.closes();
             let bytes: Vec<u8> = output.pieces().into_iter().flatten().collect();
+            if let Some((_, sent)) = self.probe.as_mut().filter(|(probe, _)| *probe == id) {
+                sent.extend(&bytes);
+            }
             let at = self
                 .clients
                 .iter()
@@ -103,13 +144,10 @@ impl World {
                 self.look_at(at, &bytes);
                 let client = &mut self.clients[at];
                 client.incoming.push_back((gate, bytes));
-                if closes {
-                    client.connection = None;
-                    client.connected = false;
-                }
+                assert!(!closes, "client {at} is sent away");
             }
             if closes {
-                self.broker.lost(id, Time(0));
+                self.broker.lost(id, self.now);
             }
         }
     }
@@ -133,11 +171,11 @@ impl World {
         let Some(id) = self.clients[at].connection else {
             return;
         };
-        let received = self.broker.receive(id, packet, None, Time(0));
+        let received = self.broker.receive(id, packet, None, self.now);
         assert_eq!(received.consumed, packet.len());
         if received.login.is_some() {
             self.broker
-                .login_answer(id, Ok(Arc::new(AllowAll)), Time(0));
+                .login_answer(id, Ok(Arc::new(AllowAll)), self.now);
         }
         self.finish();
     }
@@ -166,53 +204,122 @@ impl World {
         let limits = Limits::default();
         let id = self
             .broker
-            .open(Arc::new(Meter::default()), limits, Time(0));
+            .open(Arc::new(Meter::default()), limits, self.now);
         let client = &mut self.clients[at];
-        client.connection = Some(id);
+        let before = client.connection.replace(id);
         self.receivers[at].connected();
+        client.present = match client.ends.filter(|_| before.is_none()) {
+            Some((_, latest)) if latest <= self.now => Some(false),
+            Some((earliest, _)) if earliest <= self.now => None,
+            _ => Some(expiry(at) > 0),
+        };
+        // Had it a new session without knowing, it would not make its subscriptions in it.
+        client.anew |= client.unsure;
+        client.unsure = client.present != Some(true);
         if client.anew {
-            for out in client.outgoing.drain(..) {
-                self.published[out.number as usize].forgotten = true;
-            }
-            client.open.clear();
-            client.subscribed = false;
-            self.receivers[at].begun_anew();
+            client.present = Some(false);
+            self.forget(at);
         }
-        let flags = u8::from(self.clients[at].anew) << 1;
-        let body = match is_five(at) {
+        let anew = self.clients[at].anew;
+        let mut body = match is_five(at) {
             true => [
-                &b"\x00\x04MQTT\x05"[..],
-                &[flags, 0, 0, 5, 0x11, 255, 255, 255, 255],
+                &b"\x00\x04MQTT\x05\0\0\0\x05\x11"[..],
+                &expiry(at).to_be_bytes(),
             ]
             .concat(),
-            false => [&b"\x00\x04MQTT\x04"[..], &[flags, 0, 0]].concat(),
+            false => b"\x00\x04MQTT\x04\0\0\0".to_vec(),
         };
-        let body = [&body[..], &[0, 1, b'a' + at as u8]].concat();
+        body[7] = u8::from(anew) << 1;
+        body.extend([0, 1, b'a' + at as u8]);
+        let wills = self.clients[at].wills.as_ref();
+        let will = wills.map(|wills| {
+            let (number, delay) = (self.published.len() as u32, wills.next_delay());
+            self.published.push(Published {
+                forgotten: true,
+                ..Published::new(at, WILL, 2)
+            });
+            body[7] |= 0x14;
+            body.extend([5, 0x18]);
+            body.extend(delay.to_be_bytes());
+            body.extend([0, 3]);
+            body.extend(name(at, WILL));
+            body.extend([0, 4]);
+            body.extend(number.to_be_bytes());
+            number
+        });
         self.send(at, &[&[0x10, body.len() as u8], &body[..]].concat());
+        let (now, frames) = (self.now, self.frames.len());
+        if let Some((wills, number)) = self.clients[at].wills.as_mut().zip(will) {
+            wills.connect(number, anew, now, frames);
+        }
+    }
+
+    /// A client has a new session, and nothing of the one before.
+    fn forget(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        for out in client.outgoing.drain(..) {
+            self.published[out.number as usize].forgotten = true;
+        }
+        client.open.clear();
+        client.subscribed = false;
+        client.shares = client.shares.map(|until| until.min(self.frames.len() + 1));
+        self.receivers[at].begun_anew();
     }
 
     pub fn drop_connection(&mut self, at: usize) {
+        if let Some(id) = self.clients[at].connection.take() {
+            self.broker.lost(id, self.now);
+            self.finish();
+            self.left(at);
+            let (now, frames) = (self.now, self.frames.len());
+            if let Some(wills) = &mut self.clients[at].wills {
+                wills.lose(now, frames);
+            }
+        }
+    }
+
+    /// A client leaves in order.
+    pub fn disconnect(&mut self, at: usize) {
+        if !self.clients[at].connected {
+            return;
+        }
+        if let Some(id) = self.clients[at].connection.take() {
+            self.broker.receive(id, &[0xe0, 0], None, self.now);
+            self.finish();
+            self.left(at);
+            let frames = self.frames.len();
+            if let Some(wills) = &mut self.clients[at].wills {
+                wills.disconnect(frames);
+            }
+        }
+    }
+
+    /// A connection has ended: so will the session.
+    fn left(&mut self, at: usize) {
         let client = &mut self.clients[at];
         client.incoming.clear();
         client.unread.clear();
         client.connected = false;
-        if let Some(id) = client.connection.take() {
-            self.broker.lost(id, Time(0));
-            self.finish();
+        if expiry(at) < u32::MAX {
+            let end = self.now.after_seconds(expiry(at));
+            let earliest = client.ends.map_or(end, |(earliest, _)| earliest.min(end));
+            client.ends = Some((earliest, end));
         }
     }
 
     pub fn publish(&mut self, at: usize, topic: u8, qos: u8) {
+        self.publish_or_clear(at, topic, qos, false);
+    }
+
+    fn publish_or_clear(&mut self, at: usize, topic: u8, qos: u8, clears: bool) {
         let number = self.published.len() as u32;
         let client = &mut self.clients[at];
         if qos == 0 && !client.connected {
             return;
         }
         self.published.push(Published {
-            publisher: at,
-            topic,
-            qos,
-            forgotten: false,
+            clears,
+            ..Published::new(at, topic, qos)
         });
         client.next_identifier += 1;
         let identifier = client.next_identifier;
@@ -243,16 +350,23 @@ impl World {
     }
 
     fn send_publish(&mut self, at: usize, identifier: u16, number: u32, dup: bool) {
-        let Published { topic, qos, .. } = self.published[number as usize];
-        let mut body = vec![0, 3, b't', b'/', b'0' + topic];
+        let message = &mut self.published[number as usize];
+        message.again |= dup;
+        let Published {
+            topic, qos, clears, ..
+        } = *message;
+        let mut body = vec![0, 3];
+        body.extend(name(at, topic));
         if qos > 0 {
             body.extend(identifier.to_be_bytes());
         }
         if is_five(at) {
             body.push(0);
         }
-        body.extend(number.to_be_bytes());
-        let first = 0x30 | qos << 1 | u8::from(dup) << 3;
+        if !clears {
+            body.extend(number.to_be_bytes());
+        }
+        let first = 0x30 | qos << 1 | u8::from(dup) << 3 | u8::from(topic == RETAINED);
         self.send(at, &[&[first, body.len() as u8], &body[..]].concat());
     }
 
@@ -260,8 +374,9 @@ impl World {
         self.committed = self.frames.len();
     }
 
-    pub fn read(&mut self, at: usize) {
-        loop {
+    /// Takes packets that came and answers them, at most so many.
+    pub fn read(&mut self, at: usize, most: usize) {
+        for _ in 0..most {
             let committed = self.committed;
             let client = &mut self.clients[at];
             let is_on_disk = |(gate, _): &(_, _)| *gate <= committed;
@@ -285,21 +400,37 @@ impl World {
             0x20 => {
                 assert_eq!(body[1], 0, "client {at} is refused");
                 client.connected = true;
-                let present = client.known && !client.anew;
-                assert_eq!(body[0] == 1, present, "session of client {at}");
-                (client.known, client.anew) = (true, false);
-                if !client.subscribed {
-                    self.subscribe(at);
+                let present = body[0] == 1;
+                let expected = client.present.map(|is_there| client.known && is_there);
+                assert!(
+                    expected.is_none_or(|expected| expected == present),
+                    "session of client {at}: {present}"
+                );
+                let ended = client.known && !client.anew && !present;
+                (client.known, client.anew, client.unsure) = (true, false, false);
+                client.ends = None;
+                if let Some(wills) = &mut client.wills {
+                    wills.confirm();
+                }
+                if ended {
+                    self.forget(at);
+                }
+                if !self.clients[at].subscribed {
+                    self.subscribe(at, filters(at), 1);
                 }
                 self.send_again(at);
             }
-            0x90 => {
+            // Of its first SUBSCRIBE.
+            0x90 if identifier(body) == 1 => {
                 client.subscribed = true;
                 self.receivers[at].subscribed(self.published.len());
             }
-            0x40 | 0x70 => client
-                .outgoing
-                .retain(|out| out.identifier != identifier(body)),
+            0x90 | 0xb0 => {}
+            0x40 | 0x70 => client.outgoing.retain(|out| {
+                let is_it = out.identifier == identifier(body);
+                self.published[out.number as usize].acknowledged |= is_it;
+                !is_it
+            }),
             0x50 => {
                 for out in client
                     .outgoing
@@ -307,6 +438,7 @@ impl World {
                     .filter(|out| out.identifier == identifier(body))
                 {
                     out.received = true;
+                    self.published[out.number as usize].acknowledged = true;
                 }
                 self.send(at, &[0x62, 2, body[0], body[1]]);
             }
@@ -335,12 +467,30 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, at: usize) {
-        let mut body = vec![0, 1];
+    /// A member of the shared subscription leaves it, or comes again.
+    pub fn share(&mut self, at: usize, comes: bool) {
+        if !self.clients[at].subscribed || !self.clients[at].connected {
+        } else if comes {
+            self.subscribe(at, &[SHARE], 2);
+            self.clients[at].shares = (expiry(at) == 0).then_some(usize::MAX);
+        } else {
+            let mut body = vec![0, 2];
+            if is_five(at) {
+                body.push(0);
+            }
+            body.extend([0, SHARE.0.len() as u8]);
+            body.extend(SHARE.0.bytes());
+            self.send(at, &[&[0xa2, body.len() as u8], &body[..]].concat());
+            self.receivers[at].leaves();
+        }
+    }
+
+    fn subscribe(&mut self, at: usize, filters: &[(&str, u8)], identifier: u8) {
+        let mut body = vec![0, identifier];
         if is_five(at) {
             body.push(0);
         }
-        for (filter, qos) in filters(at) {
+        for (filter, qos) in filters {
             body.extend([0, filter.len() as u8]);
             body.extend(filter.bytes());
             body.push(*qos);
@@ -364,7 +514,8 @@ impl World {
         }
     }
 
-    pub fn kill(&mut self, percent: usize) {
+    /// The broker is killed, and starts again after so many seconds.
+    pub fn kill(&mut self, percent: usize, seconds: u32) {
         let survivors = self.committed + (self.frames.len() - self.committed) * percent / 100;
         self.frames.truncate(survivors);
         let bytes = self.frames.concat();
@@ -373,27 +524,132 @@ impl World {
         assert_eq!(whole, bytes.len());
         self.frames = vec![state.to_journal().bytes().to_vec()];
         self.committed = 1;
-        self.broker = Broker::new(self.settings.clone(), || 0, Time(0));
+        self.now = self.now.after_seconds(seconds);
+        self.broker = Broker::new(self.settings.clone(), || 0, self.now);
         self.broker.restore(state);
-        for (client, receiver) in self.clients.iter_mut().zip(&mut self.receivers) {
-            client.connection = None;
-            client.connected = false;
-            client.incoming.clear();
-            client.unread.clear();
-            receiver.killed();
+        self.image = None;
+        let mut shares = self.clients.iter().filter_map(|client| client.shares);
+        if shares.any(|until| until > survivors) {
+            // What it had goes with its session.
+            let shared = self.published.iter_mut().filter(|it| it.topic == SHARED);
+            shared.for_each(|message| message.forgotten = true);
+        }
+        for at in 0..CLIENTS {
+            self.clients[at].shares = None;
+            self.clients[at].connection = None;
+            self.left(at);
+            self.receivers[at].killed();
+            if let Some(wills) = &mut self.clients[at].wills {
+                wills.kill(self.now, survivors);
+            }
+        }
+    }
+
+    /// Seconds pass.
+    pub fn pass(&mut self, seconds: u32) {
+        let until = self.now.after_seconds(seconds);
+        while let Some(due) = self.broker.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.broker.tick(self.now);
+            self.finish();
+            let next = self.broker.next_deadline();
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "a timer that does not go"
+            );
+        }
+        self.now = until;
+        let frames = self.frames.len();
+        for wills in self.clients.iter_mut().flat_map(|client| &mut client.wills) {
+            wills.pass(until, frames);
+        }
+    }
+
+    /// Some of the store is written anew; with all of it the frames before are dropped.
+    pub fn write_image(&mut self, room: usize) {
+        let (mut walk, begun) = self
+            .image
+            .take()
+            .unwrap_or((Walk::default(), self.frames.len()));
+        let done = self.broker.write_image(&mut walk, room, self.now);
+        self.finish();
+        if done {
+            self.commit();
+            self.frames[..begun].iter_mut().for_each(Vec::clear);
+        } else {
+            self.image = Some((walk, begun));
+        }
+    }
+
+    /// One client publishes a retained message, or removes it.
+    pub fn retain(&mut self, which: usize, clears: bool) {
+        let (at, qos) = RETAINERS[which];
+        self.publish_or_clear(at, RETAINED, qos, clears);
+    }
+
+    /// A new subscriber looks for retained messages.
+    pub fn look_for_retained(&mut self) {
+        let limits = Limits::default();
+        let id = self.broker.open(Arc::default(), limits, self.now);
+        self.probe = Some((id, Vec::new()));
+        let connect = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05probe";
+        assert!(
+            self.broker
+                .receive(id, connect, None, self.now)
+                .login
+                .is_some()
+        );
+        self.broker
+            .login_answer(id, Ok(Arc::new(AllowAll)), self.now);
+        self.broker
+            .receive(id, b"\x82\x08\x00\x01\x00\x03r/+\x00", None, self.now);
+        self.finish();
+        let sent = self.probe.take().map(|(_, sent)| sent);
+        self.broker.lost(id, self.now);
+        self.finish();
+        let sent = sent.unwrap_or_default();
+        let (answers, mut messages) = sent.split_at(4 + 5);
+        assert_eq!(answers, b"\x20\x02\x00\x00\x90\x03\x00\x01\x00");
+        let mut found = [None; RETAINERS.len()];
+        while let Some((message, rest)) = messages
+            .split_at_checked(11)
+            .filter(|_| !messages.is_empty())
+        {
+            messages = rest;
+            let (_, number) = message_of(false, 0, &message[2..]);
+            assert_eq!(message[..5], [0x31, 9, 0, 3, b'r']);
+            let of = RETAINERS.map(|(at, _)| name(at, RETAINED)[2]);
+            let at = of.iter().position(|name| *name == message[6]);
+            let before = found[at.expect("a publisher")].replace(number);
+            assert_eq!(before, None, "twice");
+        }
+        assert_eq!(messages, b"");
+        for ((at, _), found) in RETAINERS.into_iter().zip(found) {
+            retained::check(at, found, &self.published);
         }
     }
 
     /// Clients arrive in the new broker one after the other; what the first one says reaches those that come later.
-    pub fn cross(&mut self, first: Option<usize>) {
-        let exported = self.broker.export(Time(0), |_| true);
+    /// One connection may stay behind and is lost.
+    pub fn cross(&mut self, first: Option<usize>, stays: Option<usize>) {
+        let stays = stays.filter(|at| self.clients[*at].connection.is_some());
+        let lost = stays.and_then(|at| self.clients[at].connection.take());
+        let exported = self.broker.export(self.now, |id| Some(id) != lost);
         let number = |client: &Client| {
             let number = self.broker.connection_number(client.connection?);
             Some(number.expect("an open connection"))
         };
         let numbers: Vec<_> = self.clients.iter().map(number).collect();
-        let next = Broker::import(self.settings.clone(), || 0, &exported, Time(0));
+        let next = Broker::import(self.settings.clone(), || 0, &exported, self.now);
         self.broker = next.expect("an export");
+        self.image = None;
+        self.finish();
+        if let Some(at) = stays {
+            self.left(at);
+            if let Some(wills) = &mut self.clients[at].wills {
+                wills.stay_behind(self.now);
+            }
+        }
         let connected: Vec<bool> = self.clients.iter().map(|client| client.connected).collect();
         for client in &mut self.clients {
             client.connection = None;
@@ -404,7 +660,7 @@ impl World {
         for at in first.into_iter().chain(others) {
             if let Some(number) = numbers[at] {
                 let (meter, rights) = (Arc::default(), Arc::new(AllowAll));
-                let id = self.broker.attach(number, Some(rights), meter, 0, Time(0));
+                let id = self.broker.attach(number, Some(rights), meter, 0, self.now);
                 assert!(id.is_some());
                 self.clients[at].connection = id;
                 self.clients[at].connected = connected[at];
@@ -425,7 +681,7 @@ impl World {
         }
         for _ in 0..1000 {
             self.commit();
-            (0..CLIENTS).for_each(|at| self.read(at));
+            (0..CLIENTS).for_each(|at| self.read(at, usize::MAX));
             let quiet = |client: &Client| {
                 client.incoming.is_empty() && client.outgoing.is_empty() && client.open.is_empty()
             };
@@ -435,16 +691,33 @@ impl World {
         }
         panic!("it never settles");
     }
+
+    /// In the end.
+    pub fn check(&mut self) -> Result<(), TestCaseError> {
+        self.look_for_retained();
+        for (at, receiver) in self.receivers.iter().enumerate() {
+            receiver.check(at, &self.published)?;
+        }
+        shares::check(&self.receivers, &self.published)?;
+        for wills in self.clients.iter().flat_map(|client| &client.wills) {
+            wills.check(|number| self.receivers[2].times(number))?;
+        }
+        Ok(())
+    }
 }
 
 /// Packet identifier and number of a PUBLISH to a client.
 fn message(at: usize, qos: u8, body: &[u8]) -> (u16, u32) {
+    message_of(is_five(at), qos, body)
+}
+
+fn message_of(is_five: bool, qos: u8, body: &[u8]) -> (u16, u32) {
     let rest = &body[5..];
     let (id, rest) = match qos {
         0 => (0, rest),
         _ => (identifier(rest), &rest[2..]),
     };
-    let payload = &rest[usize::from(is_five(at))..];
+    let payload = &rest[usize::from(is_five)..];
     (
         id,
         u32::from_be_bytes(payload.try_into().expect("four bytes")),
