@@ -23,6 +23,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::Row;
+use mqtt::{hostile, million};
 use polyport_testkit::{Builder, Host};
 pub use report::circumstances;
 
@@ -30,6 +31,9 @@ use crate::{Outcome, document, workspace};
 
 /// Measures one service and gives a row for each case.
 type Bench = fn() -> Outcome<Vec<Row>>;
+
+/// Measures cases of the MQTT broker that have a table of their own.
+type MqttBench = fn() -> Outcome<String>;
 
 const BENCHES: [(&str, Bench); 3] = [
     ("files", files::bench),
@@ -68,11 +72,26 @@ pub fn bench(args: &[String]) -> Outcome {
     };
     if options.wants(MQTT) {
         println!("== {MQTT}");
-        let tables = mqtt::bench(&options.mqtt)?;
-        println!("{tables}");
-        // Some of the cases are not the proof.
-        if options.mqtt == mqtt::Choice::default() {
-            document::write(&format!("bench {MQTT}"), &tables)?;
+        let part = options.mqtt.part.as_deref();
+        let by_themselves: [(&str, MqttBench); 2] = [
+            // First: this process has not used and given back any memory yet.
+            (million::NAME, million::bench),
+            (hostile::NAME, hostile::bench),
+        ];
+        for (name, bench) in by_themselves {
+            if part.is_none_or(|part| part == name) {
+                let table = bench()?;
+                println!("{table}");
+                document::write(&format!("bench {MQTT} {name}"), &table)?;
+            }
+        }
+        if !by_themselves.iter().any(|(name, _)| part == Some(name)) {
+            let tables = mqtt::bench(&options.mqtt)?;
+            println!("{tables}");
+            // Some of the cases are not the proof.
+            if options.mqtt == mqtt::Choice::default() {
+                document::write(&format!("bench {MQTT}"), &tables)?;
+            }
         }
     }
     for (name, bench) in BENCHES {

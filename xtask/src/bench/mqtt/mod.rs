@@ -8,10 +8,11 @@ mod brokers;
 mod cases;
 mod clients;
 mod demand;
-mod hostile;
+pub mod hostile;
 mod latency;
 mod link;
 mod load;
+pub mod million;
 pub mod packets;
 mod round;
 mod table;
@@ -86,16 +87,8 @@ pub fn bench(choice: &Choice) -> Outcome<String> {
     if part.is_none() {
         verdicts.push(memory_after(&brokers, before)?);
     }
-    let sieges = match wanted("hostile") {
-        true => hostile::sieges()?,
-        false => Vec::new(),
-    };
-    table::tables(
-        &brokers.map(|broker| broker.server.name),
-        &verdicts,
-        &details,
-        &sieges,
-    )
+    let names = brokers.map(|broker| broker.server.name);
+    table::tables(&names, &verdicts, &details)
 }
 
 /// Runs `load` against each broker in turns.

@@ -23,12 +23,7 @@ pub fn line(round: &Round) -> String {
 }
 
 /// The demands, and what each case used.
-pub fn tables(
-    names: &[String; 2],
-    verdicts: &[Verdict],
-    details: &[Detail],
-    sieges: &[Siege],
-) -> Outcome<String> {
+pub fn tables(names: &[String; 2], verdicts: &[Verdict], details: &[Detail]) -> Outcome<String> {
     let [ours, peer] = names;
     let mut text = format!("{}.\n\n", circumstances()?);
     text.push_str(&format!(
@@ -55,12 +50,15 @@ pub fn tables(
             ));
         }
     }
-    if sieges.is_empty() {
-        return Ok(text);
-    }
-    text.push_str(
-        "\n| hostile clients | p99 of others without | with | ratio | demand | | memory |\n\
+    Ok(text)
+}
+
+/// What others notice of hostile clients.
+pub fn sieges(sieges: &[Siege]) -> Outcome<String> {
+    let mut text = format!(
+        "{}.\n\n| hostile clients | p99 of others without | with | ratio | demand | | memory |\n\
          |---|--:|--:|--:|--:|---|--:|\n",
+        circumstances()?
     );
     for siege in sieges {
         let [calm, attacked] = siege.p99;
