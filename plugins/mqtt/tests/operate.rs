@@ -24,10 +24,14 @@ rights.mqtt = publish, subscribe
 ";
 
 fn broker() -> Host {
+    broker_with("")
+}
+
+fn broker_with(settings: &str) -> Host {
     Host::builder()
         .service("mqtt")
         .accounts(ACCOUNTS)
-        .settings("mqtt", "sys_interval = 0")
+        .settings("mqtt", &format!("sys_interval = 0\n{settings}"))
         .start()
 }
 
@@ -344,7 +348,8 @@ fn a_tail_ends_after_so_many_and_shows_bytes_that_are_no_text() {
 
 #[test]
 fn a_tail_that_is_not_read_holds_up_nobody_and_tells_what_it_lost() {
-    let host = broker();
+    // All of them, should the reader be slow.
+    let host = broker_with("max_queued_messages = 4000");
     let mut stuck = UnixStream::connect(host.path().join("control.sock")).unwrap();
     stuck.set_read_timeout(Some(PATIENCE)).unwrap();
     let ask = r##"{"command":"operate","plugin":"mqtt","service":null,"request":{"command":"tail","arguments":["#"]}}"##;
