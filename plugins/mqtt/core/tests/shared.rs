@@ -73,3 +73,87 @@ fn what_goes_from_one_member_to_another_while_the_store_is_written_anew_stays_in
         );
     }
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Stays,
+    HandedOver,
+    Restarted,
+    RestartedFromImage,
+}
+
+#[test]
+fn what_a_member_did_not_acknowledge_goes_on_when_its_session_ends_also_after_unsubscribe() {
+    for way in [
+        Way::Stays,
+        Way::HandedOver,
+        Way::Restarted,
+        Way::RestartedFromImage,
+    ] {
+        let mut broker = Broker::new(Settings::default(), || 7, NOW);
+        let mut stored = Vec::new();
+        let (leaves, _) = connect(&mut broker, b'l', 0);
+        send(&mut broker, leaves, SUBSCRIBE);
+        let (publisher, _) = connect(&mut broker, b'p', 1);
+        send(&mut broker, publisher, b"\x32\x06\x00\x01t\x00\x07m");
+        let got = send(&mut broker, leaves, b"\xc0\x00");
+        assert_eq!(got, b"\x32\x06\x00\x01t\x00\x01m\xd0\x00");
+        send(&mut broker, leaves, b"\xa2\x0e\x00\x02\x00\x0a$share/g/t");
+        let (stays, _) = connect(&mut broker, b's', 0);
+        send(&mut broker, stays, SUBSCRIBE);
+        broker.lost(stays, NOW);
+        broker.lost(leaves, NOW);
+        store(&mut broker, &mut stored);
+        match way {
+            Way::Stays => {}
+            Way::HandedOver => {
+                let exported = broker.export(NOW, |_| false);
+                broker = Broker::import(Settings::default(), || 7, &exported, NOW).unwrap();
+            }
+            Way::Restarted | Way::RestartedFromImage => {
+                if let Way::RestartedFromImage = way {
+                    stored.clear();
+                    let mut walk = Walk::default();
+                    while !broker.write_image(&mut walk, 1, NOW) {}
+                    store(&mut broker, &mut stored);
+                }
+                let mut state = State::default();
+                read_frames(&stored, |record| state.apply(record));
+                assert_eq!(state.finish(), [""; 0]);
+                let (mut again, read) = (State::default(), state.to_journal());
+                read_frames(read.bytes(), |record| again.apply(record));
+                assert_eq!(again.finish(), [""; 0]);
+                broker = Broker::new(Settings::default(), || 7, NOW);
+                broker.restore(again);
+            }
+        }
+        connect(&mut broker, b'l', 1);
+        let (_, got) = connect(&mut broker, b's', 0);
+        assert_eq!(
+            got, b"\x20\x02\x01\x00\x32\x06\x00\x01t\x00\x01m",
+            "{way:?}"
+        );
+    }
+}
+
+#[test]
+fn shares_that_are_left_take_no_more_memory_than_what_is_in_flight() {
+    let mut broker = Broker::new(Settings::default(), || 7, NOW);
+    let (leaves, _) = connect(&mut broker, b'l', 0);
+    send(&mut broker, leaves, SUBSCRIBE);
+    let (publisher, _) = connect(&mut broker, b'p', 1);
+    send(&mut broker, publisher, b"\x32\x06\x00\x01t\x00\x07m");
+    let size = |broker: &Broker| broker.export(NOW, |_| true).len();
+    let mut after_one = 0;
+    for group in b'h'..=b'z' {
+        let filter = [b"\x00\x0a$share/", &[group][..], b"/t"].concat();
+        let subscribe = [b"\x82\x0f\x00\x01", &filter[..], b"\x01"].concat();
+        send(&mut broker, leaves, &subscribe);
+        let unsubscribe = [b"\xa2\x0e\x00\x01", &filter[..]].concat();
+        send(&mut broker, leaves, &unsubscribe);
+        if group == b'h' {
+            after_one = size(&broker);
+        }
+    }
+    assert_eq!(size(&broker), after_one);
+}

@@ -167,7 +167,10 @@ impl Broker {
         };
         match writing.deliveries(session, left, room) {
             Some(behind) => Stage::Sessions(slot, Some(Deliveries { behind, ..left })),
-            None => next,
+            None => {
+                writing.left_shares(session);
+                next
+            }
         }
     }
 }
@@ -268,6 +271,18 @@ impl Writing<'_> {
             }
         }
         None
+    }
+
+    /// Behind the deliveries that they are remembered for.
+    fn left_shares(&mut self, session: &Session) {
+        let left = session.messages.left_shares.iter();
+        let left = left.filter(|_| session.durable);
+        for filter in left.filter(|filter| !session.subscriptions.contains_key(filter)) {
+            self.journal.note(&Record::Unsubscribed {
+                session: self.session,
+                filter,
+            });
+        }
     }
 
     /// Has the message written unless it is already.

@@ -103,6 +103,12 @@ impl Broker {
         for identifier in stored.received {
             session.messages.received.insert(identifier, false);
         }
+        for text in &stored.left_shares {
+            if let Some(filter) = Filter::parse(text) {
+                session.shares = true;
+                session.remember_share(text, filter.filter);
+            }
+        }
         let subscriptions: Vec<_> = stored
             .subscriptions
             .into_iter()

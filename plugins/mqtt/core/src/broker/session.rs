@@ -14,6 +14,7 @@ use crate::settings::ClientLimits;
 use crate::slab::Key;
 use crate::store::Record;
 use crate::time::Time;
+use crate::topic::matches;
 
 pub(super) type SessionId = Key;
 
@@ -107,6 +108,9 @@ pub(super) struct Messages {
     pub in_flight_bytes: usize,
     /// When the queue is looked through for messages that have expired.
     pub swept_at: Option<Time>,
+    /// Shared subscriptions that were left while QoS 1 messages which they brought were in flight; none once nothing
+    /// is in flight.
+    pub left_shares: Vec<Box<str>>,
     /// QoS 2 packet identifiers of the client that wait for PUBREL, each with whether its PUBLISH
     /// came, or came again, on the present connection.
     pub received: BTreeMap<u16, bool>,
@@ -131,6 +135,7 @@ impl Nothing for Messages {
         queue_bytes: 0,
         in_flight_bytes: 0,
         swept_at: None,
+        left_shares: Vec::new(),
         received: BTreeMap::new(),
         received_here: 0,
     };
@@ -335,7 +340,32 @@ impl Session {
         }
         let entry = self.messages.in_flight.remove(at)?;
         self.messages.in_flight_bytes -= entry.size();
+        if self.messages.in_flight.is_empty() {
+            self.messages.left_shares.clear();
+        }
         Some(entry)
+    }
+
+    /// Its QoS 1 messages that were sent and not acknowledged, as far as they are kept.
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &Delivery> {
+        let sent = self.messages.in_flight.iter();
+        let sent = sent.filter(|entry| entry.awaiting == Awaiting::Puback);
+        sent.filter_map(|entry| entry.delivery.as_ref())
+    }
+
+    /// It left a shared subscription, which brought messages of this filter.
+    pub(super) fn remember_share(&mut self, text: &str, filter: &str) {
+        let brought = |delivery: &Delivery| matches(filter, &delivery.message.topic);
+        if !self.unacknowledged().any(brought) {
+            return;
+        }
+        let messages = &mut *self.messages;
+        messages.left_shares.retain(|share| **share != *text);
+        messages.left_shares.push(text.into());
+        // Each message came by one at most.
+        if messages.left_shares.len() > messages.in_flight.len() {
+            messages.left_shares.remove(0);
+        }
     }
 
     /// Sent last.
@@ -380,6 +410,9 @@ impl Session {
             delivery.is_none_or(|delivery| wanted(delivery, &keep, &mut dropped))
         });
         messages.in_flight_bytes = messages.in_flight.iter().map(InFlight::size).sum();
+        if messages.in_flight.is_empty() {
+            messages.left_shares.clear();
+        }
         dropped.extend(self.retain_queued(keep));
         dropped
     }

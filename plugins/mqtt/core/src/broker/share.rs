@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Broker;
-use super::session::{Awaiting, Delivery, Session, SessionId};
+use super::session::{Delivery, Session, SessionId};
 use crate::codec::QoS;
 use crate::message::{Message, MessageView};
 use crate::store::Record;
@@ -24,7 +24,9 @@ struct ByShare<'a> {
 
 impl<'a> ByShare<'a> {
     fn of(session: &'a Session) -> ByShare<'a> {
-        let filters = session.subscriptions.keys();
+        let left = session.messages.left_shares.iter();
+        let left = left.filter(|share| !session.subscriptions.contains_key(share));
+        let filters = session.subscriptions.keys().chain(left);
         let filters = filters.filter_map(|text| Some((&**text, Filter::parse(text)?)));
         let (shares, plain): (Vec<_>, Vec<_>) =
             filters.partition(|(_, filter)| filter.share.is_some());
@@ -62,9 +64,7 @@ impl Broker {
             return Vec::new();
         }
         let mut by_share = ByShare::of(session);
-        let sent = session.messages.in_flight.iter();
-        let sent = sent.filter(|entry| entry.awaiting == Awaiting::Puback);
-        let sent = sent.filter_map(|entry| entry.delivery.as_ref());
+        let sent = session.unacknowledged();
         sent.chain(&session.messages.queue)
             .filter_map(|delivery| {
                 let share = by_share.share(delivery)?;
@@ -92,16 +92,18 @@ impl Broker {
         }
     }
 
-    /// A session leaves a shared subscription that others have: what it was not sent yet goes to them.
+    /// A session leaves a shared subscription: what it was not sent yet goes to those that others have, and what it
+    /// was sent once the session ends.
     pub(super) fn leave_share(&mut self, key: SessionId, text: &str) {
         let group = Filter::parse(text).and_then(|filter| self.subscriptions.group(filter));
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let filter = Filter::parse(text).map_or("", |filter| filter.filter);
+        session.remember_share(text, filter);
         if group.is_none() || session.messages.queue.is_empty() {
             return;
         }
-        let filter = Filter::parse(text).map_or("", |filter| filter.filter);
         let still = |topic: &str| {
             let others = session.subscriptions.keys();
             let mut others = others.filter_map(|text| Filter::parse(text));

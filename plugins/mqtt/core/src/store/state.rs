@@ -10,6 +10,7 @@ use crate::codec::QoS;
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::time::Time;
+use crate::topic::SHARE_PREFIX;
 
 /// Bytes after which a snapshot goes on in a new frame, so that damage costs no more than one.
 const SNAPSHOT_FRAME: usize = 64 * 1024;
@@ -53,6 +54,8 @@ pub struct SessionState {
     pub deliveries: BTreeMap<u64, DeliveryState>,
     /// QoS 2 packet identifiers of the client that wait for PUBREL.
     pub received: BTreeSet<u16>,
+    /// Shared subscriptions that were left while QoS 1 messages were in flight.
+    pub left_shares: BTreeSet<String>,
 }
 
 /// A message that is to be published later.
@@ -211,12 +214,16 @@ impl State {
                 options,
                 identifier,
             } => self.session(session, |state| {
+                state.left_shares.remove(filter);
                 state
                     .subscriptions
                     .insert(filter.to_owned(), (options, identifier));
             }),
             Record::Unsubscribed { session, filter } => self.session(session, |state| {
                 state.subscriptions.remove(filter);
+                if filter.starts_with(SHARE_PREFIX) && state.deliveries.values().any(is_in_flight) {
+                    state.left_shares.insert(filter.to_owned());
+                }
             }),
             Record::Sent {
                 session,
@@ -251,8 +258,8 @@ impl State {
         }
     }
 
-    /// Drops what belongs to nothing, once all records are applied: messages that no delivery refers to, and all
-    /// sessions of a client but its newest. A broker never keeps two; the clients of whom there were are returned.
+    /// Drops what belongs to nothing, once all records are applied: messages that no delivery refers to, shared
+    /// subscriptions that were left and have nothing in flight, and all sessions of a client but its newest. A broker never keeps two; the clients of whom there were are returned.
     #[must_use]
     pub fn finish(&mut self) -> Vec<String> {
         let mut newest = HashSet::with_capacity(self.sessions.len());
@@ -269,6 +276,11 @@ impl State {
             .collect();
         let clients = dropped.into_iter().map(|session| session.client_id);
         let clients = clients.collect();
+        for session in self.sessions.values_mut() {
+            if !session.deliveries.values().any(is_in_flight) {
+                session.left_shares.clear();
+            }
+        }
         self.messages
             .retain(|_, message| Arc::strong_count(message) > 1);
         clients
@@ -365,6 +377,9 @@ impl State {
                 }
                 seal(&mut journal);
             }
+            for filter in &state.left_shares {
+                journal.note(&Record::Unsubscribed { session, filter });
+            }
             seal(&mut journal);
         }
         journal.seal();
@@ -388,6 +403,11 @@ impl State {
     fn number(&mut self, number: u64) {
         self.last_number = self.last_number.max(number);
     }
+}
+
+/// Whether it is QoS 1 that was sent.
+fn is_in_flight(delivery: &DeliveryState) -> bool {
+    delivery.qos == QoS::AtLeastOnce && delivery.packet_identifier != 0
 }
 
 /// The highest number that a record says was given out; 0 for one that only refers to numbers.

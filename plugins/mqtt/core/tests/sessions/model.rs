@@ -92,8 +92,6 @@ pub struct Receiver {
     ever: BTreeSet<u32>,
     /// Those of them that it handed out in sessions that ended.
     pub ended: BTreeSet<u32>,
-    /// Those that it handed out before the client left the shared subscription.
-    pub left: BTreeSet<u32>,
     /// Of those, the ones that the broker as it is now knows of.
     known: BTreeSet<u32>,
     /// The ones on the present connection, with their packet identifiers.
@@ -119,11 +117,6 @@ impl Receiver {
         self.since = None;
         self.ended.extend(&self.ever);
         self.killed();
-    }
-
-    /// The client leaves the shared subscription.
-    pub fn leaves(&mut self) {
-        self.left.extend(&self.ever);
     }
 
     /// The subscriptions stand: what is published from now on must come.

@@ -481,7 +481,6 @@ impl World {
             body.extend([0, SHARE.0.len() as u8]);
             body.extend(SHARE.0.bytes());
             self.send(at, &[&[0xa2, body.len() as u8], &body[..]].concat());
-            self.receivers[at].leaves();
         }
     }
 

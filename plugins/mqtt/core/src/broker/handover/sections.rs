@@ -54,6 +54,8 @@ mod section {
     pub const LISTENERS: u8 = 29;
     /// Packets of topic filters that are being worked off.
     pub const REQUESTS: u8 = 32;
+    /// Shared subscriptions that sessions left while messages were in flight.
+    pub const LEFT_SHARES: u8 = 33;
 }
 
 impl Broker {
@@ -119,6 +121,17 @@ impl Broker {
             writer.list(accounts, |writer, (session, account)| {
                 put_bytes(&mut writer.out, session.client_id.as_bytes());
                 put_bytes(&mut writer.out, account.as_bytes());
+            });
+        });
+        writer.section(section::LEFT_SHARES, |writer| {
+            let sessions = self.sessions.iter().map(|(_, session)| session);
+            let left = sessions.flat_map(|session| {
+                let shares = session.messages.left_shares.iter();
+                shares.map(move |share| (session, share))
+            });
+            writer.list(left, |writer, (session, share)| {
+                put_bytes(&mut writer.out, session.client_id.as_bytes());
+                put_bytes(&mut writer.out, share.as_bytes());
             });
         });
         writer.section(section::LISTENERS, |writer| {
@@ -261,6 +274,16 @@ impl Broker {
                     let session = key.and_then(|key| self.sessions.get_mut(key));
                     let session = session.ok_or(Damaged("an account without its session"))?;
                     session.account = Some(self.texts.share(text(reader)?));
+                    Ok(())
+                })?;
+            }
+            section::LEFT_SHARES => {
+                list(body, |reader| {
+                    let key = self.clients.get(text(reader)?).copied();
+                    let session = key.and_then(|key| self.sessions.get_mut(key));
+                    let session = session.ok_or(Damaged("a share without its session"))?;
+                    session.shares = true;
+                    session.messages.left_shares.push(text(reader)?.into());
                     Ok(())
                 })?;
             }
