@@ -4,7 +4,7 @@
 
 mod wire;
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use polyport_testkit::{Client, Host, PATIENCE, Running, eventually, free_port};
@@ -472,6 +472,59 @@ fn a_reload_touches_the_bridge_that_changed_and_no_other() {
     let lines = here.log();
     let again = lines[mark..].iter().filter(|line| line.contains("stays"));
     assert_eq!(again.count(), 0, "{lines:#?}");
+}
+
+/// A broker of 5.0 that the test speaks for: takes the bridge in, and gives its next packets up to SUBSCRIBE.
+fn take_in(listener: &TcpListener, present: u8) -> (Wire, Vec<(u8, Vec<u8>)>) {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut wire = Wire { stream };
+    assert_eq!(wire.receive().0, 0x10);
+    wire.send(&[0x20, 3, present, 0, 0]);
+    let mut asked = Vec::new();
+    loop {
+        let (first, body) = wire.receive();
+        if first == 0x82 {
+            wire.send(&[0x90, 4, body[0], body[1], 0, 1]);
+            return (wire, asked);
+        }
+        asked.push((first, body));
+    }
+}
+
+#[test]
+fn what_another_broker_does_not_let_go_of_is_unsubscribed_from_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let from = |filter: &str| bridge("b", port, &topic(filter, "in", 1, ""), "");
+    let here = broker(&[from("old/#")]);
+    let (wire, asked) = take_in(&listener, 0);
+    assert_eq!(asked, []);
+    wait_connected(&here, "b");
+    here.change(|text| text.replace("old/#", "new/#"));
+    wire.end();
+    for code in [0x87, 0x11] {
+        let (mut wire, asked) = take_in(&listener, 1);
+        let (first, body) = &asked[0];
+        assert_eq!(
+            (asked.len(), *first, &body[2..]),
+            (1, 0xa2, &b"\0\0\x05old/#"[..])
+        );
+        let mark = here.log_mark();
+        wire.send(&[0xb0, 4, body[0], body[1], 0, code]);
+        if code == 0x87 {
+            let said = here.wait_log(mark, "could not be given up there");
+            assert!(
+                said.contains("\"old/#\"") && said.contains("not authorized (0x87)"),
+                "{said}"
+            );
+        }
+        // What comes behind an answer is taken after it was kept.
+        wire.send(&packet(0x32, b"\0\x05new/a\0\x01\0"));
+        assert_eq!(wire.receive().0, 0x40);
+    }
+    let (_, asked) = take_in(&listener, 1);
+    assert_eq!(asked, []);
 }
 
 #[test]

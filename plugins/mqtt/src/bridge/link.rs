@@ -36,6 +36,15 @@ pub(super) enum Ended {
     Here,
 }
 
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Ended::Failed(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
+            _ => error.to_string(),
+        })
+    }
+}
+
 /// Both connections.
 pub(super) struct Link<'a> {
     local: Local,
@@ -110,31 +119,19 @@ impl<'a> Link<'a> {
         subscribe(packet, self.version, filters, RetainHandling::SendIfNew);
     }
 
-    /// Relays until one side ends. `unsubscribed` is called when the other broker has answered an
-    /// UNSUBSCRIBE.
+    /// Relays until one side ends, or the other broker has answered an UNSUBSCRIBE: with these codes, and there may
+    /// be more to relay.
     pub(super) async fn run(
         &mut self,
         name: &str,
         filters: &[(&str, QoS)],
-        unsubscribed: &(dyn Fn() + Sync),
-    ) -> Ended {
-        let ended = self.relay(name, filters, unsubscribed).await;
+    ) -> Result<Vec<u8>, Ended> {
+        let over = self.relay(name, filters).await;
         self.report.count(self.relay.counts);
-        match ended {
-            Ok(ended) => ended,
-            Err(error) => Ended::Failed(match error.kind() {
-                io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
-                _ => error.to_string(),
-            }),
-        }
+        over
     }
 
-    async fn relay(
-        &mut self,
-        name: &str,
-        filters: &[(&str, QoS)],
-        unsubscribed: &(dyn Fn() + Sync),
-    ) -> io::Result<Ended> {
+    async fn relay(&mut self, name: &str, filters: &[(&str, QoS)]) -> Result<Vec<u8>, Ended> {
         loop {
             while let Some(said) = self.take_local()? {
                 match said {
@@ -142,7 +139,7 @@ impl<'a> Link<'a> {
                     Said::Connected { code, .. } => {
                         let reason = packets::reason(code);
                         let text = format!("this broker refused the bridge: {reason}");
-                        return Ok(Ended::Failed(text));
+                        return Err(Ended::Failed(text));
                     }
                     Said::Subscribed(codes) => {
                         if let Some(code) = codes.iter().find(|code| **code >= 0x80) {
@@ -151,21 +148,21 @@ impl<'a> Link<'a> {
                         }
                     }
                     // Shutting down, or making way.
-                    Said::Disconnect(0x8b, _) => return Ok(Ended::Here),
+                    Said::Disconnect(0x8b, _) => return Err(Ended::Here),
                     Said::Disconnect(code, words) => {
                         let text = format!("this broker: {}", described(code, words));
-                        return Ok(Ended::Failed(text));
+                        return Err(Ended::Failed(text));
                     }
-                    Said::Unsubscribed | Said::Pong | Said::Refused(_) => {}
+                    Said::Unsubscribed(_) | Said::Pong | Said::Refused(_) => {}
                 }
             }
             while let Some(said) = self.take_remote(name)? {
                 match said {
                     Said::Pong => self.pinged = None,
                     Said::Subscribed(codes) => refused_filters(name, filters, &codes),
-                    Said::Unsubscribed => unsubscribed(),
+                    Said::Unsubscribed(codes) => return Ok(codes),
                     Said::Disconnect(code, words) => {
-                        return Ok(Ended::Failed(described(code, words)));
+                        return Err(Ended::Failed(described(code, words)));
                     }
                     Said::Refused(code) if !self.told_refused => {
                         self.told_refused = true;
@@ -177,30 +174,26 @@ impl<'a> Link<'a> {
             }
             self.report.count(self.relay.counts);
             if self.local.send(&mut self.to.local).is_err() {
-                return Ok(Ended::Here);
+                return Err(Ended::Here);
             }
-            if let Some(ended) = self.keep_alive() {
-                return Ok(ended);
-            }
+            self.keep_alive()?;
             if self.unsent() > UNREAD_MAX {
                 let text = "it does not read what it is sent".into();
-                return Ok(Ended::Failed(text));
+                return Err(Ended::Failed(text));
             }
-            if let Some(ended) = self.wait().await? {
-                return Ok(ended);
-            }
+            self.wait().await?;
         }
     }
 
     /// Moves what can be moved, or waits for it.
-    async fn wait(&mut self) -> io::Result<Option<Ended>> {
+    async fn wait(&mut self) -> Result<(), Ended> {
         let unsent = self.unsent();
         let due = self.due();
         self.unread.reserve(READ);
         tokio::select! {
             read = self.reading.read_buf(&mut self.unread) => {
                 if read? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                 }
             }
             written = self.writing.write(&self.to.remote[self.written..]), if unsent > 0 => {
@@ -215,12 +208,13 @@ impl<'a> Link<'a> {
             }
             more = poll_fn(|cx| self.local.poll_take(cx)), if unsent < UNSENT_MAX => {
                 if !more {
-                    return Ok(Some(Ended::Failed("this broker closed the bridge's session".into())));
+                    let text = "this broker closed the bridge's session".into();
+                    return Err(Ended::Failed(text));
                 }
             }
             () = tokio::time::sleep_until(due.into()) => {}
         }
-        Ok(None)
+        Ok(())
     }
 
     fn unsent(&self) -> usize {
@@ -237,16 +231,16 @@ impl<'a> Link<'a> {
     }
 
     /// Pings when that is due, and gives up when the answer is.
-    fn keep_alive(&mut self) -> Option<Ended> {
+    fn keep_alive(&mut self) -> Result<(), Ended> {
         if self.keep_alive.is_zero() || Instant::now() < self.due() {
-            return None;
+            return Ok(());
         }
         if self.pinged.is_some() {
-            return Some(Ended::Failed("no answer to a ping".into()));
+            return Err(Ended::Failed("no answer to a ping".into()));
         }
         self.to.remote.extend(packets::PINGREQ);
         self.pinged = Some(Instant::now());
-        None
+        Ok(())
     }
 
     /// The packets of this broker, up to one that says something.

@@ -40,8 +40,9 @@ impl Memory {
     }
 
     /// Keeps them, on the disk.
-    pub(super) fn keep_filters(&self, bridge: &str, filters: &[&str]) -> io::Result<()> {
-        let text: String = filters.iter().map(|filter| format!("{filter}\0")).collect();
+    pub(super) fn keep_filters(&self, bridge: &str, filters: &[impl AsRef<str>]) -> io::Result<()> {
+        let filters = filters.iter().map(AsRef::as_ref);
+        let text: String = filters.flat_map(|filter| [filter, "\0"]).collect();
         self.write(bridge, text.as_bytes())
     }
 
@@ -81,7 +82,7 @@ mod tests {
         assert_eq!(memory.filters("a"), None);
         memory.keep_filters("a", &["x/#", "y"]).unwrap();
         assert_eq!(memory.filters("a").unwrap(), ["x/#", "y"]);
-        memory.keep_filters("a", &[]).unwrap();
+        memory.keep_filters("a", &[""; 0]).unwrap();
         assert_eq!(memory.filters("a"), Some(vec![]));
         memory.forget("a").unwrap();
         memory.forget("a").unwrap();

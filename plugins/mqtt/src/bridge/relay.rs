@@ -68,8 +68,8 @@ pub(super) enum Said {
     Connected { code: u8, session_present: bool },
     /// A code for each filter.
     Subscribed(Vec<u8>),
-    /// The answer to an UNSUBSCRIBE.
-    Unsubscribed,
+    /// The answer to an UNSUBSCRIBE: a code for each filter, and before 5.0 none.
+    Unsubscribed(Vec<u8>),
     /// The answer to a ping.
     Pong,
     /// The end, with its reason code and words.
@@ -188,7 +188,10 @@ impl Relay {
                 let (_, codes) = packets::suback(version, body)?;
                 return Ok(Some(Said::Subscribed(codes.to_vec())));
             }
-            PacketType::Unsuback => return Ok(Some(Said::Unsubscribed)),
+            PacketType::Unsuback => {
+                let (_, codes) = packets::unsuback(version, body)?;
+                return Ok(Some(Said::Unsubscribed(codes.to_vec())));
+            }
             PacketType::Pingresp => return Ok(Some(Said::Pong)),
             PacketType::Disconnect if version.is_v5() => {
                 let (code, words) = packets::disconnect(body)?;

@@ -18,6 +18,7 @@ use super::relay::{Relay, Retain, Terms};
 use super::remote::{self, Failure, Greeting, Manner, Remote};
 use super::report::Report;
 use super::topics::Topics;
+use crate::client::packets;
 use crate::config::bridges::Bridge;
 use crate::engine::{Engine, Standing};
 use crate::login;
@@ -251,10 +252,20 @@ impl Work {
         let wanted = filters.iter().map(|(filter, _)| *filter);
         // What is unsubscribed from is forgotten when the other broker has answered: until then it may still be there.
         let standing = gone.iter().copied().filter(|_| present);
-        self.keep_filters(wanted.clone().chain(standing).collect());
-        let unsubscribed = || self.keep_filters(wanted.clone().collect());
+        self.keep_filters(wanted.clone().chain(standing)).await;
+        let relaying = async {
+            loop {
+                match link.run(&self.name, &filters).await {
+                    Ok(codes) => {
+                        let refused = self.refused(&gone, &codes);
+                        self.keep_filters(wanted.clone().chain(refused)).await;
+                    }
+                    Err(ended) => break ended,
+                }
+            }
+        };
         let ended = tokio::select! {
-            ended = link.run(&self.name, &filters, &unsubscribed) => ended,
+            ended = relaying => ended,
             () = self.stop.ends.cancelled() => Ended::Here,
             () = self.engine.moved(Standing::Serving) => Ended::Here,
             () = revoked(account.as_ref()) => Ended::Failed("the account changed or was removed".into()),
@@ -315,14 +326,28 @@ impl Work {
         }
     }
 
-    fn keep_filters(&self, filters: Vec<&str>) {
-        if self
-            .memory
-            .filters(&self.name)
-            .is_none_or(|kept| kept != filters)
-        {
-            self.memory_done(self.memory.keep_filters(&self.name, &filters));
-        }
+    /// Those filters of an UNSUBSCRIBE that are subscribed to still: it is tried again with the next connection.
+    fn refused<'a>(&self, gone: &[&'a str], codes: &[u8]) -> Vec<&'a str> {
+        let answered = gone.iter().zip(codes);
+        let refused = answered.filter(|(_, code)| **code >= 0x80);
+        let refused = refused.map(|(filter, code)| {
+            let reason = packets::reason(*code);
+            warn!(bridge = %self.name, "the subscription to {filter:?} could not be given up there: {reason}");
+            *filter
+        });
+        refused.collect()
+    }
+
+    /// Keeps what is subscribed to there. The disk may take its time, which is nobody else's.
+    async fn keep_filters(&self, filters: impl Iterator<Item = &str>) {
+        let filters: Vec<String> = filters.map(str::to_owned).collect();
+        let (memory, name) = (self.memory.clone(), self.name.clone());
+        let keeping = tokio::task::spawn_blocking(move || match memory.filters(&name) {
+            Some(kept) if kept == filters => Ok(()),
+            _ => memory.keep_filters(&name, &filters),
+        });
+        let kept = keeping.await.map_err(std::io::Error::other);
+        self.memory_done(kept.flatten());
     }
 
     fn memory_done(&self, done: std::io::Result<()>) {

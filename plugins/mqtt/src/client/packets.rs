@@ -271,6 +271,11 @@ impl Connack {
     }
 }
 
+/// Decodes an UNSUBACK after its fixed header: the packet identifier and a code for each filter, before 5.0 none.
+pub fn unsuback(version: Version, body: &[u8]) -> Result<(u16, &[u8]), Error> {
+    suback(version, body)
+}
+
 /// Decodes a SUBACK after its fixed header: the packet identifier and a code for each filter.
 pub fn suback(version: Version, body: &[u8]) -> Result<(u16, &[u8]), Error> {
     let mut reader = Reader::new(body);
