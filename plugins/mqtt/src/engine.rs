@@ -377,7 +377,7 @@ impl Engine {
     ) -> T {
         let inner_ref = &mut *inner;
         let result = work(inner_ref, self.clock.now());
-        let gate = self.store_records(&mut inner_ref.broker);
+        let gate = self.store_records(inner_ref);
         inner_ref.promised = inner_ref.promised.max(gate);
         while let Some(id) = inner_ref.broker.next_touched() {
             let Some(Some(attached)) = inner_ref.connections.get(id.index as usize) else {
@@ -416,10 +416,16 @@ impl Engine {
     }
 
     /// Hands the records of a batch to the store; output waits for the sequence it returns.
-    fn store_records(&self, broker: &mut Broker) -> Sequence {
-        let journal = broker.journal();
+    fn store_records(&self, inner: &mut Inner) -> Sequence {
+        let journal = inner.broker.journal();
         if journal.is_empty() {
-            return 0;
+            return match journal.must_commit() {
+                true => {
+                    journal.clear();
+                    inner.promised
+                }
+                false => 0,
+            };
         }
         let store = self.store.as_ref();
         let Some(store) = store.filter(|_| self.standing() == Standing::Serving) else {

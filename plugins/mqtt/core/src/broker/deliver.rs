@@ -331,6 +331,10 @@ impl Broker {
                     delivery,
                     packet_identifier,
                 });
+            } else if delivery.qos == QoS::ExactlyOnce {
+                // It came in an earlier batch, and has to be known to have come: after a crash its publisher would
+                // send it again.
+                self.journal.follow();
             }
             self.start(key, delivery, packet_identifier);
         }

@@ -86,6 +86,10 @@ impl Broker {
                     // An image under way may be past the member, and would not find it where it was any more.
                     self.journal.require(&Record::Message { message: &message });
                 }
+                if message.qos == QoS::ExactlyOnce {
+                    // As from a queue.
+                    self.journal.follow();
+                }
                 let view = MessageView::from(&*message);
                 self.deliver(&view, member, &mut Some(Arc::clone(&message)));
             }

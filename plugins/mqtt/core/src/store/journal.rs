@@ -24,6 +24,11 @@ impl Journal {
         self.note(record);
     }
 
+    /// The batch's output has to wait for the records of earlier batches, also if this one has none.
+    pub fn follow(&mut self) {
+        self.must_commit = true;
+    }
+
     /// Appends a record that nothing waits for: losing it with the last moments before a crash
     /// leads to a repetition that the standard allows.
     pub fn note(&mut self, record: &Record<'_>) {
@@ -68,7 +73,7 @@ impl Journal {
         self.open.map_or(0, |start| self.bytes.len() - start)
     }
 
-    /// True when output has to wait until these records are committed.
+    /// True when output has to wait until these records, and all before them, are committed.
     #[must_use]
     pub fn must_commit(&self) -> bool {
         self.must_commit

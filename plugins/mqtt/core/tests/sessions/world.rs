@@ -117,16 +117,14 @@ impl World {
     /// What a host does after each batch.
     fn finish(&mut self) {
         let journal = self.broker.journal();
-        let mut gate = 0;
         if !journal.is_empty() {
             self.frames.push(journal.bytes().to_vec());
-            gate = if journal.must_commit() {
-                self.frames.len()
-            } else {
-                0
-            };
-            journal.clear();
         }
+        let gate = match journal.must_commit() {
+            true => self.frames.len(),
+            false => 0,
+        };
+        journal.clear();
         while let Some(id) = self.broker.next_touched() {
             let Some(output) = self.broker.output(id) else {
                 continue;

@@ -1,4 +1,5 @@
-//! Messages that change hands among the members of a shared subscription, and the store.
+//! What the store is told of messages that change hands among the members of a shared subscription, and what waits
+//! for it.
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
@@ -156,4 +157,32 @@ fn shares_that_are_left_take_no_more_memory_than_what_is_in_flight() {
         }
     }
     assert_eq!(size(&broker), after_one);
+}
+
+#[test]
+fn qos_2_that_waited_in_a_queue_follows_the_record_that_it_came() {
+    let settings = Settings {
+        max_inflight_messages: 1,
+        ..Settings::default()
+    };
+    let mut broker = Broker::new(settings, || 7, NOW);
+    let (reader, _) = connect(&mut broker, b'r', 1);
+    send(&mut broker, reader, b"\x82\x06\x00\x01\x00\x01t\x02");
+    let (source, _) = connect(&mut broker, b's', 0);
+    for identifier in [1, 2] {
+        broker.journal().clear();
+        let publish = [b"\x34\x06\x00\x01t\x00", &[identifier, b'm'][..]].concat();
+        send(&mut broker, source, &publish);
+        assert!(broker.journal().must_commit());
+    }
+    broker.journal().clear();
+    let got = send(&mut broker, reader, b"\x50\x02\x00\x01");
+    assert_eq!(got, b"\x34\x06\x00\x01t\x00\x01m\x62\x02\x00\x01");
+    assert!(!broker.journal().must_commit());
+    let got = send(&mut broker, reader, b"\x70\x02\x00\x01");
+    assert_eq!(got, b"\x34\x06\x00\x01t\x00\x02m");
+    // The reader's session is not stored: there is no record to wait for but the publisher's.
+    assert!(broker.journal().is_empty() && broker.journal().must_commit());
+    broker.journal().clear();
+    assert!(!broker.journal().must_commit());
 }
