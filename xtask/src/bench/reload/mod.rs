@@ -56,8 +56,8 @@ const LOADS: [(&str, Load); 11] = [
     ("paho", paho),
 ];
 
-/// The loads that come to their end at their own.
-const OWN: [&str; 2] = ["mosquitto", "1,000 sessions"];
+/// The load that comes to its end by itself, beside the sessions.
+const MOSQUITTO: &str = "mosquitto";
 
 /// The scripts, beside each other where Python finds them.
 const SCRIPTS: [(&str, &str); 4] = [
@@ -67,7 +67,8 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("mqtt_pairs.py", include_str!("mqtt_pairs.py")),
 ];
 
-/// Makes each change `times` times under load; gives the tables, and what was not as demanded.
+/// Makes each change `times` times under load, and swaps once more with nothing but the sessions; gives the tables, and
+/// what was not as demanded.
 pub fn bench(times: usize, built: &Path) -> Outcome<(String, Outcome)> {
     let (host, place, changes) = place::set_up(built)?;
     for (name, text) in SCRIPTS {
@@ -75,50 +76,43 @@ pub fn bench(times: usize, built: &Path) -> Outcome<(String, Outcome)> {
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let watch = Watch::new(&host, &place, &changes)?;
-    let (tally, meter) = (Tally::new(), Meter::default());
     let changer = Changer {
         host: &host,
         changes: &changes,
         watch: &watch,
     };
+    let (run, place) = (&Run::new(), &place);
     let mut rows = thread::scope(|scope| {
-        let (tally, place, meter) = (&tally, &place, &meter);
         for (name, load) in LOADS {
-            scope.spawn(move || watched(tally, name, load(tally, place)));
+            scope.spawn(move || watched(run, name, load(&run.tally, place)));
         }
-        scope.spawn(move || watched(tally, OWN[0], mosquitto::load(tally, place)));
-        scope.spawn(move || watched(tally, OWN[1], sessions::load(tally, place, meter)));
-        let rows = under_way(tally).and_then(|()| all(times, &changer, tally, meter));
-        tally.end();
+        scope.spawn(move || watched(run, MOSQUITTO, mosquitto::load(&run.tally, place)));
+        scope.spawn(move || run.sessions(place));
+        let names = LOADS.iter().map(|(name, _)| *name);
+        let rows = under_way(&run.tally, names.chain([MOSQUITTO, sessions::LOAD]))
+            .and_then(|()| run.changes(times, &changer));
+        run.tally.end();
         rows
     })?;
-    // What shows only when everything is counted.
-    let counted = rows.iter().fold(tally::Counts::default(), |mut sum, row| {
-        sum.iter_mut()
-            .zip(row.failures)
-            .for_each(|(sum, count)| *sum += count);
-        sum
-    });
-    rows.push(Row::rest(between(counted, tally.failures())));
-    Ok((
-        table::markdown(&rows, &tally.loads())?,
-        table::verdict(&rows),
-    ))
-}
+    rows.push(run.rest(&rows));
+    let loads = run.tally.loads();
 
-/// A load that ends before its time has failed.
-fn watched(tally: &Tally, name: &'static str, outcome: Outcome) {
-    match outcome {
-        Err(error) => tally.fail(name, Kind::Other, &error),
-        Ok(()) if !tally.is_over() => tally.fail(name, Kind::Other, "it ended early"),
-        Ok(()) => {}
-    }
+    let run = &Run::new();
+    let mut swaps = thread::scope(|scope| {
+        scope.spawn(move || run.sessions(place));
+        let rows = under_way(&run.tally, [sessions::LOAD].into_iter())
+            .and_then(|()| run.swaps(times, &changer));
+        run.tally.end();
+        rows
+    })?;
+    swaps.push(run.rest(&swaps));
+    rows.extend(swaps.into_iter().map(Row::alone));
+    Ok((table::markdown(&rows, &loads)?, table::verdict(&rows)))
 }
 
 /// Waits until every load has done something.
-fn under_way(tally: &Tally) -> Outcome {
+fn under_way(tally: &Tally, names: impl Iterator<Item = &'static str> + Clone) -> Outcome {
     let begun = Instant::now();
-    let all = || LOADS.iter().map(|(name, _)| *name).chain(OWN);
     loop {
         let loads = tally.loads();
         let at_work = |name: &&str| {
@@ -126,7 +120,7 @@ fn under_way(tally: &Tally) -> Outcome {
                 .iter()
                 .any(|(load, done, _)| load == name && *done > 0)
         };
-        let Some(missing) = all().find(|name| !at_work(name)) else {
+        let Some(missing) = names.clone().find(|name| !at_work(name)) else {
             return Ok(());
         };
         if begun.elapsed() > PATIENCE {
@@ -136,11 +130,54 @@ fn under_way(tally: &Tally) -> Outcome {
     }
 }
 
-fn all(times: usize, changer: &Changer<'_>, tally: &Tally, meter: &Meter) -> Outcome<Vec<Row>> {
-    // What happens without any change.
-    thread::sleep(SETTLE);
-    let mut rows = vec![Row::rest(tally.failures()).named("no change")];
-    for case in Case::ALL {
+/// A load that ends before its time has failed.
+fn watched(run: &Run, name: &'static str, outcome: Outcome) {
+    match outcome {
+        Err(error) => run.tally.fail(name, Kind::Other, &error),
+        Ok(()) if !run.tally.is_over() => run.tally.fail(name, Kind::Other, "it ended early"),
+        Ok(()) => {}
+    }
+}
+
+/// Changes while clients work.
+struct Run {
+    tally: Tally,
+    meter: Meter,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            tally: Tally::new(),
+            meter: Meter::default(),
+        }
+    }
+
+    fn sessions(&self, place: &Place) {
+        let outcome = sessions::load(&self.tally, place, &self.meter);
+        watched(self, sessions::LOAD, outcome);
+    }
+
+    fn changes(&self, times: usize, changer: &Changer<'_>) -> Outcome<Vec<Row>> {
+        // What happens without any change.
+        thread::sleep(SETTLE);
+        let mut rows = vec![Row::rest(self.tally.failures()).named("no change")];
+        for case in Case::ALL {
+            rows.push(self.many(case, times, changer)?);
+        }
+        Ok(rows)
+    }
+
+    fn swaps(&self, times: usize, changer: &Changer<'_>) -> Outcome<Vec<Row>> {
+        thread::sleep(SETTLE);
+        let swaps = Case::ALL.into_iter().filter(|case| case.swaps());
+        let rows = swaps.map(|case| self.many(case, times, changer));
+        rows.collect()
+    }
+
+    /// One kind of change, so many times.
+    fn many(&self, case: Case, times: usize, changer: &Changer<'_>) -> Outcome<Row> {
+        let Self { tally, meter } = self;
         if case == Case::Rollback
             && let Err(error) = changer.step(Case::Settings, 0)
         {
@@ -171,7 +208,7 @@ fn all(times: usize, changer: &Changer<'_>, tally: &Tally, meter: &Meter) -> Out
         times_taken.sort();
         frozen.sort();
         let row = Row {
-            name: case.name(),
+            name: case.name().to_owned(),
             case: Some(case),
             times,
             wrong,
@@ -179,12 +216,23 @@ fn all(times: usize, changer: &Changer<'_>, tally: &Tally, meter: &Meter) -> Out
             frozen,
             pauses: meter.pauses(first, last),
             failures: between(before, tally.failures()),
+            alone: false,
         };
         println!("{} ({:.0} s)", row.plain(), begun.elapsed().as_secs_f64());
-        rows.push(row);
         changer.reset()?;
+        Ok(row)
     }
-    Ok(rows)
+
+    /// What shows only when everything is counted, beside these.
+    fn rest(&self, rows: &[Row]) -> Row {
+        let counted = rows.iter().fold(tally::Counts::default(), |mut sum, row| {
+            sum.iter_mut()
+                .zip(row.failures)
+                .for_each(|(sum, count)| *sum += count);
+            sum
+        });
+        Row::rest(between(counted, self.tally.failures()))
+    }
 }
 
 fn ftp_sessions(tally: &Tally, place: &Place) -> Outcome {

@@ -20,7 +20,8 @@ use super::place::Place;
 use super::tally::{Kind, Tally};
 use crate::Outcome;
 
-const LOAD: &str = "1,000 sessions";
+/// Its name.
+pub const LOAD: &str = "1,000 sessions";
 const SESSIONS: usize = 1000;
 /// One of so many sessions is watched during a change.
 const STRIDE: usize = 50;

@@ -9,13 +9,13 @@ use crate::Outcome;
 
 /// From a file's close to what a client sees of it, the median.
 const SEEN: Duration = Duration::from_millis(300);
-/// For a session during a swap, the median.
+/// For a session during a swap with nothing else at work, the median.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// One kind of change.
 #[derive(Debug)]
 pub struct Row {
-    pub name: &'static str,
+    pub name: String,
     pub case: Option<Case>,
     pub times: usize,
     /// Changes that did not do what they ought to.
@@ -27,13 +27,15 @@ pub struct Row {
     /// Of sessions, each in one change; the shortest first.
     pub pauses: Vec<Duration>,
     pub failures: Counts,
+    /// With nothing at work but the sessions.
+    pub alone: bool,
 }
 
 impl Row {
     /// What shows at the end.
     pub fn rest(failures: Counts) -> Self {
         Self {
-            name: "counted at the end",
+            name: "counted at the end".to_owned(),
             case: None,
             times: 0,
             wrong: 0,
@@ -41,11 +43,21 @@ impl Row {
             frozen: Vec::new(),
             pauses: Vec::new(),
             failures,
+            alone: false,
         }
     }
 
-    pub fn named(self, name: &'static str) -> Self {
+    pub fn named(self, name: &str) -> Self {
+        let name = name.to_owned();
         Self { name, ..self }
+    }
+
+    pub fn alone(self) -> Self {
+        Self {
+            name: format!("{}, sessions alone", self.name),
+            alone: true,
+            ..self
+        }
     }
 
     /// A line for the terminal.
@@ -63,7 +75,7 @@ impl Row {
         };
         let swaps = self.case.is_some_and(Case::swaps);
         let mut cells = vec![
-            self.name.to_string(),
+            self.name.clone(),
             number(self.times),
             number(self.wrong),
             quantiles(&self.seen),
@@ -103,7 +115,8 @@ impl Row {
             say(format!("seen after {seen:?}, expected less than {SEEN:?}"));
         }
         let pause = quantile(&self.pauses, 50);
-        if case.swaps() && pause.is_none_or(|pause| pause >= PAUSE) {
+        // Under load it is how long a session waits for a core as well.
+        if case.swaps() && self.alone && pause.is_none_or(|pause| pause >= PAUSE) {
             say(format!(
                 "a session waits {pause:?}, expected less than {PAUSE:?}"
             ));
@@ -165,7 +178,7 @@ mod tests {
     #[test]
     fn every_failure_and_every_delay_is_a_complaint() {
         let good = || Row {
-            name: "settings swap",
+            name: "settings swap".to_owned(),
             case: Some(Case::Settings),
             times: 2,
             wrong: 0,
@@ -173,6 +186,7 @@ mod tests {
             frozen: vec![Duration::from_millis(2); 3],
             pauses: vec![Duration::from_millis(3); 3],
             failures: Counts::default(),
+            alone: true,
         };
         assert_eq!(verdict(&[good(), Row::rest(Counts::default())]), Ok(()));
         for bad in [
@@ -193,6 +207,12 @@ mod tests {
         ] {
             assert!(verdict(&[bad]).is_err());
         }
+        let waiting = Row {
+            pauses: vec![Duration::from_millis(11)],
+            alone: false,
+            ..good()
+        };
+        assert_eq!(verdict(&[waiting]), Ok(()));
         assert_eq!(
             good().plain(),
             "settings swap  2  0  150.0 / 150.0 ms  2.0 / 2.0 ms  3.0 / 3.0 ms  0  0  0  0  0  0  0"
