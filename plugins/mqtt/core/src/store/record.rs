@@ -10,6 +10,7 @@ use crate::codec::{Error, Version};
 use crate::message::Message;
 use crate::origin::Origin;
 use crate::time::Time;
+use crate::topic::Filter;
 
 /// One durable change. Sessions, messages and deliveries are numbered by the broker, never twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -399,7 +400,7 @@ impl Record<'_> {
                 let identifier = identifier(&mut reader)?;
                 Decoded::Plain(Record::Subscribed {
                     session,
-                    filter: text(&mut reader)?,
+                    filter: filter(&mut reader)?,
                     options,
                     identifier,
                 })
@@ -408,7 +409,7 @@ impl Record<'_> {
                 let session = first(&mut reader)?;
                 Decoded::Plain(Record::Unsubscribed {
                     session,
-                    filter: text(&mut reader)?,
+                    filter: filter(&mut reader)?,
                 })
             }
             6 => Decoded::Message(message(&mut reader)?),
@@ -584,6 +585,14 @@ pub fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Error> {
 pub fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes(reader)?)
         .map_err(|_| Error::Malformed("text of a record is not UTF-8"))
+}
+
+fn filter<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Error> {
+    let text = text(reader)?;
+    match Filter::parse(text) {
+        Some(_) => Ok(text),
+        None => Err(Error::Malformed("no topic filter in a record")),
+    }
 }
 
 pub(crate) fn message(reader: &mut Reader<'_>) -> Result<Message, Error> {

@@ -259,7 +259,8 @@ impl State {
     }
 
     /// Drops what belongs to nothing, once all records are applied: messages that no delivery refers to, shared
-    /// subscriptions that were left and have nothing in flight, and all sessions of a client but its newest. A broker never keeps two; the clients of whom there were are returned.
+    /// subscriptions that were left by sessions with nothing in flight, and all sessions of a client but its newest. A
+    /// broker never keeps two; the clients of whom there were are returned.
     #[must_use]
     pub fn finish(&mut self) -> Vec<String> {
         let mut newest = HashSet::with_capacity(self.sessions.len());
@@ -584,6 +585,29 @@ mod tests {
             let (state, read) = load(&log);
             assert_eq!(read, sound.bytes().len());
             assert_eq!((state.sessions.len(), state.last_number), (1, LAST_NUMBER));
+        }
+    }
+
+    #[test]
+    fn a_subscription_to_no_topic_filter_is_refused() {
+        let sound = begun(1, "c");
+        for filter in ["", "a#", "a/#/b", "$share//t"] {
+            for record in [
+                Record::Subscribed {
+                    session: 1,
+                    filter,
+                    options: 0,
+                    identifier: 0,
+                },
+                Record::Unsubscribed { session: 1, filter },
+            ] {
+                let mut journal = Journal::default();
+                journal.note(&record);
+                journal.seal();
+                let (state, read) = load(&[sound.bytes(), journal.bytes()].concat());
+                assert_eq!(read, sound.bytes().len());
+                assert_eq!(state.sessions[&1].subscriptions.len(), 0);
+            }
         }
     }
 
