@@ -12,9 +12,11 @@ use polyport_mqtt_core::codec::QoS;
 use polyport_mqtt_core::{Limits, Settings};
 use polyport_sdk::config::Problem;
 use polyport_sdk::limits::{self, Known};
+use polyport_sdk::net::is_web_origin;
 use serde::{Deserialize, Serialize};
 
 use crate::store;
+use crate::websocket::Door;
 pub use load::{Redirect, SlowConsumer};
 pub use memory::Memory;
 pub use overrides::Override;
@@ -106,6 +108,8 @@ pub struct Config {
     pub overrides: Vec<Override>,
     /// Paths at which WebSocket clients connect.
     pub websocket_paths: Vec<String>,
+    /// Whose pages may have browsers connect by WebSocket.
+    pub websocket_origins: Vec<String>,
     /// Seconds between two publications of the `$SYS` tree; 0 for none.
     pub sys_interval: u64,
     /// Connections to other brokers, by name.
@@ -186,6 +190,7 @@ pub(crate) const LIVE: &[&str] = &[
     "rewrite",
     "overrides",
     "websocket_paths",
+    "websocket_origins",
     "sys_interval",
     "bridges",
 ];
@@ -235,6 +240,7 @@ impl Default for Config {
             rewrite: Vec::new(),
             overrides: Vec::new(),
             websocket_paths: vec!["/".into(), "/mqtt".into()],
+            websocket_origins: vec!["*".into()],
             sys_interval: 10,
             bridges: bridges::Bridges::new(),
         }
@@ -316,10 +322,27 @@ impl Config {
                 });
             }
         }
+        for origin in &self.websocket_origins {
+            if origin != "*" && !is_web_origin(origin) {
+                problems.push(Problem {
+                    key: "websocket_origins".into(),
+                    expected: "\"*\" or origins such as \"https://app.example:8443\"".into(),
+                    got: format!("{origin:?}"),
+                });
+            }
+        }
         self.load_problems(&mut problems);
         rules::problems(self, &mut problems);
         overrides::problems(self, &mut problems);
         problems
+    }
+
+    /// Who may connect by WebSocket.
+    pub(crate) fn door(&self) -> Door {
+        Door {
+            paths: self.websocket_paths.clone(),
+            origins: self.websocket_origins.clone(),
+        }
     }
 
     /// What the engine needs to know.
@@ -373,6 +396,7 @@ mod tests {
             max_qos: 3,
             receive_maximum: 0,
             websocket_paths: vec!["mqtt".into()],
+            websocket_origins: vec!["https://a.example/".into()],
             ..Config::default()
         };
         let keys: Vec<_> = config
@@ -380,6 +404,12 @@ mod tests {
             .into_iter()
             .map(|problem| problem.key)
             .collect();
-        assert_eq!(keys, ["receive_maximum", "max_qos", "websocket_paths"]);
+        let expected = [
+            "receive_maximum",
+            "max_qos",
+            "websocket_paths",
+            "websocket_origins",
+        ];
+        assert_eq!(keys, expected);
     }
 }

@@ -40,8 +40,11 @@ pub fn websocket(opening: &[u8], frames: &[u8]) -> Option<Vec<u8>> {
         if frames.is_empty() {
             client.shutdown().await.ok()?;
         }
-        let paths = ["/mqtt".to_owned()];
-        let mut stream = websocket::accept(server, &paths, 65_536).await.ok()?;
+        let door = websocket::Door {
+            paths: vec!["/mqtt".to_owned()],
+            origins: vec!["https://app.example".to_owned()],
+        };
+        let mut stream = websocket::accept(server, &door, 65_536).await.ok()?;
         client.write_all(frames).await.ok()?;
         client.shutdown().await.ok()?;
         let mut got = Vec::new();

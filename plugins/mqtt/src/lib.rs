@@ -48,7 +48,7 @@ use store::DiskStore;
 pub struct Mqtt {
     engine: Arc<Engine>,
     context: Context,
-    websocket_paths: Live<Vec<String>>,
+    door: Live<websocket::Door>,
     bridges: Arc<Bridges>,
     sys_interval: watch::Sender<u64>,
 }
@@ -109,6 +109,7 @@ impl Plugin for Mqtt {
         tokio::spawn(write_images(Arc::clone(&engine), context.clone()));
         let metrics = metrics::publish(Arc::clone(&engine), context.clone(), condition);
         tokio::spawn(metrics);
+        let door = Live::new(config.door());
         let bridges = Arc::new(Bridges::new(&engine, &context, config.bridges));
         tokio::spawn(run_bridges(Arc::clone(&bridges), context.clone()));
         let sys_interval = watch::Sender::new(config.sys_interval);
@@ -121,7 +122,7 @@ impl Plugin for Mqtt {
         Ok(Mqtt {
             engine,
             context,
-            websocket_paths: Live::new(config.websocket_paths),
+            door,
             bridges,
             sys_interval,
         })
@@ -132,13 +133,13 @@ impl Plugin for Mqtt {
         connection: Connection,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         let (engine, context) = (Arc::clone(&self.engine), self.context.clone());
-        serve::serve(engine, context, self.websocket_paths.get(), connection)
+        serve::serve(engine, context, self.door.get(), connection)
     }
 
     fn reload(&self, config: &Config) -> bool {
         let done = self.engine.set_settings(config.engine(), config.store());
         if done {
-            self.websocket_paths.set(config.websocket_paths.clone());
+            self.door.set(config.door());
             self.bridges.apply(&config.bridges);
             self.sys_interval.send_if_modified(|interval| {
                 let before = std::mem::replace(interval, config.sys_interval);

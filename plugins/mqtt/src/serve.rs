@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::engine::{Client, Engine, Standing};
 use crate::outbound::Outbound;
+use crate::websocket::Door;
 use crate::{config, websocket};
 use arrival::Arrival;
 pub(crate) use arrival::listener_name;
@@ -31,10 +32,10 @@ const LINGER_DRAINING: Duration = Duration::from_millis(500);
 pub(crate) fn serve(
     engine: Arc<Engine>,
     context: Context,
-    websocket_paths: Arc<Vec<String>>,
+    door: Arc<Door>,
     connection: Connection,
 ) -> impl Future<Output = Result<(), Error>> + Send {
-    let begins = Box::pin(begin(engine, context, websocket_paths, connection));
+    let begins = Box::pin(begin(engine, context, door, connection));
     async move {
         let Some(mut link) = begins.await? else {
             return Ok(());
@@ -57,7 +58,7 @@ pub(crate) fn serve(
 async fn begin(
     engine: Arc<Engine>,
     context: Context,
-    websocket_paths: Arc<Vec<String>>,
+    door: Arc<Door>,
     connection: Connection,
 ) -> Result<Option<Link<Stream>>, Error> {
     let limits = connection.limits();
@@ -70,7 +71,7 @@ async fn begin(
             let listener = connection.listener();
             let Connection { stream, origin, .. } = connection;
             let client = (stream, origin, listener);
-            serve_websocket(engine, &context, &websocket_paths, client, limits).await?;
+            serve_websocket(engine, &context, &door, client, limits).await?;
             Ok(None)
         }
         other => Err(Error::Operator(format!(
@@ -107,11 +108,11 @@ async fn begin_plain(
 async fn serve_websocket(
     engine: Arc<Engine>,
     context: &Context,
-    paths: &[String],
+    door: &Door,
     (stream, origin, listener): (Stream, Origin, u32),
     limits: Limits,
 ) -> Result<(), Error> {
-    let accepting = websocket::accept(stream, paths, limits.max_packet);
+    let accepting = websocket::accept(stream, door, limits.max_packet);
     let accepted = tokio::time::timeout(limits.handshake_timeout, accepting).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
     let stream = accepted.map_err(|error| Error::Peer(error.to_string()))?;

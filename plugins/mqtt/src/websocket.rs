@@ -18,11 +18,20 @@ const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// Largest message sent; it may hold several packets, or a part of one.
 const MESSAGE: usize = 1 << 20;
 
+/// Who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// Asking for one of these paths.
+    pub(crate) paths: Vec<String>,
+    /// In a browser: from pages of these origins, `*` for all. Other clients have no origin, or any they like.
+    pub(crate) origins: Vec<String>,
+}
+
 /// Performs the opening handshake. `max_packet` is the largest MQTT packet: many clients put each
 /// into one message.
 pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    paths: &[String],
+    door: &Door,
     max_packet: usize,
 ) -> Result<WebSocket<S>, Error> {
     let largest = max_packet.saturating_add(MESSAGE);
@@ -31,7 +40,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         .max_frame_size(Some(largest));
     // The callback's error type is the library's.
     #[allow(clippy::result_large_err)]
-    let answer = |request: &Request, response: Response| answer(request, response, paths);
+    let answer = |request: &Request, response: Response| answer(request, response, door);
     let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
     Ok(WebSocket {
         stream,
@@ -43,15 +52,28 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 fn answer(
     request: &Request,
     mut response: Response,
-    paths: &[String],
+    door: &Door,
 ) -> Result<Response, ErrorResponse> {
     let refuse = |status: StatusCode, why: &str| {
         let mut refusal = ErrorResponse::new(Some(why.to_owned()));
         *refusal.status_mut() = status;
         Err(refusal)
     };
-    if !paths.iter().any(|path| path == request.uri().path()) {
+    if !door.paths.iter().any(|path| path == request.uri().path()) {
         return refuse(StatusCode::NOT_FOUND, "no MQTT at this path\n");
+    }
+    // RFC 6455, 4.2.2: 403 for an origin that is not to come.
+    let allowed = |origin: &HeaderValue| {
+        let mut known = door.origins.iter();
+        known.any(|known| known == "*" || origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+    };
+    if !request
+        .headers()
+        .get_all(header::ORIGIN)
+        .iter()
+        .all(allowed)
+    {
+        return refuse(StatusCode::FORBIDDEN, "not from pages of this origin\n");
     }
     let offered: Vec<&str> = request
         .headers()

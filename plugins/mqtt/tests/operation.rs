@@ -240,6 +240,43 @@ fn t3_websocket_handshake_and_packets_in_any_framing() {
 }
 
 #[test]
+fn pages_of_other_origins_cannot_connect_by_websocket() {
+    let head = |host: &Host, origin: &str| {
+        let headers = format!("{SUBPROTOCOL}{origin}");
+        let (_, head) = upgrade(host, "/mqtt", &headers);
+        head.lines().next().unwrap_or_default().to_owned()
+    };
+    let host = host();
+    let app = "Origin: https://app.example:8443\r\n";
+    assert!(head(&host, app).contains(" 101 "));
+    let changes = host.change(|text| {
+        let origins = "websocket_origins = [\"https://app.example:8443\"]";
+        text.replace(
+            "[services.mqtt.settings]\n",
+            &format!("[services.mqtt.settings]\n{origins}\n"),
+        )
+    });
+    assert!(
+        changes.iter().any(|line| line.contains("live")),
+        "{changes:?}"
+    );
+    for (origin, answer) in [
+        (app, " 101 "),
+        ("Origin: HTTPS://App.Example:8443\r\n", " 101 "),
+        // No browser.
+        ("", " 101 "),
+        ("Origin: https://app.example\r\n", " 403 "),
+        ("Origin: https://app.example:8443.evil.example\r\n", " 403 "),
+        ("Origin: null\r\n", " 403 "),
+    ] {
+        let head = head(&host, origin);
+        assert!(head.contains(answer), "{origin}: {head}");
+    }
+    let twice = format!("{app}Origin: https://evil.example\r\n");
+    assert!(head(&host, &twice).contains(" 403 "));
+}
+
+#[test]
 fn a_websocket_message_may_be_as_long_as_a_packet() {
     let host = host();
     let (mut stream, _) = upgrade(&host, "/mqtt", SUBPROTOCOL);

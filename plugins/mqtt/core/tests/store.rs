@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use polyport_mqtt_core::broker::Walk;
 use polyport_mqtt_core::store::{State, read_frames};
-use polyport_mqtt_core::{AllowAll, Broker, ConnectionId, Limits, Settings, Time};
+use polyport_mqtt_core::{
+    AllowAll, Authorizer, Broker, ConnectionId, Extent, Limits, Settings, Time,
+};
 
 const NOW: Time = Time(1_000_000);
 const SUBSCRIBE: &[u8] = b"\x82\x0f\x00\x01\x00\x0a$share/g/t\x01";
@@ -185,4 +187,38 @@ fn qos_2_that_waited_in_a_queue_follows_the_record_that_it_came() {
     assert!(broker.journal().is_empty() && broker.journal().must_commit());
     broker.journal().clear();
     assert!(!broker.journal().must_commit());
+}
+
+/// An account that may do nothing any more.
+struct Nothing;
+
+impl Authorizer for Nothing {
+    fn may_publish(&self, _: &str) -> bool {
+        false
+    }
+    fn may_subscribe(&self, _: &str) -> Extent {
+        Extent::None
+    }
+    fn may_receive(&self, _: &str) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_a_member_may_not_receive_any_more_goes_to_another() {
+    let mut broker = Broker::new(Settings::default(), || 7, NOW);
+    let (leaves, _) = connect(&mut broker, b'l', 0);
+    send(&mut broker, leaves, SUBSCRIBE);
+    broker.lost(leaves, NOW);
+    let (publisher, _) = connect(&mut broker, b'p', 1);
+    send(&mut broker, publisher, b"\x32\x06\x00\x01t\x00\x07m");
+    let (stays, _) = connect(&mut broker, b's', 0);
+    send(&mut broker, stays, SUBSCRIBE);
+    broker.lost(stays, NOW);
+    let id = broker.open(Arc::default(), Limits::default(), NOW);
+    let packet = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x00\x00\x01l";
+    assert!(broker.receive(id, packet, None, NOW).login.is_some());
+    broker.login_answer(id, Ok(Arc::new(Nothing)), NOW);
+    let (_, got) = connect(&mut broker, b's', 0);
+    assert_eq!(got, b"\x20\x02\x01\x00\x32\x06\x00\x01t\x00\x01m");
 }

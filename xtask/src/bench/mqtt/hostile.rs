@@ -347,11 +347,13 @@ fn takeovers(target: &Target) -> Outcome {
     let connect = connect("storm", false);
     target.begin();
     let since = Instant::now();
+    // Each is there until the next one has taken its session.
+    let mut holder = None;
     for number in 1.. {
         if !target.goes_on() {
             break;
         }
-        drop(target.greeted(&connect)?);
+        holder.replace(target.greeted(&connect)?);
         target.wait(since, number * Duration::from_millis(2));
     }
     Ok(())

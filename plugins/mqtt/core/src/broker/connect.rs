@@ -367,7 +367,7 @@ impl Broker {
                     expiry,
                     will,
                 };
-                if session.durable {
+                if session.durable || will.is_some() {
                     self.journal.require(&record);
                 } else {
                     self.journal.note(&record);

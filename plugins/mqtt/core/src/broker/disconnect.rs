@@ -183,7 +183,7 @@ impl Broker {
             return;
         };
         self.unweigh(session.weight);
-        let orphans = self.orphans(&session);
+        let orphans = self.orphans(&session, |_| true);
         self.clients.remove(&session.client_id);
         self.unsubscribe_all(key, std::mem::take(&mut session.subscriptions));
         if session.recorded {

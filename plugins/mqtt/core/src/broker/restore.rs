@@ -67,7 +67,8 @@ impl Broker {
             delay,
         });
         let will_at = session.will.as_ref().map(|will| {
-            left.after_seconds(will.delay)
+            // The session's end is the latest moment (MQTT-3.1.3-9).
+            left.after_seconds(will.delay.min(stored.expiry))
                 .max(now.after_seconds(WILL_GRACE))
         });
         let ends_at = match stored.expiry {

@@ -56,9 +56,13 @@ impl<'a> ByShare<'a> {
 }
 
 impl Broker {
-    /// What a session leaves behind that ends: QoS 1 that was not acknowledged, and all that was not sent yet. QoS 2
-    /// that was sent is nobody else's (MQTT-4.8.2-5).
-    pub(super) fn orphans(&self, session: &Session) -> Vec<Orphan> {
+    /// What a session leaves behind of what it `leaves`: QoS 1 that was not acknowledged, and all that was not sent yet.
+    /// QoS 2 that was sent is nobody else's (MQTT-4.8.2-5).
+    pub(super) fn orphans(
+        &self,
+        session: &Session,
+        leaves: impl Fn(&Delivery) -> bool,
+    ) -> Vec<Orphan> {
         // A broker that ends, or another has taken over from, gives nobody anything.
         if !session.shares || !self.accepting {
             return Vec::new();
@@ -68,7 +72,7 @@ impl Broker {
         sent.chain(&session.messages.queue)
             .filter_map(|delivery| {
                 let share = by_share.share(delivery)?;
-                Some((share.into(), Arc::clone(&delivery.message)))
+                leaves(delivery).then(|| (share.into(), Arc::clone(&delivery.message)))
             })
             .collect()
     }

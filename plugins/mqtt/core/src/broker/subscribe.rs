@@ -2,7 +2,7 @@
 
 use super::request::{Kind, Request};
 use super::retained_delivery::PendingRetained;
-use super::session::SessionId;
+use super::session::{Delivery, SessionId};
 use super::topic_checks::TopicChecks;
 use super::{Broker, ConnectionId};
 use crate::authorizer::Extent;
@@ -232,16 +232,23 @@ impl Broker {
     }
 
     /// A session may be resumed by a client with other rights than made it: what it may no longer
-    /// subscribe to is taken from it, and messages that it may no longer receive.
+    /// subscribe to is taken from it, and messages that it may no longer receive: those of shared subscriptions go to
+    /// other members.
     pub(super) fn check_rights(&mut self, id: ConnectionId, key: SessionId) {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
         let authorizer = connection.authorizer.clone();
-        let Some(session) = self.sessions.get_mut(key) else {
+        let Some(session) = self.sessions.get(key) else {
             return;
         };
         let checks = TopicChecks::default();
+        let may_receive =
+            |delivery: &Delivery| checks.may_receive(&*authorizer, &delivery.message.topic);
+        let orphans = self.orphans(session, |delivery| !may_receive(delivery));
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let mut some = false;
         let mut denied = Vec::new();
         for text in session.subscriptions.keys() {
@@ -252,21 +259,19 @@ impl Broker {
             }
         }
         let (number, durable) = (session.number, session.durable);
-        for text in denied {
-            session.subscriptions.remove(&text);
-            if let Some(filter) = Filter::parse(&text) {
+        for text in &denied {
+            session.subscriptions.remove(text);
+            if let Some(filter) = Filter::parse(text) {
                 self.subscriptions.remove(filter, key);
             }
             if durable {
                 self.journal.require(&Record::Unsubscribed {
                     session: number,
-                    filter: &text,
+                    filter: text,
                 });
             }
         }
-        let dropped = session.retain_deliveries(|delivery| {
-            checks.may_receive(&*authorizer, &delivery.message.topic)
-        });
+        let dropped = session.retain_deliveries(may_receive);
         if durable {
             for delivery in dropped {
                 self.journal.require(&Record::Delivered {
@@ -276,6 +281,7 @@ impl Broker {
             }
         }
         session.topic_checks = some.then(|| Box::new(checks));
+        self.adopt(orphans);
     }
 }
 

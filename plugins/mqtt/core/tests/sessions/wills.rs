@@ -135,10 +135,7 @@ impl Wills {
         let latest = self.due_with_grace(now);
         if let Some(last) = self.all.last_mut() {
             last.state = match last.state {
-                // That of a session that is not stored may be forgotten as well.
-                State::Held | State::Pending(..) if !last.confirmed || self.expiry == 0 => {
-                    State::Unknown
-                }
+                State::Held | State::Pending(..) if !last.confirmed => State::Unknown,
                 State::Held => State::Pending(latest, latest),
                 // When it ended may be forgotten, and is now then.
                 State::Pending(earliest, _) => State::Pending(earliest, latest),
