@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use polyport_mqtt_core::store::{has_whole_frame, read_frames};
+use polyport_mqtt_core::store::{first_frame, read_frames};
 
 use super::Loaded;
 
@@ -390,28 +390,53 @@ fn read(
         }
         return Ok(Some(0));
     };
-    let whole = read_frames(records, |body| loaded.state.apply(body));
-    let rest = &records[whole..];
-    // The last record of the newest log may be torn by a crash: it was never acknowledged.
-    let is_whole = rest.is_empty() || newest && is_torn(rest);
-    if !is_whole {
+    let (mut at, mut unreadable) = (0, None);
+    loop {
+        at += read_frames(&records[at..], |body| loaded.state.apply(body));
+        let rest = &records[at..];
+        // The last record of the newest log may be torn by a crash: it was never acknowledged.
+        if rest.is_empty() || newest && is_torn(rest) {
+            break;
+        }
+        let next = next_sound(rest);
+        let (_, bytes) = unreadable.get_or_insert((at, 0));
+        *bytes += next.unwrap_or(rest.len());
+        match next {
+            Some(next) => at += next,
+            None => break,
+        }
+    }
+    if let Some((from, bytes)) = unreadable {
         loaded.damage.push(format!(
-            "{name}: unreadable from byte {}; {} bytes left aside",
-            whole + MAGIC.len(),
-            rest.len()
+            "{name}: unreadable from byte {}; {bytes} bytes left aside",
+            from + MAGIC.len(),
         ));
         set_aside(&path)?;
         return Ok(None);
     }
-    Ok(Some((MAGIC.len() + whole) as u64))
+    Ok(Some((MAGIC.len() + at) as u64))
+}
+
+/// Where the frame behind an unreadable one begins, if that one tells its length and the next is sound. What looks like
+/// a frame elsewhere may be a message that somebody published.
+fn next_sound(rest: &[u8]) -> Option<usize> {
+    let next = first_frame(rest)?;
+    let behind = &rest[next..];
+    let frame = &behind[..first_frame(behind)?];
+    (read_frames(frame, |_| true) > 0).then_some(next)
 }
 
 /// Whether a write was cut short: a frame without its end, or one that never came, and nothing sound behind it.
 /// Sound records behind an unreadable one mean that something acknowledged was damaged.
 fn is_torn(rest: &[u8]) -> bool {
+    // More than that is not looked through, and may hide them: it is kept and reported.
     const LOOKED_THROUGH: usize = 1 << 20;
-    let cut = !has_whole_frame(rest) || rest.iter().all(|byte| *byte == 0);
-    cut && !(1..rest.len().min(LOOKED_THROUGH)).any(|at| read_frames(&rest[at..], |_| true) > 0)
+    if rest.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    first_frame(rest).is_none()
+        && rest.len() <= LOOKED_THROUGH
+        && !(1..rest.len()).any(|at| read_frames(&rest[at..], |_| true) > 0)
 }
 
 /// Keeps a copy of a damaged file for its operator; the file itself goes with the next snapshot.

@@ -117,13 +117,10 @@ pub fn read_frames(bytes: &[u8], mut each: impl FnMut(&[u8]) -> bool) -> usize {
     at
 }
 
-/// Whether the first frame is there from end to end, sound or not.
+/// The length of the first frame if it is there from end to end, sound or not.
 #[must_use]
-pub fn has_whole_frame(bytes: &[u8]) -> bool {
-    bytes
-        .split_first_chunk::<HEADER>()
-        .is_some_and(|(header, rest)| {
-            let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-            rest.len() >= length as usize
-        })
+pub fn first_frame(bytes: &[u8]) -> Option<usize> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+    (rest.len() >= length).then_some(HEADER + length)
 }

@@ -9,7 +9,7 @@ pub mod journal;
 pub mod record;
 pub mod state;
 
-pub use journal::{Journal, has_whole_frame, read_frames};
+pub use journal::{Journal, first_frame, read_frames};
 pub use record::Record;
 pub use state::State;
 
