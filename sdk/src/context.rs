@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use polyport_abi::HostQuery;
 use polyport_abi::control::{ControlV1, STATE_DEGRADED, STATE_READY};
@@ -37,9 +37,17 @@ struct Inner {
     lines: Lines,
     tls: Option<Tls>,
     control: Option<&'static ControlV1>,
+    /// What is wrong already while it starts; none once it serves.
+    starting: Mutex<Option<Starting>>,
     drain: CancellationToken,
     succession: Arc<Succession>,
     cores: Cores,
+}
+
+/// An instance that does not serve yet.
+#[derive(Debug, Default)]
+struct Starting {
+    degraded: Option<String>,
 }
 
 impl Context {
@@ -67,6 +75,7 @@ impl Context {
                 lines: Lines::new(Trace::new(host)),
                 tls: Tls::new(host, alpn),
                 control,
+                starting: Mutex::new(Some(Starting::default())),
                 drain,
                 succession,
                 cores,
@@ -177,14 +186,44 @@ impl Context {
         self.inner.drain.is_cancelled()
     }
 
-    /// Tells the operator that the instance serves, but something is wrong.
+    /// Tells the operator that the instance serves, but something is wrong. One that starts is told of as soon as it
+    /// serves.
     pub fn degraded(&self, reason: &str) {
-        self.report(STATE_DEGRADED, reason);
+        self.condition(Some(reason));
     }
 
     /// Takes [`Context::degraded`] back.
     pub fn recovered(&self) {
-        self.report(STATE_READY, "");
+        self.condition(None);
+    }
+
+    fn condition(&self, degraded: Option<&str>) {
+        let mut starting = self.starting();
+        match &mut *starting {
+            Some(starting) => starting.degraded = degraded.map(str::to_owned),
+            None => self.report_condition(degraded),
+        }
+    }
+
+    /// It serves from now on.
+    pub(crate) fn serves(&self) {
+        // The lock is held for what follows: nothing that is said meanwhile comes before it.
+        let mut starting = self.starting();
+        let degraded = starting.take().and_then(|starting| starting.degraded);
+        self.report_condition(degraded.as_deref());
+    }
+
+    fn starting(&self) -> MutexGuard<'_, Option<Starting>> {
+        let starting = self.inner.starting.lock();
+        // A panic while it was held left it whole.
+        starting.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report_condition(&self, degraded: Option<&str>) {
+        match degraded {
+            Some(reason) => self.report(STATE_DEGRADED, reason),
+            None => self.report(STATE_READY, ""),
+        }
     }
 
     pub(crate) fn report(&self, state: u32, reason: &str) {

@@ -264,16 +264,13 @@ fn launch<P: Plugin>(
         (Passage::new(host), Arc::clone(&succession)),
         |drain, cores| {
             let own = (drain, succession, cores);
-            Context::new(&request, host, P::ALPN, Some(control), own)
+            let context = Context::new(&request, host, P::ALPN, Some(control), own);
+            if let Err(error) = &log {
+                context.degraded(&error.to_string());
+            }
+            context
         },
     );
-    if let Err(error) = log {
-        (control.report)(
-            control.ctx,
-            polyport_abi::control::STATE_DEGRADED,
-            error.to_string().as_str().into(),
-        );
-    }
     crate::logging::enter_thread(None);
     launched
 }

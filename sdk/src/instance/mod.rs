@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use polyport_abi::control::{STATE_FAILED, STATE_READY, STATE_STOPPED};
+use polyport_abi::control::{STATE_FAILED, STATE_STOPPED};
 use polyport_abi::live;
 use polyport_abi::log::LogV1;
 use polyport_abi::plugin::StartRequest;
@@ -191,7 +191,7 @@ impl<P: Plugin> Shared<P> {
                     .report(STATE_FAILED, &format!("listening socket: {error}"));
             }
         };
-        self.context.report(STATE_READY, "");
+        self.context.serves();
         tokio::select! {
             biased;
             () = self.succession.active.cancelled() => {

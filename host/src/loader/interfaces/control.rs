@@ -18,7 +18,7 @@ pub(super) extern "C" fn report(ctx: *const (), state: u32, reason: RStr<'_>) {
             )),
         };
         side(ctx).state.send_if_modified(|now| {
-            // Degraded before ready is told with ready; an instance that ended does not come back.
+            // An instance that ended does not come back.
             let ended = matches!(now, State::Failed(_) | State::Stopped);
             let changed = *now != next && !(ended && next != State::Stopped);
             if changed {
