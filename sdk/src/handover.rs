@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polyport_abi::handover::{About, Described, NOT_PASSED_NOBODY, PASSED, Parcel, PassageV1};
@@ -13,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Account;
 use crate::limits::Admission;
 use crate::net::{Origin, Peer, Stream};
+use crate::relay;
+pub use crate::relay::Relayed;
 
 /// What a plugin hands over to its next instance: [`Plugin::HANDOVER`](crate::Plugin::HANDOVER).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +100,9 @@ pub struct Crossing {
 
 /// A connection that could not be passed and goes on as before.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Refused<S = Stream> {
     /// Its bytes.
-    pub stream: Stream,
+    pub stream: S,
     /// The way, for later.
     pub crossing: Crossing,
 }
@@ -136,8 +139,9 @@ impl Crossing {
         !stream.is_tls() && self.leads_on()
     }
 
-    /// Whether there is an instance to pass streams without TLS to.
-    pub(crate) fn leads_on(&self) -> bool {
+    /// Whether there is an instance to pass connections to.
+    #[must_use]
+    pub fn leads_on(&self) -> bool {
         self.version > 0 && self.passage.is_open()
     }
 
@@ -151,7 +155,7 @@ impl Crossing {
         origin: &Origin,
         luggage: Luggage<'_>,
     ) -> Result<(), Box<Refused>> {
-        if self.is_open(&stream) && self.send(&stream, origin, luggage) {
+        if self.is_open(&stream) && self.send(&stream, stream.as_fd(), origin, luggage) {
             return Ok(());
         }
         Err(Box::new(Refused {
@@ -160,14 +164,55 @@ impl Crossing {
         }))
     }
 
-    fn send(&self, stream: &Stream, origin: &Origin, luggage: Luggage<'_>) -> bool {
+    /// Passes a connection whose TLS, or whose framing, cannot go along: this library goes on with that, for as long
+    /// as the connection lives and whatever becomes of this instance, and the instance that took this one's place has
+    /// the bytes in it. Its client notices nothing. Only one with an account is passed: who it is cannot be asked there
+    /// again.
+    ///
+    /// # Errors
+    /// Both back, and then nothing was passed.
+    pub fn relay<S: Relayed>(
+        self,
+        stream: S,
+        origin: &Origin,
+        luggage: Luggage<'_>,
+    ) -> Result<(), Box<Refused<S>>> {
+        let sent = match UnixStream::pair() {
+            Ok((near, far)) if self.leads_on() && luggage.account.is_some() => self
+                .send(stream.client(), far.as_fd(), origin, luggage)
+                .then_some(near),
+            _ => None,
+        };
+        match sent {
+            Some(near) => {
+                relay::begin(stream, near);
+                Ok(())
+            }
+            None => Err(Box::new(Refused {
+                stream,
+                crossing: self,
+            })),
+        }
+    }
+
+    /// Sends the socket that is to be the client's, which is a relay to it or its own.
+    fn send(
+        &self,
+        stream: &Stream,
+        socket: BorrowedFd<'_>,
+        origin: &Origin,
+        luggage: Luggage<'_>,
+    ) -> bool {
         let (local, proxied) = stream.reached();
+        let relayed = stream.is_relayed() || socket.as_raw_fd() != stream.as_fd().as_raw_fd();
         let about = About {
             scheme: stream.scheme().to_owned(),
             peer: address(Some(origin.peer())),
             local: address(local),
             secure: origin.is_secure(),
-            proxied,
+            // The socket of a relay has no addresses.
+            proxied: proxied || relayed,
+            relayed,
         };
         let Ok(about) = serde_json::to_vec(&about) else {
             return false;
@@ -176,7 +221,7 @@ impl Crossing {
             let parcel = Parcel {
                 version: self.version,
                 listener: self.listener,
-                descriptor: stream.as_fd().as_raw_fd(),
+                descriptor: socket.as_raw_fd(),
                 about: about.as_slice().into(),
                 unread: luggage.unread.into(),
                 unsent: luggage.unsent.into(),

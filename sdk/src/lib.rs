@@ -27,6 +27,7 @@ pub mod net;
 pub mod operate;
 mod plugin;
 mod proxy;
+mod relay;
 pub mod summary;
 mod tap;
 pub mod tls;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use polyport_abi::handover::{NOT_PASSED_FAILED, NOT_PASSED_NOBODY, PASSED, Parcel};
+use polyport_abi::handover::{About, NOT_PASSED_FAILED, NOT_PASSED_NOBODY, PASSED, Parcel};
 use polyport_abi::{ROption, RSlice};
 use tracing::{debug, warn};
 
@@ -86,6 +86,11 @@ impl Successor for Destination {
         let parcel = passing.parcel();
         let [about, unread, unsent] =
             [parcel.about, parcel.unread, parcel.unsent].map(|part| part.as_slice());
+        // The other end is a library of this process, which ends with it.
+        let relayed = serde_json::from_slice(about).is_ok_and(|about: About| about.relayed);
+        if relayed {
+            return Err(NOT_PASSED_FAILED);
+        }
         let passed = Passed {
             service: self.service.clone(),
             plugin: passing.plugin().to_owned(),
@@ -168,7 +173,7 @@ impl Receiver {
                 resumed
             }
         };
-        let peer = serde_json::from_slice::<polyport_abi::handover::About>(about);
+        let peer = serde_json::from_slice::<About>(about);
         let peer = peer.ok().and_then(|about| about.peer).map(|peer| peer.ip());
         let listener = passed.listener.as_deref();
         let admission = passed

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use polyport_mqtt_core::ConnectionId;
 use polyport_sdk::limits::Limits;
-use polyport_sdk::net::{Origin, Stream};
+use polyport_sdk::net::Stream;
 use polyport_sdk::{Connection, Context, Error};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -20,7 +20,7 @@ use crate::websocket::Door;
 use crate::{config, websocket};
 use arrival::Arrival;
 pub(crate) use arrival::listener_name;
-use link::{Beginning, Ended, Link};
+use link::{Beginning, Ended, Link, Transport};
 
 /// How long a closed connection may take to take its last bytes.
 const LINGER: Duration = Duration::from_secs(5);
@@ -37,21 +37,26 @@ pub(crate) fn serve(
 ) -> impl Future<Output = Result<(), Error>> + Send {
     let begins = Box::pin(begin(engine, context, door, connection));
     async move {
-        let Some(mut link) = begins.await? else {
-            return Ok(());
-        };
-        let ended = loop {
-            match std::future::poll_fn(|cx| link.poll(cx)).await {
-                Ok(Ended::Crosses) => match link.cross() {
-                    Ok(()) => return Ok(()),
-                    Err(back) => link = *back,
-                },
-                ended => break ended,
-            }
-        };
-        // Boxed: every connection would carry its buffer for all its life.
-        Box::pin(finish(ended, link)).await
+        match begins.await? {
+            Some(link) => run(link).await,
+            None => Ok(()),
+        }
     }
+}
+
+/// To its end here.
+async fn run<S: Transport>(mut link: Link<S>) -> Result<(), Error> {
+    let ended = loop {
+        match std::future::poll_fn(|cx| link.poll(cx)).await {
+            Ok(Ended::Crosses) => match link.cross() {
+                Ok(()) => return Ok(()),
+                Err(back) => link = *back,
+            },
+            ended => break ended,
+        }
+    };
+    // Boxed: every connection would carry its buffer for all its life.
+    Box::pin(finish(ended, link)).await
 }
 
 /// A connection that the engine knows; none if it is over already.
@@ -63,15 +68,13 @@ async fn begin(
 ) -> Result<Option<Link<Stream>>, Error> {
     let limits = connection.limits();
     match &*connection.scheme {
-        "tcp" | "unix" => {
+        // One that the instance before had is MQTT without anything around it.
+        scheme if connection.inherited.is_some() || matches!(scheme, "tcp" | "unix") => {
             let arrival = Arrival::new(connection)?;
             begin_plain(engine, &context, arrival, &limits).await
         }
         "ws" | "ws+unix" => {
-            let listener = connection.listener();
-            let Connection { stream, origin, .. } = connection;
-            let client = (stream, origin, listener);
-            serve_websocket(engine, &context, &door, client, limits).await?;
+            serve_websocket(engine, &context, &door, connection, limits).await?;
             Ok(None)
         }
         other => Err(Error::Operator(format!(
@@ -80,7 +83,7 @@ async fn begin(
     }
 }
 
-/// Such a connection goes from one instance to the next, unless it is one of TLS.
+/// A connection without a framing of its own.
 async fn begin_plain(
     engine: Arc<Engine>,
     context: &Context,
@@ -109,9 +112,16 @@ async fn serve_websocket(
     engine: Arc<Engine>,
     context: &Context,
     door: &Door,
-    (stream, origin, listener): (Stream, Origin, u32),
+    connection: Connection,
     limits: Limits,
 ) -> Result<(), Error> {
+    let listener = connection.listener();
+    let Connection {
+        stream,
+        origin,
+        crossing,
+        ..
+    } = connection;
     let accepting = websocket::accept(stream, door, limits.max_packet);
     let accepted = tokio::time::timeout(limits.handshake_timeout, accepting).await;
     let accepted = accepted.map_err(|_| Error::Peer("no WebSocket handshake in time".into()))?;
@@ -119,24 +129,31 @@ async fn serve_websocket(
     let outbound = Arc::new(Outbound::default());
     let limits = config::connection_limits(&limits);
     let name = listener_name(context, listener);
-    let client = Client {
+    let mut client = Client {
         peer: origin.peer().into(),
         listener,
-        crosses: false,
+        crosses: true,
         core: polyport_sdk::cores::current(),
     };
+    let mut crossing = Some(crossing);
     let id = loop {
-        match engine.open(&outbound, client.clone(), &name, limits) {
-            Some(id) => break id,
-            None => engine.moved(Standing::Frozen).await,
+        if let Some(id) = engine.open(&outbound, client.clone(), &name, limits) {
+            break id;
+        }
+        match engine.standing() {
+            Standing::Frozen => engine.moved(Standing::Frozen).await,
+            // It has no account that could go along.
+            Standing::Retired => {
+                client.crosses = false;
+                crossing = None;
+            }
+            Standing::Serving => {}
         }
     };
     let client = (stream, origin);
     let beginning = Beginning::default();
-    let attached = Attached { engine, id };
-    let mut link = Link::new(context, client, (attached, outbound), None, beginning);
-    let ended = std::future::poll_fn(|cx| link.poll(cx)).await;
-    finish(ended, link).await
+    let engines = (Attached { engine, id }, outbound);
+    run(Link::new(context, client, engines, crossing, beginning)).await
 }
 
 async fn finish<S: AsyncRead + AsyncWrite + Unpin>(

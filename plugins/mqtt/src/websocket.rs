@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream as _};
+use polyport_sdk::handover::Relayed;
+use polyport_sdk::net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
@@ -15,8 +17,15 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 /// Subprotocols in the order of preference; `mqttv3.1` is what clients of 3.1 ask for.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
-/// Largest message sent; it may hold several packets, or a part of one.
-const MESSAGE: usize = 1 << 20;
+/// Largest message sent; it may hold several packets, or a part of one. Each connection keeps a buffer for it.
+const MESSAGE: usize = 64 * 1024;
+/// What a message may hold beside the largest packet.
+const BESIDE: usize = 1 << 20;
+/// Read at once; each connection keeps a buffer for it.
+const READ: usize = 8 * 1024;
+
+/// What a control frame of a client has around its payload (RFC 6455, 5.2).
+const CONTROL: usize = 6;
 
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +43,16 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     door: &Door,
     max_packet: usize,
 ) -> Result<WebSocket<S>, Error> {
-    let largest = max_packet.saturating_add(MESSAGE);
+    let largest = max_packet.saturating_add(BESIDE);
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ)
+        .write_buffer_size(0)
         .max_message_size(Some(largest))
         .max_frame_size(Some(largest));
     // The callback's error type is the library's.
     #[allow(clippy::result_large_err)]
     let answer = |request: &Request, response: Response| answer(request, response, door);
+    let stream = Counted { stream, read: 0 };
     let stream = accept_hdr_async_with_config(stream, answer, Some(config)).await?;
     Ok(WebSocket {
         stream,
@@ -103,14 +115,25 @@ fn answer(
 
 /// A WebSocket as a stream of bytes.
 pub(crate) struct WebSocket<S> {
-    stream: WebSocketStream<S>,
+    stream: WebSocketStream<Counted<S>>,
     unread: Bytes,
+}
+
+/// A stream that knows how much was read from it since it was asked to forget that.
+struct Counted<S> {
+    stream: S,
+    read: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The stream beneath it.
     pub(crate) fn get_ref(&self) -> &S {
-        self.stream.get_ref()
+        &self.stream.get_ref().stream
+    }
+
+    /// Bytes of a message that has not ended.
+    pub(crate) fn kept(&self) -> usize {
+        self.stream.get_ref().read
     }
 }
 
@@ -122,7 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
     ) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.unread = bytes;
+                    // Beyond its end no more was read than goes into the buffer.
+                    self.stream.get_mut().read = 0;
+                }
                 // MQTT-6.0.0-1: only binary frames.
                 Some(Ok(Message::Text(_))) => {
                     return Poll::Ready(Err(io::Error::new(
@@ -131,7 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
                     )));
                 }
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
-                Some(Ok(_)) => {}
+                Some(Ok(control)) => {
+                    let read = &mut self.stream.get_mut().read;
+                    *read = read.saturating_sub(control.len() + CONTROL);
+                }
                 Some(Err(error)) => return closed(error),
             }
         }
@@ -182,6 +212,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(to_io(error))),
         }
+    }
+}
+
+impl Relayed for WebSocket<Stream> {
+    fn client(&self) -> &Stream {
+        self.get_ref()
+    }
+
+    fn client_mut(&mut self) -> &mut Stream {
+        &mut self.stream.get_mut().stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.read += buf.filled().len() - before;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -284,21 +284,62 @@ fn settings_of_the_store_change_under_open_sessions_and_nothing_acknowledged_is_
     expect_idle(&mut offline);
 }
 
+/// A frame of a client, masked with zeros.
+fn frame(packet: &[u8]) -> Vec<u8> {
+    [&[0x82, 0x80 | packet.len() as u8, 0, 0, 0, 0], packet].concat()
+}
+
 #[test]
-fn a_connection_that_cannot_cross_is_told_to_come_back() {
+fn a_websocket_crosses_in_the_middle_of_a_frame_again_and_again_and_ends_as_it_ought_to() {
+    let host = host();
+    let (mut stream, _) = upgrade(&host, "/mqtt", SUBPROTOCOL);
+    exchange(
+        &mut stream,
+        &frame(&connect(b'w', true, 0)),
+        b"\x82\x04\x20\x02\x00\x00",
+    );
+    exchange(
+        &mut stream,
+        &frame(b"\x82\x06\x00\x01\x00\x01t\x00"),
+        b"\x82\x05\x90\x03\x00\x01\x00",
+    );
+    for round in 0..3 {
+        let publish = [b"\x30\x04\x00\x01t", &[round][..]].concat();
+        let framed = frame(&publish);
+        // Its header, its mask and a part of the packet.
+        let cut = [1, 4, 9][usize::from(round)];
+        stream.write_all(&framed[..cut]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        swap(&host);
+        exchange(
+            &mut stream,
+            &framed[cut..],
+            &[&[0x82, 6][..], &publish].concat(),
+        );
+        // A ping of the WebSocket.
+        exchange(&mut stream, b"\x89\x82\x00\x00\x00\x00hi", b"\x8a\x02hi");
+    }
+    let status = host.status();
+    let connections = |status: &serde_json::Value| status["services"][0]["connections"].clone();
+    assert_eq!(connections(&status), 1, "{status}");
+    // The broker ends it: a frame says so, and then the stream ends.
+    host.command(&["mqtt", "kick", "w"]).expect_success();
+    let mut last = Vec::new();
+    stream.read_to_end(&mut last).unwrap();
+    assert_eq!(last[0], 0x88, "{last:02x?}");
+    host.wait_status("nobody is left", |status| connections(status) == 0);
+}
+
+#[test]
+fn a_connection_that_cannot_cross_is_told_to_go() {
     let host = host();
     let mut tcp = connected(&host, b't');
+    // Nobody knows whose it is.
     let (mut stream, _) = upgrade(&host, "/mqtt", SUBPROTOCOL);
-    // CONNECT of 5.0 in a binary frame, masked with zeros.
-    let packet = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01w";
-    let frame = [&[0x82, 0x80 | packet.len() as u8, 0, 0, 0, 0], &packet[..]].concat();
-    let connack = b"\x82\x10\x20\x0e\x00\x00\x0b\x22\x00\x0a\x27\x00\x1e\x84\x80\x21\x00\x14";
-    exchange(&mut stream, &frame, connack);
     swap(&host);
     let mut last = Vec::new();
     stream.read_to_end(&mut last).unwrap();
-    assert_eq!(last[2], 0xe0, "DISCONNECT: {last:02x?}");
-    assert_eq!(last[4], 0x8b, "server shutting down: {last:02x?}");
+    assert_eq!(last.first(), Some(&0x88), "{last:02x?}");
     expect_idle(&mut tcp);
 }
 
@@ -356,11 +397,35 @@ fn expect_sequence(got: &[u64], what: &str) {
 
 #[test]
 fn foreign_clients_notice_nothing_of_twenty_swaps_under_load() {
-    let host = Host::builder()
+    let mut host = Host::builder()
         .service("mqtt")
+        .listen(
+            "mqtt",
+            &[
+                "127.0.0.1:{port:mqtt}",
+                "mqtts://127.0.0.1:{port:mqtts}",
+                "ws://127.0.0.1:{port:mqtt-ws}",
+            ],
+        )
+        .keys(
+            "mqtt",
+            "tls = { cert = \"localhost.cert.pem\", key = \"localhost.key.pem\" }",
+        )
         .settings("mqtt", "max_queued_messages = 1000000")
         .accounts(ACCOUNTS)
-        .start();
+        .prepare();
+    let folder = host.path().display().to_string();
+    host.command(&[
+        "tls",
+        "self-signed",
+        "localhost",
+        "127.0.0.1",
+        "--out",
+        &folder,
+    ])
+    .expect_success();
+    host.start();
+    let certificate = format!("{folder}/localhost.cert.pem");
     let port = host.port("mqtt").to_string();
     let stop = host.path().join("stop");
     let stop_text = stop.display().to_string();
@@ -396,15 +461,25 @@ fn foreign_clients_notice_nothing_of_twenty_swaps_under_load() {
             publisher.limit(Duration::from_secs(120)).spawn(),
         ));
     }
-    let sequences: Vec<_> = [("311", "2"), ("5", "2"), ("5", "1")]
-        .map(|(version, qos)| {
+    let sequences = [
+        ("mqtt", "311", "2", "tcp"),
+        ("mqtt", "5", "2", "tcp"),
+        ("mqtt", "5", "1", "tcp"),
+        ("mqtts", "5", "2", &certificate),
+        ("mqtts", "311", "1", &certificate),
+        ("mqtt-ws", "5", "2", "websockets"),
+        ("mqtt-ws", "311", "1", "websockets"),
+    ];
+    let sequences: Vec<_> = sequences
+        .into_iter()
+        .map(|(port, version, qos, transport)| {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho/sequence.py");
-            let client = Client::python(script).args([&port, version, qos, &stop_text]);
+            let port = host.port(port).to_string();
+            let client = Client::python(script).args([&port, version, qos, &stop_text, transport]);
             let client = client.limit(Duration::from_secs(120)).spawn();
             client.wait_line("ready");
             client
         })
-        .into_iter()
         .collect();
     for round in 0..20 {
         if round % 2 == 0 {

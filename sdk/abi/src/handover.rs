@@ -142,6 +142,10 @@ pub struct About {
     /// Whether `peer` and `local` are what a proxy said.
     #[serde(default)]
     pub proxied: bool,
+    /// Whether the descriptor is the end of a relay within the process: the client's own socket stays with the library
+    /// that agreed on TLS with it. Such a connection does not go to another process.
+    #[serde(default)]
+    pub relayed: bool,
 }
 
 /// `"handover"` in what a plugin describes.

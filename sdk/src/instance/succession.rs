@@ -163,6 +163,7 @@ impl<P: Plugin> Shared<P> {
             local,
             secure,
             proxied,
+            relayed,
         } = about;
         let end = |address: Option<_>| address.map_or(Peer::Unix, Peer::Ip);
         let (peer, local) = (end(peer), end(local));
@@ -171,7 +172,8 @@ impl<P: Plugin> Shared<P> {
         let limits = self.gate.limits(listener);
         let ends = proxied.then_some((peer, local));
         let stream = Stream::accepted(Plain::from_fd(socket)?, ends, line)
-            .with_pacer(Pacer::of(limits.clone()));
+            .with_pacer(Pacer::of(limits.clone()))
+            .with_relay(relayed);
         if let Some(account) = &account {
             stream.pace_for(account);
         }

@@ -32,6 +32,7 @@ pub struct Stream {
     socket: Socket,
     tap: Tap,
     pacer: Pacer,
+    relayed: bool,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,29 @@ impl Stream {
             socket: Socket::Plain(plain),
             tap,
             pacer: Pacer::default(),
+            relayed: false,
         }
+    }
+
+    /// Whether its socket leads to a library of an instance before, which has the client's.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.relayed
+    }
+
+    pub(crate) fn with_relay(self, relayed: bool) -> Self {
+        Self { relayed, ..self }
+    }
+
+    /// Makes it nobody's but the present runtime's: its instance has let it go.
+    pub(crate) fn set_free(&mut self) -> io::Result<()> {
+        self.tap = Tap::new(Lines::new(Trace::nowhere()).of("relay"), None);
+        self.pacer = Pacer::default();
+        let plain = match &mut self.socket {
+            Socket::Plain(plain) => plain,
+            Socket::Tls(socket) => socket.plain_mut(),
+        };
+        *plain = Plain::from_fd(plain.as_fd().try_clone_to_owned()?)?;
+        Ok(())
     }
 
     /// Its parts, for TLS to be put between them.
@@ -100,6 +123,7 @@ impl Stream {
             socket: Socket::Tls(Box::new(socket)),
             tap,
             pacer,
+            relayed: false,
         }
     }
 

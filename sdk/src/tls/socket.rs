@@ -277,6 +277,10 @@ impl TlsSocket {
         &self.plain
     }
 
+    pub(crate) fn plain_mut(&mut self) -> &mut Plain {
+        &mut self.plain
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -10,7 +10,7 @@ use polyport_sdk::net::{Origin, Stream};
 use polyport_sdk::{Connection, Context, Error};
 
 use super::Attached;
-use super::link::{Beginning, Link, Login, Remains};
+use super::link::{Beginning, Link, Login, Remains, Transport};
 use crate::engine::{Client, Engine, Standing};
 use crate::luggage::{self, Passed};
 use crate::outbound::Outbound;
@@ -47,12 +47,11 @@ impl Arrival {
             crossing,
             ..
         } = connection;
-        let crossing = Some(crossing).filter(|_| !stream.is_tls());
         let mut arrival = Arrival {
             stream,
             origin,
             listener,
-            crossing,
+            crossing: Some(crossing),
             passed: Passed::Fresh,
             unread: Vec::new(),
             unsent: Vec::new(),
@@ -80,7 +79,7 @@ impl Arrival {
             state: &self.passed.encode(),
             account: self.account.as_ref(),
         };
-        match crossing.pass(self.stream, &self.origin, luggage) {
+        match self.stream.go(crossing, &self.origin, luggage) {
             Ok(()) => Ok(()),
             Err(refused) => {
                 self.stream = refused.stream;
@@ -153,16 +152,16 @@ impl Arrival {
     }
 }
 
-impl Link<Stream> {
+impl<S: Transport> Link<S> {
     /// To the next instance; back, and told to end, if that does not take it.
-    pub(super) fn cross(mut self) -> Result<(), Box<Link<Stream>>> {
+    pub(super) fn cross(mut self) -> Result<(), Box<Link<S>>> {
         let Some(crossing) = self.crossing.take() else {
             return Err(Box::new(self));
         };
         let Some(number) = self.attached.engine.connection_number(self.attached.id) else {
             return Err(Box::new(self));
         };
-        if !crossing.is_open(&self.stream) {
+        if !crossing.leads_on() {
             self.attached.engine.dismiss(self.attached.id);
             return Err(Box::new(self));
         }
@@ -178,7 +177,7 @@ impl Link<Stream> {
             state: &Passed::Open { number, login }.encode(),
             account: account.as_ref(),
         };
-        match crossing.pass(self.stream, &self.origin, luggage) {
+        match self.stream.go(crossing, &self.origin, luggage) {
             Ok(()) => Ok(()),
             Err(refused) => {
                 self.stream = refused.stream;

@@ -14,12 +14,12 @@ use polyport_mqtt_core::store::Sequence;
 use polyport_mqtt_core::{AuthAnswer, Authorizer, LoginRefusal, LoginRequest};
 use polyport_sdk::Context;
 use polyport_sdk::accounts::Account;
-use polyport_sdk::handover::Crossing;
+use polyport_sdk::handover::{Crossing, Luggage, Refused};
 use polyport_sdk::net::{Origin, Pacer, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Attached, linger};
-use crate::engine::Standing;
+use crate::engine::{Begun, Standing};
 use crate::login::{self, Answer, Unanswered};
 use crate::luggage;
 use crate::outbound::{Outbound, Piece, Pieces, Writing};
@@ -29,6 +29,8 @@ use crate::websocket::WebSocket;
 const READ: usize = 64 * 1024;
 /// Pieces written at once.
 const SLICES: usize = 32;
+/// Room for a long packet at first: it is made as it comes, not as it is announced.
+const FIRST_ROOM: usize = 1024 * 1024;
 /// A client with more unsent output than this is not read from: it has to take answers first.
 const UNSENT_MAX: usize = 1024 * 1024;
 
@@ -90,6 +92,8 @@ pub(super) struct Link<S> {
     outbound: Arc<Outbound>,
     writing: Writing,
     unread: Unread,
+    /// A packet whose rest is waited for, if it takes much.
+    begun: Option<Box<Begun>>,
     /// The engine has not seen all of `unread`.
     untaken: bool,
     /// Others come first, and then the engine goes on.
@@ -128,24 +132,65 @@ pub(super) struct Remains {
     pub(super) account: Option<Account>,
 }
 
-/// A stream that can be held to rates.
-pub(super) trait Paced {
+/// The stream of a client.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Sized {
+    /// What holds it to rates.
     fn pacer(&self) -> &Pacer;
+
+    /// Bytes of the client that it keeps until more have come.
+    fn kept(&self) -> usize;
+
+    /// Goes to the next instance.
+    fn go(
+        self,
+        crossing: Crossing,
+        origin: &Origin,
+        luggage: Luggage<'_>,
+    ) -> Result<(), Box<Refused<Self>>>;
 }
 
-impl Paced for Stream {
+impl Transport for Stream {
     fn pacer(&self) -> &Pacer {
         self.pacer()
     }
-}
 
-impl Paced for WebSocket<Stream> {
-    fn pacer(&self) -> &Pacer {
-        self.get_ref().pacer()
+    fn kept(&self) -> usize {
+        0
+    }
+
+    fn go(
+        self,
+        crossing: Crossing,
+        origin: &Origin,
+        luggage: Luggage<'_>,
+    ) -> Result<(), Box<Refused<Self>>> {
+        match self.is_tls() {
+            true => crossing.relay(self, origin, luggage),
+            false => crossing.pass(self, origin, luggage),
+        }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
+impl Transport for WebSocket<Stream> {
+    fn pacer(&self) -> &Pacer {
+        self.get_ref().pacer()
+    }
+
+    fn kept(&self) -> usize {
+        self.kept()
+    }
+
+    fn go(
+        self,
+        crossing: Crossing,
+        origin: &Origin,
+        luggage: Luggage<'_>,
+    ) -> Result<(), Box<Refused<Self>>> {
+        crossing.relay(self, origin, luggage)
+    }
+}
+
+impl<S: Transport> Link<S> {
     pub(super) fn new(
         context: &Context,
         (stream, origin): (S, Origin),
@@ -163,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
             untaken: beginning.begun || !beginning.unread.is_empty(),
             turn_over: false,
             unread: Unread::Small(beginning.unread),
+            begun: None,
             login: beginning.login.map(Box::new),
             account: beginning.account,
             seen: 0,
@@ -412,11 +458,33 @@ impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
         if self.outbound.meter.unsent() > UNSENT_MAX {
             return Poll::Ready(Ok(Read::Held));
         }
+        let read = self.poll_read_more(cx);
+        if read.is_pending() || matches!(self.unread, Unread::Frame(_)) {
+            self.wait_for_rest();
+        }
+        read
+    }
+
+    /// What the client has begun and not ended counts.
+    fn wait_for_rest(&mut self) {
+        let unread = match &self.unread {
+            Unread::Small(bytes) => bytes.len(),
+            Unread::Frame(frame) => frame.bytes.len(),
+        };
+        let Attached { engine, id } = &self.attached;
+        engine.begun(*id, unread + self.stream.kept(), &mut self.begun);
+    }
+
+    fn poll_read_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Read>> {
         match &mut self.unread {
             Unread::Small(_) => self.poll_read_small(cx),
             Unread::Frame(frame) => {
                 let Frame { bytes, length } = &mut **frame;
                 let start = bytes.len();
+                if start == bytes.capacity() {
+                    // No more than it may need.
+                    bytes.reserve(start.min(*length - start));
+                }
                 bytes.resize((start + READ).min(*length), 0);
                 let mut into = ReadBuf::new(&mut bytes[start..]);
                 let polled = Pin::new(&mut self.stream).poll_read(cx, &mut into);
@@ -460,6 +528,7 @@ impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
 
     /// Hands bytes to the engine and keeps what it leaves.
     fn received(&mut self, bytes: &[u8], owner: Option<&Bytes>) {
+        self.begun = None;
         let Some(received) = self.attached.engine.receive(self.attached.id, bytes, owner) else {
             self.untaken = true;
             self.unread = Unread::Small(bytes.to_vec());
@@ -478,7 +547,7 @@ impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
         self.unread = match FixedHeader::read(rest) {
             // Its header was found good, or the engine would have used it up.
             Ok(Some(header)) if header.frame() > rest.len() && header.frame() > SHARED_PAYLOAD => {
-                let mut bytes = BytesMut::with_capacity(header.frame());
+                let mut bytes = BytesMut::with_capacity(header.frame().min(FIRST_ROOM));
                 bytes.extend_from_slice(rest);
                 let length = header.frame();
                 Unread::Frame(Box::new(Frame { bytes, length }))
@@ -497,6 +566,7 @@ impl<S: AsyncRead + AsyncWrite + Paced + Unpin> Link<S> {
                     let taken = self.outbound.take(committed, &mut self.writing);
                     if taken.close && !self.lingers {
                         self.lingers = true;
+                        self.unread = Unread::Small(Vec::new());
                         self.sleep = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
                         // Lets go of the account, which may count its connections.
                         self.account = None;

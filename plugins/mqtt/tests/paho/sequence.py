@@ -1,6 +1,7 @@
 """Publishes numbers and subscribes to them with paho-mqtt, until the file STOP exists.
 
-usage: sequence.py PORT PROTOCOL QOS STOP
+usage: sequence.py PORT PROTOCOL QOS STOP TRANSPORT
+TRANSPORT is `tcp`, `websockets`, or the file of a certificate to trust by TLS.
 Prints `ready`, and at the end one line: published N received N repeated N disconnects N, with `missing` or `order`
 before it if a number was missing or came late.
 """
@@ -16,13 +17,16 @@ PROTOCOLS = {"311": mqtt.MQTTv311, "5": mqtt.MQTTv5}
 WINDOW = 200
 
 
-def connected(port, version, name, disconnects):
+def connected(port, version, transport, name, disconnects):
     client = mqtt.Client(
         mqtt.CallbackAPIVersion.VERSION2,
         client_id=f"{name}-{os.getpid()}",
         protocol=version,
         reconnect_on_failure=False,
+        transport="websockets" if transport == "websockets" else "tcp",
     )
+    if os.path.exists(transport):
+        client.tls_set(ca_certs=transport)
     client.max_inflight_messages_set(20)
     ready = threading.Event()
     client.on_connect = lambda *_: ready.set()
@@ -37,14 +41,15 @@ def connected(port, version, name, disconnects):
 
 def main():
     port, version, qos, stop = int(sys.argv[1]), PROTOCOLS[sys.argv[2]], int(sys.argv[3]), sys.argv[4]
+    transport = sys.argv[5]
     topic = f"sequence/{os.getpid()}"
     disconnects, got, subscribed = [], [], threading.Event()
-    subscriber = connected(port, version, "subscriber", disconnects)
+    subscriber = connected(port, version, transport, "subscriber", disconnects)
     subscriber.on_message = lambda _client, _data, message: got.append(int(message.payload))
     subscriber.on_subscribe = lambda *_: subscribed.set()
     subscriber.subscribe(topic, qos)
     assert subscribed.wait(10), "no SUBACK"
-    publisher = connected(port, version, "publisher", disconnects)
+    publisher = connected(port, version, transport, "publisher", disconnects)
     print("ready", flush=True)
     last, ended = 0, time.monotonic() + 100
     while not os.path.exists(stop) and time.monotonic() < ended:
