@@ -8,6 +8,7 @@ mod image;
 mod local;
 mod operate;
 mod succession;
+mod unfinished;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +34,8 @@ use handoff::{Handoff, Woken};
 const WOKEN_AT_ONCE: usize = 256;
 pub(crate) use operate::Tail;
 pub(crate) use succession::Standing;
+pub(crate) use unfinished::Begun;
+use unfinished::Unfinished;
 
 /// The broker as its connections see it.
 pub(crate) struct Engine {
@@ -49,6 +52,7 @@ pub(crate) struct Engine {
     freezes: AtomicU64,
     /// Of an engine whose connections live on several cores.
     handoff: OnceLock<Handoff>,
+    unfinished: Unfinished,
     /// How often accounts changed, from 1.
     accounts: AtomicU64,
 }
@@ -126,6 +130,8 @@ impl Engine {
     }
 
     fn of(broker: Broker, clock: Clock, store: Option<DiskStore>) -> Engine {
+        let unfinished = Unfinished::default();
+        unfinished.may_take_of(broker.may_hold_in_all());
         let armed = AtomicU64::new(broker.next_deadline().map_or(u64::MAX, |at| at.0));
         let inner = Inner {
             broker,
@@ -146,6 +152,7 @@ impl Engine {
             moved: Notify::new(),
             freezes: AtomicU64::new(0),
             handoff: OnceLock::new(),
+            unfinished,
             accounts: AtomicU64::new(1),
         }
     }
@@ -159,7 +166,10 @@ impl Engine {
 
     /// Other settings from now on, of the broker and of its store; false while frozen.
     pub(crate) fn set_settings(&self, settings: Settings, of_store: store::Settings) -> bool {
-        let done = self.batch(|inner, _| inner.broker.reconfigure(settings));
+        let done = self.batch(|inner, _| {
+            inner.broker.reconfigure(settings);
+            self.unfinished.may_take_of(inner.broker.may_hold_in_all());
+        });
         if let Some(store) = self.store.as_ref().filter(|_| done.is_some()) {
             store.set_settings(of_store);
         }

@@ -116,13 +116,24 @@ fn cases() -> BTreeMap<String, BTreeSet<String>> {
     cases
 }
 
+/// Why there is nothing to prove of some statements. Each is looked at when it is added here.
+const NOTHING_TO_PROVE: [&str; 4] = [
+    "the broker sends no user properties of its own",
+    "acknowledgements have no reason string",
+    "the broker's AUTH has none",
+    "there are none: what cannot be stored yet is acknowledged later",
+];
+
 fn is_proved(proof: &str, cases: &BTreeMap<String, BTreeSet<String>>) -> bool {
     let (file, name) = match proof.split_once(": ") {
         Some((file, name)) => (file, Some(name)),
         None => (proof, None),
     };
-    if file == "client" || (file == "none" && name.is_some()) {
+    if file == "client" {
         return true;
+    }
+    if file == "none" {
+        return name.is_some_and(|name| NOTHING_TO_PROVE.contains(&name));
     }
     let file = file.trim_matches('`');
     if file.ends_with(".rs") {
@@ -191,6 +202,7 @@ fn a_proof_that_does_not_exist_is_found() {
         "`will`: DISCONNECT forgets",
         "`wills`",
         "none",
+        "none: too difficult",
         "`core/tests/malformed.rs`: `a_packet`",
         "`core/tests/nothing.rs`: `a_packet`",
     ] {

@@ -398,3 +398,49 @@ fn settings_change_under_open_sessions() {
     );
     assert_eq!(host.started("mqtt"), before);
 }
+
+#[test]
+fn a_will_is_published_when_its_delay_is_over_and_not_when_its_client_is_back() {
+    let host = host();
+    let mut watcher = connected(&host, b"w");
+    exchange(
+        &mut watcher,
+        b"\x82\x09\x00\x01\x00\x04will\x00",
+        b"\x90\x03\x00\x01\x00",
+    );
+    // 5.0, clean start or not, session expiry 60 s, a will after 2 s.
+    let connect = |clean: u8| {
+        let head = [&b"\x10\x29\x00\x04MQTT\x05"[..], &[4 | clean << 1, 0, 0]].concat();
+        let session = b"\x05\x11\x00\x00\x00\x3c\x00\x05doomd";
+        let will = b"\x05\x18\x00\x00\x00\x02\x00\x04will\x00\x04gone";
+        [&head[..], session, will].concat()
+    };
+    let open = |clean: u8| {
+        let mut stream = host.connect("mqtt");
+        stream.write_all(&connect(clean)).unwrap();
+        let mut connack = [0; 16];
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!((connack[0], connack[3]), (0x20, 0));
+        stream
+    };
+    drop(open(1));
+    std::thread::sleep(Duration::from_millis(1_000));
+    // It is back before its time: there is no will, also not when that would have been.
+    let back = open(0);
+    watcher
+        .set_read_timeout(Some(Duration::from_millis(2_000)))
+        .unwrap();
+    let nothing = watcher.read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    watcher.set_read_timeout(Some(PATIENCE)).unwrap();
+    let since = Instant::now();
+    drop(back);
+    let mut will = [0; 12];
+    watcher.read_exact(&mut will).unwrap();
+    let took = since.elapsed();
+    assert_eq!(&will, b"\x30\x0a\x00\x04willgone");
+    assert!(
+        took >= Duration::from_millis(2_000) && took < Duration::from_millis(3_000),
+        "{took:?}"
+    );
+}

@@ -42,6 +42,11 @@ impl<'a> Filter<'a> {
         is_filter(parsed.filter).then_some(parsed)
     }
 
+    /// Bytes of its text, without what says that it is shared.
+    pub(crate) fn size(&self) -> usize {
+        self.share.map_or(0, str::len) + self.filter.len()
+    }
+
     /// True when the filter has a wildcard.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {

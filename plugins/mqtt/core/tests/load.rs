@@ -501,6 +501,8 @@ fn queued_messages_leave_memory_when_their_time_has_passed() {
     let id = world.clients["away"].id;
     world.broker.lost(id, world.now);
     world.clients.remove("away");
+    world.take_all("source");
+    let empty = world.broker.held();
     let expiring = |seconds: u8, payload: &[u8]| {
         let body = [
             &b"\x00\x01t\x00\x01\x05\x02\x00\x00\x00"[..],
@@ -525,7 +527,7 @@ fn queued_messages_leave_memory_when_their_time_has_passed() {
     world.tick();
     assert_eq!(
         world.broker.held(),
-        1 + 1 + 192,
+        empty + 1 + 1 + 192,
         "the one without a time stays"
     );
 }
@@ -616,4 +618,98 @@ fn very_many_subscriptions_leave_with_their_session_a_part_at_a_time() {
         };
         assert_eq!((taken("other"), taken("many")), (3, 1));
     }
+}
+
+/// A subscription of a client with `filter`; the code that answers it.
+fn subscribed(world: &mut World, name: &str, filter: &str) -> u8 {
+    let mut body = vec![0, 9];
+    body.extend((filter.len() as u16).to_be_bytes());
+    body.extend(filter.as_bytes());
+    body.push(0);
+    let length = [(body.len() & 0x7f) as u8 | 0x80, (body.len() >> 7) as u8];
+    world.send(name, &[&[0x82], &length[..], &body].concat());
+    world.take_all(name);
+    let taken = std::mem::take(&mut world.clients.get_mut(name).unwrap().taken);
+    *taken.last().unwrap()
+}
+
+#[test]
+fn sessions_and_subscriptions_take_no_more_than_the_service_may_hold() {
+    const MAX: usize = 1 << 20;
+    let mut settings = Settings::default();
+    settings.load.max_memory = MAX;
+    let mut world = World::new(settings);
+    world.connect("many", true);
+    let filter = |number: usize| format!("{number:06}/{}", "x".repeat(1_000));
+    let made = (0..).find(|number| subscribed(&mut world, "many", &filter(*number)) == 0x80);
+    let made = made.unwrap();
+    assert!(world.broker.is_overloaded());
+    let held = world.broker.held();
+    assert!(held > MAX / 8 * 9 && held < MAX / 8 * 9 + 4_096, "{held}");
+    // One that it has may be made anew.
+    assert_eq!(subscribed(&mut world, "many", &filter(0)), 0);
+    world.connect("other", true);
+    world.take_all("other");
+    assert_eq!(world.clients["other"].taken, b"\x20\x02\x00\x03");
+    assert!(made > 900, "{made}");
+    let id = world.clients["many"].id;
+    world.broker.lost(id, world.now);
+    world.finish();
+    for _ in 0..200 {
+        world.now = Time(world.now.0 + 1);
+        world.tick();
+    }
+    assert_eq!(world.broker.held(), 0);
+    assert!(!world.broker.is_overloaded());
+
+    // Sessions that wait for their clients, each with a will.
+    let mut sessions = 0;
+    loop {
+        world.connect_v5("one", &format!("{sessions}"), true);
+        if world.clients["one"].closed {
+            break;
+        }
+        let id = world.clients["one"].id;
+        world.broker.lost(id, world.now);
+        world.finish();
+        sessions += 1;
+    }
+    assert!(sessions > 1_500 && sessions < MAX / 512, "{sessions}");
+    let held = world.broker.held();
+    assert!(held > MAX && held < MAX + 4_096, "{held}");
+    world.take_all("one");
+    world.now = Time(world.now.0 + 3_700_000);
+    world.tick();
+    assert_eq!(world.broker.held(), 0);
+}
+
+#[test]
+fn retained_messages_leave_memory_when_their_time_has_passed_also_over_a_swap() {
+    let mut world = World::new(Settings::default());
+    world.connect_v5("source", "source", false);
+    world.take_all("source");
+    let empty = world.broker.held();
+    for number in 0..100u8 {
+        let body = [
+            &b"\x00\x04r/"[..],
+            &[b'0' + number / 10, b'0' + number % 10],
+            // Message expiry interval 60 s.
+            b"\x05\x02\x00\x00\x00\x3c",
+            &[b'x'; 50],
+        ]
+        .concat();
+        world.send("source", &[&[0x31, body.len() as u8], &body[..]].concat());
+    }
+    let full = world.broker.held();
+    assert!(full > empty + 100 * 50, "{full}");
+    for wait in [20_000, 39_999] {
+        world.now = Time(world.now.0 + wait);
+        world.tick();
+        world.cross();
+        assert_eq!(world.broker.held(), full);
+    }
+    world.now = Time(world.now.0 + 1);
+    world.tick();
+    assert_eq!(world.broker.sizes().retained, 0);
+    assert_eq!(world.broker.held(), empty);
 }

@@ -459,6 +459,7 @@ fn rule(rules: &mut Rules, key: &str, value: &str) {
                         client_ids: texts(table, "client_ids"),
                     },
                     listeners: texts(table, "listeners"),
+                    max_packet: number("max_packet"),
                     max_inflight_messages: number("max_inflight_messages").map(|most| most as u16),
                     max_queued_messages: number("max_queued_messages"),
                     max_queued_bytes: number("max_queued_bytes"),

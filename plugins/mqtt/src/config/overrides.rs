@@ -16,6 +16,9 @@ pub struct Override {
     pub client_ids: Vec<String>,
     /// Listeners that they came by, `SCHEME://ADDRESS` or `ADDRESS`, likewise.
     pub listeners: Vec<String>,
+    /// Bytes of the largest packet taken from one, where the listener's limit is not lower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_packet: Option<usize>,
     /// QoS 1 and 2 messages sent to one and not acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_inflight_messages: Option<u16>,
@@ -57,6 +60,7 @@ impl Config {
                 client_ids: boxed(&written.client_ids),
             },
             listeners: boxed(&written.listeners),
+            max_packet: written.max_packet,
             max_inflight_messages: written.max_inflight_messages,
             max_queued_messages: written.max_queued_messages,
             max_queued_bytes: written.max_queued_bytes,
@@ -76,19 +80,25 @@ impl Config {
 pub(super) fn problems(config: &Config, problems: &mut Vec<Problem>) {
     for (at, written) in config.overrides.iter().enumerate() {
         let inflight = written.max_inflight_messages.map(usize::from);
-        for (key, value, high) in [
-            ("max_inflight_messages", inflight, Some(65_534)),
-            ("max_queued_messages", written.max_queued_messages, None),
-            ("max_queued_bytes", written.max_queued_bytes, None),
-            ("max_subscriptions", written.max_subscriptions, None),
-            ("max_topic_levels", written.max_topic_levels, Some(65_536)),
+        for (key, value, low, high) in [
+            ("max_packet", written.max_packet, 128, Some(268_435_460)),
+            ("max_inflight_messages", inflight, 1, Some(65_534)),
+            ("max_queued_messages", written.max_queued_messages, 1, None),
+            ("max_queued_bytes", written.max_queued_bytes, 1, None),
+            ("max_subscriptions", written.max_subscriptions, 1, None),
+            (
+                "max_topic_levels",
+                written.max_topic_levels,
+                1,
+                Some(65_536),
+            ),
         ] {
-            if value.is_some_and(|value| value == 0 || high.is_some_and(|high| value > high)) {
+            if value.is_some_and(|value| value < low || high.is_some_and(|high| value > high)) {
                 problems.push(Problem {
                     key: format!("overrides[{at}].{key}"),
                     expected: match high {
-                        Some(high) => format!("1 to {high}"),
-                        None => "1 or more".into(),
+                        Some(high) => format!("{low} to {high}"),
+                        None => format!("{low} or more"),
                     },
                     got: value.unwrap_or_default().to_string(),
                 });
@@ -106,7 +116,7 @@ mod tests {
         let config: Config = toml::from_str(
             r#"overrides = [
                 { users = ["a*"], max_queued_messages = 5, max_wildcards = 0 },
-                { max_inflight_messages = 65535, max_subscriptions = 0 },
+                { max_inflight_messages = 65535, max_subscriptions = 0, max_packet = 127 },
             ]"#,
         )
         .unwrap();
@@ -115,6 +125,7 @@ mod tests {
         assert_eq!(
             keys,
             [
+                "overrides[1].max_packet",
                 "overrides[1].max_inflight_messages",
                 "overrides[1].max_subscriptions"
             ]

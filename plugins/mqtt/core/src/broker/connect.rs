@@ -375,6 +375,7 @@ impl Broker {
             }
         }
 
+        self.weigh(key);
         self.assign(id, key);
         let limits = self.sessions.get(key).map(|session| self.limits(session));
         let limits = limits.unwrap_or_else(|| self.settings.general_limits());
@@ -386,6 +387,8 @@ impl Broker {
             connection.phase = Phase::Connected(key);
             if !local {
                 connection.offer = self.settings.offer();
+                let max_packet = &mut connection.limits.max_packet;
+                *max_packet = limits.max_packet.min(*max_packet);
             }
             connection.full_window = pending
                 .receive_maximum

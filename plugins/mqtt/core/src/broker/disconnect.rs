@@ -121,6 +121,10 @@ impl Broker {
             self.end_session(key);
             return;
         }
+        self.weigh(key);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let (number, recorded, will_done) =
             (session.number, session.recorded, session.will.is_none());
         let ends_at = match session.expiry {
@@ -214,6 +218,7 @@ impl Broker {
                 will_done: true,
             });
         }
+        self.weigh(key);
         let expires = will
             .message
             .expires

@@ -1,14 +1,15 @@
 //! How much memory the whole service holds for its clients, and what gives way when that is too much.
 //!
-//! Counted are queued and in-flight messages, each for every session that it waits in, retained messages, and output
-//! that was not taken yet. At `max_memory` the service is *overloaded*, until a tenth of it is free again; an eighth
-//! beyond it is *exhausted*.
+//! Counted are sessions with their wills, subscriptions, queued and in-flight messages, each for every session that it
+//! waits in, retained messages, and output that was not taken yet. At `max_memory` the service is *overloaded*, until a
+//! tenth of it is free again; an eighth beyond it is *exhausted*.
 //!
 //! | | overloaded | exhausted |
 //! |---|---|---|
 //! | CONNECT | refused (0x89, 3), unless messages wait for the client | |
 //! | PUBLISH with QoS 0 | dropped | |
 //! | PUBLISH with QoS 1 or 2 | one a second from each connection | refused (0x97) in 5.0; in 3.x for those who need not queue it |
+//! | SUBSCRIBE | | new ones are refused (0x97, 0x80) |
 //! | readers | 64 KiB not taken, or in flight; QoS 0 beyond is dropped | nothing is queued, nothing more retained |
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::settings::Settings;
 
 /// What keeping a message costs beside its bytes.
 const MESSAGE: usize = 192;
+/// What a session costs beside its client identifier, its will and its messages.
+const SESSION: usize = 512;
 /// How often it is looked whether there is room again, in milliseconds.
 const LOOK: u64 = 100;
 /// Bytes not taken by a reader, and as many in flight, beyond which an overloaded service sends it nothing.
@@ -77,9 +80,16 @@ impl Broker {
     pub fn held(&self) -> usize {
         self.load.queued
             + self.load.unsent.load(Ordering::Relaxed)
+            + self.subscriptions.held()
             + self.retained.bytes()
             + self.delayed.bytes()
             + self.retained.len() * MESSAGE
+    }
+
+    /// What may be held before the service is overloaded.
+    #[must_use]
+    pub fn may_hold_in_all(&self) -> usize {
+        self.load.max
     }
 
     /// What a session holds has changed.
@@ -89,7 +99,9 @@ impl Broker {
         };
         let messages = &session.messages;
         let count = messages.queue.len() + messages.in_flight.len();
-        let weight = messages.queue_bytes + messages.in_flight_bytes + count * MESSAGE;
+        let will = session.will.as_ref().map_or(0, |will| will.message.size());
+        let own = SESSION + session.client_id.len() + will;
+        let weight = own + messages.queue_bytes + messages.in_flight_bytes + count * MESSAGE;
         let before = std::mem::replace(&mut session.weight, weight);
         self.load.queued = self.load.queued + weight - before;
         if weight > before {
@@ -154,7 +166,7 @@ impl Broker {
     /// Whether, in an overloaded service, a session may have a message more in flight.
     pub(super) fn may_hold(&self, session: &Session) -> bool {
         session.messages.in_flight_bytes <= OUTBOUND
-            && (session.weight == 0 || !self.is_exhausted())
+            && (!session.messages.wait() || !self.is_exhausted())
     }
 
     /// Whether a client has to stay outside. One for whom messages wait makes room by taking them, or by giving them
@@ -163,8 +175,17 @@ impl Broker {
         self.load.overloaded && {
             let session = self.clients.get(client_id);
             let session = session.and_then(|key| self.sessions.get(*key));
-            session.is_none_or(|session| session.weight == 0)
+            session.is_none_or(|session| !session.messages.wait())
         }
+    }
+
+    /// Whether there is no room for a subscription more of this client.
+    pub(super) fn is_too_full_for(&self, id: ConnectionId) -> bool {
+        let is_local = |id| {
+            let connection = self.connections.get(id);
+            connection.is_some_and(|connection| connection.local)
+        };
+        self.is_exhausted() && !is_local(id)
     }
 
     /// What is done, in an overloaded service, to a PUBLISH before anybody gets it; none if it is taken.

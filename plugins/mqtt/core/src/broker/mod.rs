@@ -372,6 +372,16 @@ impl Broker {
         self.close(id, ReasonCode::NotAuthorized, "account changed or removed");
     }
 
+    /// A client has been at one packet for longer than others, and there is no room for all that is half received.
+    pub fn give_up_packet(&mut self, id: ConnectionId, now: Time) {
+        self.now = now;
+        self.close(
+            id,
+            ReasonCode::QuotaExceeded,
+            "packet half received for too long",
+        );
+    }
+
     /// Ends connections whose listener is there no more. The server goes on: their wills are published.
     pub fn send_away(&mut self, now: Time, came_by_it: impl Fn(ConnectionId) -> bool) {
         self.now = now;

@@ -119,6 +119,11 @@ pub(super) struct Messages {
 }
 
 impl Messages {
+    /// Whether any are queued or in flight.
+    pub(super) fn wait(&self) -> bool {
+        !self.queue.is_empty() || !self.in_flight.is_empty()
+    }
+
     fn are_none(&self) -> bool {
         self.in_flight.is_empty()
             && self.queue.is_empty()

@@ -162,6 +162,7 @@ impl Broker {
             return Ok(None);
         }
         let existed = self.subscribe(session, text, filter, options, identifier);
+        self.look_at_load();
         Ok(self.search_retained(filter, options, existed, identifier))
     }
 
@@ -191,9 +192,9 @@ impl Broker {
         if extent == Extent::None {
             return Err(ReasonCode::NotAuthorized);
         }
-        let full = session.subscriptions.len() >= limits.max_subscriptions
-            && !session.subscriptions.contains_key(text);
-        if full {
+        let full =
+            session.subscriptions.len() >= limits.max_subscriptions || self.is_too_full_for(id);
+        if full && !session.subscriptions.contains_key(text) {
             Err(ReasonCode::QuotaExceeded)
         } else {
             Ok(extent)

@@ -8,6 +8,7 @@ use super::who::{Names, Who, stands_for};
 /// What a client may use up. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientLimits {
+    pub max_packet: usize,
     pub max_inflight_messages: u16,
     pub max_queued_messages: usize,
     pub max_queued_bytes: usize,
@@ -27,6 +28,8 @@ pub struct Override {
     pub who: Who,
     /// Listeners that they came by, `SCHEME://ADDRESS` or `ADDRESS` with `*` for any text; none means all.
     pub listeners: Vec<Box<str>>,
+    /// Bytes of the largest packet taken from one, where [`Limits`](super::Limits) are not lower.
+    pub max_packet: Option<usize>,
     /// QoS 1 and 2 messages sent to one and not acknowledged.
     pub max_inflight_messages: Option<u16>,
     /// QoS 1 and 2 messages waiting in its session beyond those.
@@ -53,6 +56,7 @@ impl Settings {
     /// What holds for clients that no override is for.
     pub(crate) fn general_limits(&self) -> ClientLimits {
         ClientLimits {
+            max_packet: usize::MAX,
             max_inflight_messages: self.max_inflight_messages,
             max_queued_messages: self.max_queued_messages,
             max_queued_bytes: self.max_queued_bytes,
@@ -135,6 +139,7 @@ impl Override {
         fn set<T: Copy>(limit: &mut T, other: Option<T>) {
             *limit = other.unwrap_or(*limit);
         }
+        set(&mut limits.max_packet, self.max_packet);
         set(
             &mut limits.max_inflight_messages,
             self.max_inflight_messages,

@@ -10,6 +10,9 @@ use crate::codec::subscribe::SubscriptionOptions;
 use crate::slab::Key;
 use crate::topic::{Filter, SHARE_PREFIX};
 
+/// What a subscription costs beside the text of its filter.
+const SUBSCRIPTION: usize = 200;
+
 /// One session that a message goes to, with what its matching subscriptions add up to.
 #[derive(Clone, Debug)]
 pub(crate) struct Receiver {
@@ -45,6 +48,8 @@ pub(crate) struct SubscriptionTrie {
     tree: Tree<Subscribers>,
     epoch: u64,
     count: usize,
+    /// What their filters take, each once for every subscription.
+    text: usize,
     /// How many of them are shared.
     shared: usize,
     /// Overlapping subscriptions of one session are one receiver.
@@ -57,6 +62,7 @@ impl SubscriptionTrie {
             tree: Tree::new(),
             epoch: 1,
             count: 0,
+            text: 0,
             shared: 0,
             merged: true,
         }
@@ -69,6 +75,11 @@ impl SubscriptionTrie {
 
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Bytes that they take, about.
+    pub(crate) fn held(&self) -> usize {
+        self.text + self.count * SUBSCRIPTION
     }
 
     /// Routes that are known are not good any more: something else than subscriptions has changed.
@@ -97,8 +108,7 @@ impl SubscriptionTrie {
             identifier,
         };
         if self.tree.value_mut(node).insert(filter.share, entry) {
-            self.count += 1;
-            self.shared += usize::from(filter.share.is_some());
+            self.count(filter);
         }
     }
 
@@ -111,8 +121,7 @@ impl SubscriptionTrie {
         identifier: u32,
     ) {
         self.epoch += 1;
-        self.count += 1;
-        self.shared += usize::from(filter.share.is_some());
+        self.count(filter);
         let node = self.tree.make(filter.filter);
         let entry = Entry {
             session,
@@ -120,6 +129,12 @@ impl SubscriptionTrie {
             identifier,
         };
         self.tree.value_mut(node).append(filter.share, entry);
+    }
+
+    fn count(&mut self, filter: Filter<'_>) {
+        self.count += 1;
+        self.text += filter.size();
+        self.shared += usize::from(filter.share.is_some());
     }
 
     /// Shared subscriptions: the whole filter, whose turn it is, and the members in order.
@@ -160,6 +175,7 @@ impl SubscriptionTrie {
             return false;
         }
         self.count -= 1;
+        self.text -= filter.size();
         self.shared -= usize::from(filter.share.is_some());
         self.epoch += 1;
         self.tree.prune(node, Subscribers::in_use);
