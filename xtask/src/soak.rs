@@ -157,17 +157,25 @@ pub fn soak(args: &[String]) -> Outcome {
                 println!("== {name}");
                 let found = fuzz::run(program, target, FUZZ_SECONDS)?;
                 println!("{found}");
-                format!("| {name} | | {FUZZ_SECONDS} s | {found} |\n")
+                let (date, _) = circumstances()?;
+                format!("| {name} | {date} | | {FUZZ_SECONDS} s | {found} |\n")
             }
             _ => row_of(&last, name),
         });
     }
-    let circumstances = bench::circumstances()?;
+    let (_, machine) = circumstances()?;
     let body = format!(
-        "{circumstances}.\n\n| test | length | time | figures |\n|---|---|---|---|\n{}",
+        "{machine}.\n\n| test | date | length | time | figures |\n|---|---|---|---|---|\n{}",
         rows.concat()
     );
     document::write("soak", &body)
+}
+
+/// The date, and what the tests run on.
+fn circumstances() -> Outcome<(String, String)> {
+    let both = bench::circumstances()?;
+    let (date, machine) = both.split_once(", ").ok_or("no date")?;
+    Ok((date.to_owned(), machine.to_owned()))
 }
 
 /// The row of a test in an earlier table; nothing if it has none.
@@ -217,8 +225,9 @@ fn run(test: &Long) -> Outcome<String> {
         figures => figures.join("; "),
     };
     println!("{seconds:.0} s: {figures}");
+    let (date, _) = circumstances()?;
     Ok(format!(
-        "| {name} | {variable}={full} | {seconds:.0} s | {figures} |\n"
+        "| {name} | {date} | {variable}={full} | {seconds:.0} s | {figures} |\n"
     ))
 }
 

@@ -38,6 +38,18 @@ impl Broker {
         Ok(Self { server, unflushed })
     }
 
+    /// With a bound on what it holds, in MiB, and packets as long as the protocol has them.
+    pub fn besieged(may_hold: u32) -> Outcome<Self> {
+        let host = builder("mqtt")
+            .settings("mqtt", &format!("max_memory = \"{may_hold}M\""))
+            .keys("mqtt", "limits.max_packet = 268435460")
+            .accounts(ACCOUNTS)
+            .prepare();
+        let server = Server::ours("mqtt", host)?;
+        let unflushed = server.port;
+        Ok(Self { server, unflushed })
+    }
+
     pub fn mosquitto() -> Outcome<Self> {
         let server = Server::peer(|| peers::mosquitto(Place::new()?, LOGIN))?;
         let unflushed = server.port;

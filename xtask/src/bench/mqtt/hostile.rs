@@ -42,6 +42,12 @@ pub const NAME: &str = "hostile";
 
 /// The most that their p99 may grow by.
 pub const MOST: f64 = 2.0;
+/// What the service may hold (`max_memory`), and what the process may grow by, in MiB: each attack would go beyond it
+/// where nothing is bounded.
+const MAY_HOLD: u32 = 64;
+pub const MAY_GROW: f64 = 96.0;
+/// So many bytes fill what a subscriber may leave unread, with the sockets' own buffers.
+const FULL: usize = 32 << 20;
 
 /// One kind of them.
 struct Attack {
@@ -51,15 +57,15 @@ struct Attack {
 
 const ATTACKS: [Attack; 6] = [
     Attack {
-        name: "20 subscribers that never read, of 4 MiB a second each",
+        name: "20 subscribers that never read and are full, of 4 MiB a second each",
         run: never_reads,
     },
     Attack {
-        name: "500 clients that send a byte a second",
+        name: "2,000 clients that send a byte a second",
         run: a_byte_a_second,
     },
     Attack {
-        name: "packets of 256 MB announced, 200 connections a second",
+        name: "packets of 256 MB begun, 200 connections a second",
         run: huge_packets,
     },
     Attack {
@@ -151,7 +157,7 @@ pub fn bench() -> Outcome<String> {
     more_files()?;
     let mut sieges = Vec::new();
     for attack in &ATTACKS {
-        let broker = Broker::polyport()?;
+        let broker = Broker::besieged(MAY_HOLD)?;
         let (mut calm, mut attacked, mut memory) = (Vec::new(), Vec::new(), 0.0);
         for _ in 0..ROUNDS {
             calm.push(on_core(Core::Load, || others(&broker))?);
@@ -241,16 +247,29 @@ fn never_reads(target: &Target) -> Outcome {
         lazy.push(stream);
     }
     let mut flood = target.connected("flood")?;
-    let body = [string("hostile/flood"), vec![b'x'; 8192]].concat();
-    let publish = packet(0x30, &body);
+    let topic = string("hostile/flood");
+    let payload = vec![b'x'; 8192];
+    let unacknowledged = packet(0x30, &[&topic[..], &payload].concat());
+    let acknowledged = packet(0x32, &[&topic[..], &[0, 1], &payload].concat());
+    let send = |flood: &mut TcpStream| {
+        let sent = flood.write_all(&unacknowledged);
+        sent.map_err(|e| format!("cannot send: {e}"))
+    };
+    for _ in 0..FULL / payload.len() {
+        send(&mut flood)?;
+    }
+    ask(&mut flood, &acknowledged, 4)?;
     target.begin();
     let since = Instant::now();
     for number in 1.. {
         if !target.goes_on() {
             break;
         }
-        let sent = flood.write_all(&publish);
-        sent.map_err(|e| format!("cannot send: {e}"))?;
+        // Every eighth has to wait in a session.
+        match number % 8 {
+            0 => ask(&mut flood, &acknowledged, 4)?,
+            _ => send(&mut flood)?,
+        }
         target.wait(since, number * Duration::from_millis(2));
     }
     Ok(())
@@ -266,20 +285,26 @@ fn connect(client_id: &str, clean: bool) -> Vec<u8> {
 }
 
 fn a_byte_a_second(target: &Target) -> Outcome {
+    // One half is at its CONNECT, the other half, logged in, at a PUBLISH.
     let connect = connect("slow", true);
-    let mut slow: Vec<TcpStream> = (0..500).map(|_| target.open()).collect::<Outcome<_>>()?;
+    let publish = packet(0x30, &[&string("hostile/slow")[..], &[b'x'; 100]].concat());
+    let mut slow = Vec::new();
+    for number in 0..1_000 {
+        slow.push((target.open()?, &connect));
+        slow.push((target.connected(&format!("slow-{number}"))?, &publish));
+    }
     target.begin();
     let since = Instant::now();
     let mut sent = 0;
     while target.goes_on() {
+        let turn = sent / slow.len();
         let at = sent % slow.len();
-        let byte = connect.get(sent / slow.len()).copied().unwrap_or_default();
-        if let Some(stream) = slow.get_mut(at) {
+        if let Some((stream, bytes)) = slow.get_mut(at) {
             // One that is closed by now has had its time.
-            let _ = stream.write_all(&[byte]);
+            let _ = stream.write_all(&[bytes.get(turn).copied().unwrap_or_default()]);
         }
         sent += 1;
-        target.wait(since, sent as u32 * Duration::from_millis(2));
+        target.wait(since, sent as u32 * Duration::from_micros(500));
     }
     Ok(())
 }
@@ -287,14 +312,16 @@ fn a_byte_a_second(target: &Target) -> Outcome {
 fn huge_packets(target: &Target) -> Outcome {
     target.begin();
     let since = Instant::now();
+    let mut begun = Vec::new();
+    let packet = [&b"\x30\xff\xff\xff\x7f\x00\x01t"[..], &[b'x'; 262_144]].concat();
     for number in 1.. {
         if !target.goes_on() {
             break;
         }
-        let mut stream = target.connected(&format!("huge-{}", number % 50))?;
-        let begun = [&b"\x30\xff\xff\xff\x7f\x00\x01t"[..], &[b'x'; 65_536]].concat();
-        // It is closed before all of it is sent.
-        let _ = stream.write_all(&begun);
+        let mut stream = target.connected(&format!("huge-{number}"))?;
+        // Some are ended before all of it is sent.
+        let _ = stream.write_all(&packet);
+        begun.push(stream);
         target.wait(since, number * Duration::from_millis(5));
     }
     Ok(())

@@ -56,25 +56,25 @@ pub fn tables(names: &[String; 2], verdicts: &[Verdict], details: &[Detail]) -> 
 /// What others notice of hostile clients.
 pub fn sieges(sieges: &[Siege]) -> Outcome<String> {
     let mut text = format!(
-        "{}.\n\n| hostile clients | p99 of others without | with | ratio | demand | | memory |\n\
-         |---|--:|--:|--:|--:|---|--:|\n",
+        "{}.\n\n| hostile clients | p99 of others without | with | ratio | memory | demand | |\n\
+         |---|--:|--:|--:|--:|--:|---|\n",
         circumstances()?
     );
     for siege in sieges {
         let [calm, attacked] = siege.p99;
         let ratio = attacked.as_secs_f64() / calm.as_secs_f64();
-        let met = if ratio <= hostile::MOST {
-            "met"
-        } else {
-            "not met"
+        let met = match ratio <= hostile::MOST && siege.memory <= hostile::MAY_GROW {
+            true => "met",
+            false => "not met",
         };
         text.push_str(&format!(
-            "| {} | {} | {} | {ratio:.2} | at most {} x | {met} | +{:.1} MiB |\n",
+            "| {} | {} | {} | {ratio:.2} | +{:.1} MiB | at most {} x, {} MiB | {met} |\n",
             siege.attack,
             time(calm),
             time(attacked),
-            hostile::MOST,
             siege.memory,
+            hostile::MOST,
+            hostile::MAY_GROW,
         ));
     }
     Ok(text)
