@@ -207,10 +207,13 @@ impl Context {
 
     /// It serves from now on.
     pub(crate) fn serves(&self) {
-        // The lock is held for what follows: nothing that is said meanwhile comes before it.
+        // The lock is held for what follows: nothing that is said meanwhile comes before it. Hosts of the first release
+        // wait for `ready`.
         let mut starting = self.starting();
-        let degraded = starting.take().and_then(|starting| starting.degraded);
-        self.report_condition(degraded.as_deref());
+        self.report_condition(None);
+        if let Some(degraded) = starting.take().and_then(|starting| starting.degraded) {
+            self.report_condition(Some(&degraded));
+        }
     }
 
     fn starting(&self) -> MutexGuard<'_, Option<Starting>> {

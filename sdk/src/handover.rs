@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polyport_abi::handover::{About, Described, NOT_PASSED_NOBODY, PASSED, Parcel, PassageV1};
@@ -177,12 +176,12 @@ impl Crossing {
         origin: &Origin,
         luggage: Luggage<'_>,
     ) -> Result<(), Box<Refused<S>>> {
-        let sent = match UnixStream::pair() {
-            Ok((near, far)) if self.leads_on() && luggage.account.is_some() => self
-                .send(stream.client(), far.as_fd(), origin, luggage)
-                .then_some(near),
-            _ => None,
-        };
+        let passes = self.leads_on() && luggage.account.is_some();
+        let ends = passes.then(relay::ends).flatten();
+        let sent = ends.and_then(|(near, far)| {
+            let sent = self.send(stream.client(), far.as_fd(), origin, luggage);
+            sent.then_some(near)
+        });
         match sent {
             Some(near) => {
                 relay::begin(stream, near);

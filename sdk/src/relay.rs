@@ -3,20 +3,24 @@
 //!
 //! The relays of a library run in one thread, which outlives its instances and ends with the last relay.
 
-use std::future::Future;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::net::Stream;
 
-/// How long a client may take to end its side once the other one has ended.
+/// How long a client may take to read what is left and to end its side, once the instance has ended its own.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A client's bytes, as a relay takes them: out of TLS, or out of a framing.
@@ -42,6 +46,15 @@ type Relay = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The way to the thread, while there is one.
 static THREAD: Mutex<Option<UnboundedSender<Relay>>> = Mutex::new(None);
+
+/// The two ends of a relay; none where there would soon be too few descriptors for those who come.
+pub(crate) fn ends() -> Option<(UnixStream, UnixStream)> {
+    let (near, far) = UnixStream::pair().ok()?;
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    // The lowest that was free.
+    let open = u64::try_from(far.as_raw_fd()).unwrap_or(u64::MAX);
+    (open <= most / 4 * 3).then_some((near, far))
+}
 
 /// Relays what comes from either side to the other one, to their end.
 pub(crate) fn begin<S: Relayed>(stream: S, near: UnixStream) {
@@ -112,29 +125,115 @@ fn run(mut begun: UnboundedReceiver<Relay>) {
 
 async fn relay<S: Relayed>(mut stream: S, near: UnixStream) -> io::Result<()> {
     near.set_nonblocking(true)?;
-    let near = tokio::net::UnixStream::from_std(near)?;
+    let mut near = tokio::net::UnixStream::from_std(near)?;
     stream.client_mut().set_free()?;
-    let (mut from_client, mut to_client) = tokio::io::split(stream);
-    let (mut from_instance, mut to_instance) = near.into_split();
-    let up = async {
-        tokio::io::copy(&mut from_client, &mut to_instance).await?;
-        to_instance.shutdown().await
-    };
-    let down = async {
-        tokio::io::copy(&mut from_instance, &mut to_client).await?;
-        to_client.shutdown().await
-    };
-    tokio::pin!(up, down);
-    tokio::select! {
-        ended = &mut up => {
-            ended?;
-            down.await
+    let (mut up, mut down) = (Way::default(), Way::default());
+    // What was written may still be with the stream.
+    down.unflushed = true;
+    let mut linger = None;
+    poll_fn(|cx| {
+        let above = up.poll(cx, &mut stream, &mut near)?;
+        let below = down.poll(cx, &mut near, &mut stream)?;
+        if above.is_ready() && below.is_ready() {
+            return Poll::Ready(Ok(()));
         }
-        ended = &mut down => {
-            ended?;
-            // The client is told to go: it reads that before it goes, if it does.
-            tokio::time::timeout(LINGER, up).await.unwrap_or(Ok(()))
+        if !down.ended {
+            return Poll::Pending;
         }
+        // The client is told to go, if it reads, and may go: nobody waits for it any longer than that.
+        let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        linger.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+thread_local! {
+    /// What is read goes through here: a relay that has nothing to do holds no buffer.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+}
+
+/// One direction.
+#[derive(Default)]
+struct Way {
+    /// What was read and not taken by the other side, from `taken` on.
+    kept: Vec<u8>,
+    taken: usize,
+    unflushed: bool,
+    ended: bool,
+    done: bool,
+}
+
+impl Way {
+    /// Ready once one side has ended and the other one knows.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<Poll<()>, io::Error> {
+        while !self.done {
+            let step = match (self.kept.is_empty(), self.ended) {
+                (false, _) => self.poll_write(cx, to),
+                (true, true) => Pin::new(&mut *to)
+                    .poll_shutdown(cx)
+                    .map_ok(|()| self.done = true),
+                (true, false) => match self.poll_read(cx, from, to) {
+                    Poll::Pending if self.unflushed => {
+                        let flushed = Pin::new(&mut *to).poll_flush(cx)?;
+                        self.unflushed = flushed.is_pending();
+                        Poll::Pending
+                    }
+                    step => step,
+                },
+            };
+            if step?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut into = ReadBuf::new(buffer);
+            // What came before an error arrives, and then the end.
+            let failed = ready!(Pin::new(from).poll_read(cx, &mut into)).is_err();
+            let read = into.filled();
+            self.ended = failed || read.is_empty();
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let written = match Pin::new(to).poll_write(cx, read)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => written,
+                Poll::Pending => 0,
+            };
+            self.unflushed = true;
+            self.kept.extend_from_slice(&read[written..]);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        let written = ready!(Pin::new(to).poll_write(cx, &self.kept[self.taken..]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.taken += written;
+        if self.taken == self.kept.len() {
+            self.kept = Vec::new();
+            self.taken = 0;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -182,10 +281,12 @@ mod tests {
                 wrote.unwrap();
                 read.unwrap();
                 assert!(received == sent);
-                far.write_all(b"answer").await.unwrap();
-                let mut answer = [0; 6];
-                client.read_exact(&mut answer).await.unwrap();
-                assert_eq!(&answer, b"answer");
+                received.fill(0);
+                let (wrote, read) =
+                    tokio::join!(far.write_all(&sent), client.read_exact(&mut received));
+                wrote.unwrap();
+                read.unwrap();
+                assert!(received == sent);
                 sockets.push((client, far));
             }
             // The client ends, the instance ends, the instance goes without a word.

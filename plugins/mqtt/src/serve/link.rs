@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use polyport_mqtt_core::codec::FixedHeader;
 use polyport_mqtt_core::message::SHARED_PAYLOAD;
 use polyport_mqtt_core::store::Sequence;
@@ -17,6 +17,7 @@ use polyport_sdk::accounts::Account;
 use polyport_sdk::handover::{Crossing, Luggage, Refused};
 use polyport_sdk::net::{Origin, Pacer, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use super::{Attached, linger};
 use crate::engine::{Begun, Standing};
@@ -238,6 +239,9 @@ impl<S: Transport> Link<S> {
                 // The engine takes nothing: nothing is read, and errors are the next one's as well.
                 Standing::Serving | Standing::Frozen => return Poll::Pending,
             }
+        }
+        if !self.lingers && self.outbound.closes() {
+            self.begin_linger();
         }
         if let Some(account) = &self.account {
             let now = self.attached.engine.accounts_revision() as u32;
@@ -480,18 +484,14 @@ impl<S: Transport> Link<S> {
             Unread::Small(_) => self.poll_read_small(cx),
             Unread::Frame(frame) => {
                 let Frame { bytes, length } = &mut **frame;
-                let start = bytes.len();
-                if start == bytes.capacity() {
+                let there = bytes.len();
+                if there == bytes.capacity() {
                     // No more than it may need.
-                    bytes.reserve(start.min(*length - start));
+                    bytes.reserve(there.min(*length - there));
                 }
-                bytes.resize((start + READ).min(*length), 0);
-                let mut into = ReadBuf::new(&mut bytes[start..]);
-                let polled = Pin::new(&mut self.stream).poll_read(cx, &mut into);
-                let read = into.filled().len();
-                bytes.truncate(start + read);
-                ready!(polled)?;
-                if read == 0 {
+                let mut part = (&mut *bytes).limit(READ.min(*length - there));
+                let stream = Pin::new(&mut self.stream);
+                if ready!(poll_read_buf(stream, cx, &mut part))? == 0 {
                     return Poll::Ready(Ok(Read::End));
                 }
                 if bytes.len() == *length {
@@ -556,6 +556,16 @@ impl<S: Transport> Link<S> {
         };
     }
 
+    /// The connection is to end. Its client has a while to take what is left; what it sends is thrown away.
+    fn begin_linger(&mut self) {
+        self.lingers = true;
+        self.unread = Unread::Small(Vec::new());
+        self.begun = None;
+        self.sleep = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
+        // Lets go of the account, which may count its connections.
+        self.account = None;
+    }
+
     /// Ready when nothing is left to write; pending when the socket or the store lets it wait.
     fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<Written>> {
         loop {
@@ -565,11 +575,7 @@ impl<S: Transport> Link<S> {
                     let committed = self.attached.engine.committed();
                     let taken = self.outbound.take(committed, &mut self.writing);
                     if taken.close && !self.lingers {
-                        self.lingers = true;
-                        self.unread = Unread::Small(Vec::new());
-                        self.sleep = Some(Box::pin(tokio::time::sleep(linger(&self.context))));
-                        // Lets go of the account, which may count its connections.
-                        self.account = None;
+                        self.begin_linger();
                     }
                     match (&mut self.writing, taken.held) {
                         (Some(writing), _) if !writing.queue.is_empty() => writing,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::authenticate::{Authentication, Exchange, Turn};
-use super::connection::Phase;
+use super::connection::{Connection, Phase};
 use super::delayed;
 use super::disconnect::WillFate;
 use super::local::LOCAL_CLIENT;
@@ -477,6 +477,11 @@ impl Broker {
             .get(key)
             .and_then(|session| session.connection)
         {
+            let is_here = self.connections.get(old).is_some_and(Connection::is_here);
+            if !is_here {
+                // Another process, or another instance, had to send it away: it is back in time.
+                self.sessions.get_mut(key)?.will = None;
+            }
             // A will with a delay is not published when the session goes on (3.1.3.2.2).
             let session = self.sessions.get(key)?;
             let delayed =

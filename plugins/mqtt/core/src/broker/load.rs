@@ -1,15 +1,15 @@
 //! How much memory the whole service holds for its clients, and what gives way when that is too much.
 //!
 //! Counted are sessions with their wills, subscriptions, queued and in-flight messages, each for every session that it
-//! waits in, retained messages, and output that was not taken yet. At `max_memory` the service is *overloaded*, until a
-//! tenth of it is free again; an eighth beyond it is *exhausted*.
+//! waits in, retained messages, and output that was not taken yet. Sessions and subscriptions may take three quarters
+//! of `max_memory`: beyond that there are no new ones. Messages have the rest, but a quarter at least. Where that is
+//! used up the service is *overloaded*, until a tenth of it is free again; an eighth beyond it is *exhausted*.
 //!
 //! | | overloaded | exhausted |
 //! |---|---|---|
 //! | CONNECT | refused (0x89, 3), unless messages wait for the client | |
 //! | PUBLISH with QoS 0 | dropped | |
 //! | PUBLISH with QoS 1 or 2 | one a second from each connection | refused (0x97) in 5.0; in 3.x for those who need not queue it |
-//! | SUBSCRIBE | | new ones are refused (0x97, 0x80) |
 //! | readers | 64 KiB not taken, or in flight; QoS 0 beyond is dropped | nothing is queued, nothing more retained |
 
 use std::sync::Arc;
@@ -31,12 +31,22 @@ const OUTBOUND: usize = 64 * 1024;
 /// Milliseconds that a QoS 1 or 2 message waits to be taken in an overloaded service.
 pub(super) const HELD_BACK: u64 = 1_000;
 
+/// What one session takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weight {
+    /// Without its messages.
+    own: usize,
+    messages: usize,
+}
+
 /// What is held, and how much may be.
 #[derive(Debug)]
 pub(super) struct Load {
     max: usize,
     /// Bytes that wait for one reader before QoS 0 messages to it are dropped.
     pub outbound: usize,
+    /// Of sessions themselves.
+    sessions: usize,
     /// Of messages in sessions.
     queued: usize,
     /// Of output that was not taken, counted by the connections' meters.
@@ -49,6 +59,7 @@ impl Load {
         let mut load = Load {
             max: 0,
             outbound: 0,
+            sessions: 0,
             queued: 0,
             unsent: Arc::default(),
             overloaded: false,
@@ -78,18 +89,38 @@ impl Broker {
     /// Bytes held for clients: they count against [`max_memory`](crate::settings::Load::max_memory).
     #[must_use]
     pub fn held(&self) -> usize {
+        self.lasting() + self.passing()
+    }
+
+    /// Of sessions and subscriptions.
+    fn lasting(&self) -> usize {
+        self.load.sessions + self.subscriptions.held()
+    }
+
+    /// Of messages.
+    fn passing(&self) -> usize {
         self.load.queued
             + self.load.unsent.load(Ordering::Relaxed)
-            + self.subscriptions.held()
             + self.retained.bytes()
             + self.delayed.bytes()
             + self.retained.len() * MESSAGE
+    }
+
+    /// What messages may take.
+    fn room(&self) -> usize {
+        let left = self.load.max.saturating_sub(self.lasting());
+        left.max(self.load.max / 4)
     }
 
     /// What may be held before the service is overloaded.
     #[must_use]
     pub fn may_hold_in_all(&self) -> usize {
         self.load.max
+    }
+
+    /// Whether there is no room for another session, or another subscription.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lasting() > self.load.max / 4 * 3
     }
 
     /// What a session holds has changed.
@@ -100,23 +131,27 @@ impl Broker {
         let messages = &session.messages;
         let count = messages.queue.len() + messages.in_flight.len();
         let will = session.will.as_ref().map_or(0, |will| will.message.size());
-        let own = SESSION + session.client_id.len() + will;
-        let weight = own + messages.queue_bytes + messages.in_flight_bytes + count * MESSAGE;
+        let weight = Weight {
+            own: SESSION + session.client_id.len() + will,
+            messages: messages.queue_bytes + messages.in_flight_bytes + count * MESSAGE,
+        };
         let before = std::mem::replace(&mut session.weight, weight);
-        self.load.queued = self.load.queued + weight - before;
-        if weight > before {
+        self.load.sessions = self.load.sessions + weight.own - before.own;
+        self.load.queued = self.load.queued + weight.messages - before.messages;
+        if weight.messages > before.messages || weight.own > before.own {
             self.look_at_load();
         }
     }
 
     /// A session is gone.
-    pub(super) fn unweigh(&mut self, weight: usize) {
-        self.load.queued -= weight;
+    pub(super) fn unweigh(&mut self, weight: Weight) {
+        self.load.sessions -= weight.own;
+        self.load.queued -= weight.messages;
     }
 
     /// Something was added.
     pub(super) fn look_at_load(&mut self) {
-        if !self.load.overloaded && self.held() > self.load.max {
+        if !self.load.overloaded && self.passing() > self.room() {
             self.set_overloaded(true);
             self.timers.load(self.now + LOOK);
         }
@@ -140,7 +175,7 @@ impl Broker {
         if !self.load.overloaded {
             return;
         }
-        if self.held() <= self.load.max / 10 * 9 {
+        if self.passing() <= self.room() / 10 * 9 {
             self.set_overloaded(false);
         } else {
             self.timers.load(self.now + LOOK);
@@ -160,7 +195,8 @@ impl Broker {
 
     /// There is no room for anything more.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.load.overloaded && self.held() > self.load.max.saturating_add(self.load.max / 8)
+        let room = self.room();
+        self.load.overloaded && self.passing() > room.saturating_add(room / 8)
     }
 
     /// Whether, in an overloaded service, a session may have a message more in flight.
@@ -169,23 +205,15 @@ impl Broker {
             && (!session.messages.wait() || !self.is_exhausted())
     }
 
-    /// Whether a client has to stay outside. One for whom messages wait makes room by taking them, or by giving them
-    /// up.
+    /// Whether a client has to stay outside: there is no room for its session, or none for what it would be sent. One
+    /// for whom messages wait makes room by taking them, or by giving them up.
     pub(super) fn is_too_busy_for(&self, client_id: &str) -> bool {
-        self.load.overloaded && {
-            let session = self.clients.get(client_id);
-            let session = session.and_then(|key| self.sessions.get(*key));
-            session.is_none_or(|session| !session.messages.wait())
+        let session = self.clients.get(client_id);
+        let session = session.and_then(|key| self.sessions.get(*key));
+        match session {
+            None => self.load.overloaded || self.is_crowded(),
+            Some(session) => self.load.overloaded && !session.messages.wait(),
         }
-    }
-
-    /// Whether there is no room for a subscription more of this client.
-    pub(super) fn is_too_full_for(&self, id: ConnectionId) -> bool {
-        let is_local = |id| {
-            let connection = self.connections.get(id);
-            connection.is_some_and(|connection| connection.local)
-        };
-        self.is_exhausted() && !is_local(id)
     }
 
     /// What is done, in an overloaded service, to a PUBLISH before anybody gets it; none if it is taken.

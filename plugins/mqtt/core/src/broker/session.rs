@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ConnectionId;
 use super::doors::Door;
+use super::load::Weight;
 use super::subscribed::Subscribed;
 use super::topic_checks::TopicChecks;
 use crate::codec::QoS;
@@ -193,7 +194,7 @@ pub(super) struct Session {
     pub shares: bool,
     pub messages: OnDemand<Messages>,
     /// What all of them count for in the whole service.
-    pub weight: usize,
+    pub weight: Weight,
     /// Set when a subscription stands for topics that may not be received as well.
     pub topic_checks: Option<Box<TopicChecks>>,
     pub will: Option<PendingWill>,
@@ -218,7 +219,7 @@ impl Session {
             subscriptions: Subscribed::default(),
             shares: false,
             messages: OnDemand::default(),
-            weight: 0,
+            weight: Weight::default(),
             topic_checks: None,
             will: None,
             deadlines: OnDemand::default(),

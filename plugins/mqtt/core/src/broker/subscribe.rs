@@ -192,8 +192,8 @@ impl Broker {
         if extent == Extent::None {
             return Err(ReasonCode::NotAuthorized);
         }
-        let full =
-            session.subscriptions.len() >= limits.max_subscriptions || self.is_too_full_for(id);
+        let full = session.subscriptions.len() >= limits.max_subscriptions
+            || self.is_crowded() && !connection.is_some_and(|connection| connection.local);
         if full && !session.subscriptions.contains_key(text) {
             Err(ReasonCode::QuotaExceeded)
         } else {
