@@ -31,6 +31,7 @@ struct Queue {
     /// None of an idle connection: it holds no buffers.
     waiting: Option<Box<Waiting>>,
     close: bool,
+    given_up: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +82,11 @@ impl Outbound {
     pub(crate) fn push(&self, output: &mut Output, gate: Sequence) {
         let mut queue = self.lock();
         queue.close |= output.closes();
+        queue.given_up |= output.is_given_up();
+        if queue.given_up {
+            output.pieces();
+            queue.waiting = None;
+        }
         if output.is_empty() {
             return;
         }
@@ -120,6 +126,11 @@ impl Outbound {
     /// Whether the connection is to be closed once everything is written.
     pub(crate) fn closes(&self) -> bool {
         self.lock().close
+    }
+
+    /// Whether the connection is to be closed at once.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.lock().given_up
     }
 
     /// Moves what may be written into `writing`.

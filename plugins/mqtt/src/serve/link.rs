@@ -241,6 +241,9 @@ impl<S: Transport> Link<S> {
             }
         }
         if !self.lingers && self.outbound.closes() {
+            if self.outbound.is_given_up() {
+                return Poll::Ready(Ok(Ended::ByPeer));
+            }
             self.begin_linger();
         }
         if let Some(account) = &self.account {

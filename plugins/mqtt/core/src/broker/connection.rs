@@ -28,7 +28,7 @@ pub type ConnectionId = Key;
 /// away.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// With [`WANTS_DRAIN`].
+    /// With [`FLAGS`] in its highest bits.
     unsent: AtomicUsize,
     /// Of all connections together.
     total: OnceLock<Arc<AtomicUsize>>,
@@ -36,12 +36,17 @@ pub struct Meter {
 
 /// The engine asked to be told when nothing is left.
 const WANTS_DRAIN: usize = 1 << (usize::BITS - 1);
+/// It does not count in the total any more: the host throws it away.
+const GIVEN_UP: usize = 1 << (usize::BITS - 2);
+/// The client took nothing since [`Meter::watch`].
+const TOOK_NOTHING: usize = 1 << (usize::BITS - 3);
+const FLAGS: usize = WANTS_DRAIN | GIVEN_UP | TOOK_NOTHING;
 
 impl Meter {
     /// Bytes handed out and not yet sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.unsent.load(Ordering::SeqCst) & !WANTS_DRAIN
+        self.unsent.load(Ordering::SeqCst) & !FLAGS
     }
 
     /// The host sent this many bytes. True when nothing is left and the engine waits for
@@ -50,17 +55,44 @@ impl Meter {
     pub fn sent(&self, bytes: usize) -> bool {
         // Sequentially consistent against `ask_for_drain`: one of the two sees the other.
         let before = self.unsent.fetch_sub(bytes, Ordering::SeqCst);
-        if let Some(total) = self.total.get() {
+        if let Some(total) = self.counted_in(before) {
             total.fetch_sub(bytes, Ordering::Relaxed);
         }
-        before == bytes | WANTS_DRAIN
+        if before & TOOK_NOTHING != 0 {
+            self.unsent.fetch_and(!TOOK_NOTHING, Ordering::SeqCst);
+        }
+        before & !TOOK_NOTHING == bytes | WANTS_DRAIN
             && self.unsent.fetch_and(!WANTS_DRAIN, Ordering::SeqCst) & WANTS_DRAIN != 0
     }
 
+    /// From now on it is seen whether its client takes anything.
+    pub(super) fn watch(&self) {
+        self.unsent.fetch_or(TOOK_NOTHING, Ordering::SeqCst);
+    }
+
+    /// Since [`watch`](Self::watch).
+    pub(super) fn took_nothing(&self) -> bool {
+        self.unsent.load(Ordering::SeqCst) & TOOK_NOTHING != 0
+    }
+
     pub(super) fn add(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::SeqCst);
-        if let Some(total) = self.total.get() {
+        let before = self.unsent.fetch_add(bytes, Ordering::SeqCst);
+        if let Some(total) = self.counted_in(before) {
             total.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Where it counts, by the flags that it has.
+    fn counted_in(&self, flags: usize) -> Option<&AtomicUsize> {
+        let total = self.total.get().filter(|_| flags & GIVEN_UP == 0);
+        total.map(|total| &**total)
+    }
+
+    /// Counts nowhere any more.
+    pub(super) fn give_up(&self) {
+        let before = self.unsent.fetch_or(GIVEN_UP, Ordering::SeqCst);
+        if let Some(total) = self.counted_in(before) {
+            total.fetch_sub(before & !FLAGS, Ordering::Relaxed);
         }
     }
 
@@ -80,9 +112,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        if let Some(total) = self.total.get() {
-            total.fetch_sub(self.unsent(), Ordering::Relaxed);
-        }
+        self.give_up();
     }
 }
 
@@ -92,6 +122,7 @@ pub struct Output {
     buffer: Vec<u8>,
     shared: Option<Box<Shared>>,
     close: bool,
+    given_up: bool,
 }
 
 /// Long payloads, and where in the buffer each belongs.
@@ -118,6 +149,12 @@ impl Output {
     #[must_use]
     pub fn closes(&self) -> bool {
         self.close
+    }
+
+    /// The connection is to be closed at once: neither these bytes nor those before are sent.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Takes the pieces in order.
@@ -338,6 +375,12 @@ impl Connection {
     /// Bytes that wait for this reader, with those of this batch.
     pub(super) fn unsent(&self) -> usize {
         self.meter.unsent() + self.output.len()
+    }
+
+    /// Nothing that waits for its client is sent any more.
+    pub(super) fn give_up_output(&mut self) {
+        self.meter.give_up();
+        self.output.given_up = true;
     }
 
     pub(super) fn start_closing(&mut self) {

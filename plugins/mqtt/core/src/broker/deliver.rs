@@ -104,6 +104,9 @@ impl Broker {
                 return;
             }
             if connection.unsent() > self.load.outbound {
+                if self.has_outbound_room(id) {
+                    return self.deliver(view, receiver, kept);
+                }
                 self.counters.dropped(DropCause::SocketFull);
                 return;
             }

@@ -5,20 +5,26 @@
 //! of `max_memory`: beyond that there are no new ones. Messages have the rest, but a quarter at least. Where that is
 //! used up the service is *overloaded*, until a tenth of it is free again; an eighth beyond it is *exhausted*.
 //!
+//! No reader alone leads there: who does not take his output may let no more wait than an eighth of what is free
+//! (dynamic thresholds, as switches have for ports that share their memory).
+//!
 //! | | overloaded | exhausted |
 //! |---|---|---|
 //! | CONNECT | refused (0x89, 3), unless messages wait for the client | |
 //! | PUBLISH with QoS 0 | dropped | |
 //! | PUBLISH with QoS 1 or 2 | one a second from each connection | refused (0x97) in 5.0; in 3.x for those who need not queue it |
-//! | readers | 64 KiB not taken, or in flight; QoS 0 beyond is dropped | nothing is queued, nothing more retained |
+//! | readers who take nothing for a second | are closed, who lets most wait first, until there is room | |
+//! | other readers | 64 KiB not taken, or in flight; QoS 0 beyond is dropped | nothing is queued, nothing more retained |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::connection::Connection;
 use super::session::{Session, SessionId};
 use super::{Broker, ConnectionId, DropCause, Event};
 use crate::codec::{QoS, ReasonCode};
 use crate::settings::Settings;
+use crate::time::Time;
 
 /// What keeping a message costs beside its bytes.
 const MESSAGE: usize = 192;
@@ -26,6 +32,10 @@ const MESSAGE: usize = 192;
 const SESSION: usize = 512;
 /// How often it is looked whether there is room again, in milliseconds.
 const LOOK: u64 = 100;
+/// How long a reader may take nothing of more than [`LITTLE`] in an overloaded service, in milliseconds.
+const STALLED: u64 = 1_000;
+/// Bytes that make no difference.
+const LITTLE: usize = 4 * 1024;
 /// Bytes not taken by a reader, and as many in flight, beyond which an overloaded service sends it nothing.
 const OUTBOUND: usize = 64 * 1024;
 /// Milliseconds that a QoS 1 or 2 message waits to be taken in an overloaded service.
@@ -43,6 +53,8 @@ pub(super) struct Weight {
 #[derive(Debug)]
 pub(super) struct Load {
     max: usize,
+    /// The most that `outbound` may be.
+    max_outbound: usize,
     /// Bytes that wait for one reader before QoS 0 messages to it are dropped.
     pub outbound: usize,
     /// Of sessions themselves.
@@ -52,17 +64,23 @@ pub(super) struct Load {
     /// Of output that was not taken, counted by the connections' meters.
     unsent: Arc<AtomicUsize>,
     pub overloaded: bool,
+    /// While it is: who let much wait when it was looked at.
+    slow: Vec<ConnectionId>,
+    looked_at: Time,
 }
 
 impl Load {
     pub(super) fn new(settings: &Settings) -> Load {
         let mut load = Load {
             max: 0,
+            max_outbound: 0,
             outbound: 0,
             sessions: 0,
             queued: 0,
             unsent: Arc::default(),
             overloaded: false,
+            slow: Vec::new(),
+            looked_at: Time(0),
         };
         load.reconfigure(settings);
         load
@@ -73,10 +91,8 @@ impl Load {
             0 => usize::MAX,
             max => max,
         };
-        self.outbound = match self.overloaded {
-            true => OUTBOUND.min(settings.max_outbound_bytes),
-            false => settings.max_outbound_bytes,
-        };
+        self.max_outbound = settings.max_outbound_bytes;
+        self.outbound = self.max_outbound;
     }
 
     /// Where a connection's unsent output is counted.
@@ -155,6 +171,24 @@ impl Broker {
             self.set_overloaded(true);
             self.timers.load(self.now + LOOK);
         }
+        self.share_out();
+    }
+
+    /// What one reader may let wait.
+    fn share_out(&mut self) {
+        let free = self.room().saturating_sub(self.passing());
+        let share = match self.load.overloaded {
+            true => OUTBOUND,
+            false => OUTBOUND.max(free / 8),
+        };
+        self.load.outbound = share.min(self.load.max_outbound);
+    }
+
+    /// Whether a reader who let too much wait may do so by now.
+    pub(super) fn has_outbound_room(&mut self, id: ConnectionId) -> bool {
+        self.share_out();
+        let unsent = self.connections.get(id).map(Connection::unsent);
+        unsent.is_some_and(|unsent| unsent <= self.load.outbound)
     }
 
     /// The whole service holds too much.
@@ -166,7 +200,7 @@ impl Broker {
     /// Goes on being overloaded, as another broker was.
     pub(super) fn stay_overloaded(&mut self) {
         self.load.overloaded = true;
-        self.load.reconfigure(&self.settings);
+        self.share_out();
         self.pacing();
         self.timers.load(self.now);
     }
@@ -175,6 +209,9 @@ impl Broker {
         if !self.load.overloaded {
             return;
         }
+        if self.now >= self.load.looked_at + STALLED {
+            self.give_up_stalled();
+        }
         if self.passing() <= self.room() / 10 * 9 {
             self.set_overloaded(false);
         } else {
@@ -182,9 +219,50 @@ impl Broker {
         }
     }
 
+    /// Ends who has taken nothing since it was looked at, until there is room; and looks again.
+    fn give_up_stalled(&mut self) {
+        let unsent = |id: &ConnectionId| self.connections.get(*id).map(Connection::unsent);
+        let mut slow = std::mem::take(&mut self.load.slow);
+        slow.sort_by_cached_key(|id| std::cmp::Reverse(unsent(id)));
+        for id in slow {
+            if self.passing() <= self.room() / 10 * 9 {
+                break;
+            }
+            let Some(connection) = self.connections.get_mut(id) else {
+                continue;
+            };
+            if connection.is_connected() && connection.meter.took_nothing() {
+                connection.give_up_output();
+                let what = "nothing read for a second in an overloaded service";
+                self.close(id, ReasonCode::QuotaExceeded, what);
+            }
+        }
+        self.look_for_slow();
+    }
+
+    fn look_for_slow(&mut self) {
+        let ids = self.connections.keys();
+        let slow = ids.into_iter().filter(|id| {
+            let Some(connection) = self.connections.get(*id) else {
+                return false;
+            };
+            let lets_wait = !connection.local && connection.unsent() > LITTLE;
+            if lets_wait {
+                connection.meter.watch();
+            }
+            lets_wait
+        });
+        self.load.slow = slow.collect();
+        self.load.looked_at = self.now;
+    }
+
     fn set_overloaded(&mut self, overloaded: bool) {
         self.load.overloaded = overloaded;
-        self.load.reconfigure(&self.settings);
+        match overloaded {
+            true => self.look_for_slow(),
+            false => self.load.slow = Vec::new(),
+        }
+        self.share_out();
         self.pacing();
         let (held, max) = (self.held(), self.load.max);
         self.events.push(match overloaded {
